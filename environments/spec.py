@@ -1,0 +1,259 @@
+"""The typed environment file: what users declare, checked for shape and for references inside the file.
+
+Pure: no I/O, no clock. `environments.load` turns YAML into these types; everything else only reads them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, StringConstraints
+
+from environments.infrastructure import InfrastructureSpec, TeamSpec
+from environments.names import NAME, REGION
+from environments.refs import parse_ref
+
+
+def _checked_ref(text: str) -> str:
+    parse_ref(text)
+    return text
+
+
+Name = Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
+RegionName = Annotated[str, StringConstraints(pattern=f"^{REGION.pattern}$")]
+RefText = Annotated[str, AfterValidator(_checked_ref)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Seconds = Annotated[float, Field(ge=0, le=7 * 86400)]
+
+
+class Strict(BaseModel):
+    """Base of every block: unknown keys are errors, values never change type, nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class RegistrySpec(Strict):
+    """Where models and prompts are registered. `mlflow` is the address of a tracking server."""
+
+    mlflow: str | None = None
+
+
+class NodeBounds(Strict):
+    """The autoscaler's bounds for one pool, in nodes."""
+
+    min: Annotated[int, Field(ge=0, le=1000)]
+    max: Annotated[int, Field(ge=1, le=1000)]
+
+
+class GpuPool(Strict):
+    """One kind of GPU machine in a region. `vram_gib` is for one GPU; `on_demand_floor` counts nodes."""
+
+    gpu: Annotated[str, StringConstraints(min_length=1)]
+    instance: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)?\.[a-z0-9-]+$")]
+    gpus_per_node: PositiveInt
+    vram_gib: PositiveInt
+    nodes: NodeBounds
+    capacity: Literal["on_demand", "spot", "reserved"] = "on_demand"
+    on_demand_floor: Annotated[int, Field(ge=0)] = 0
+    capacity_reservation: str | None = None
+
+
+class LocalRegion(Strict):
+    """Server processes on this machine behind an Envoy that listens on `gateway_port` of loopback."""
+
+    platform: Literal["local"]
+    gateway_port: Annotated[int, Field(ge=1024, le=65535)]
+    serve_command: Annotated[list[str], Field(min_length=1)]
+    prometheus: str | None = None
+    allow_slot_header: bool = False
+    gpu_pools: dict[Name, GpuPool] = {}
+
+
+class KubernetesRegion(Strict):
+    """A cluster reached through a kubeconfig `context`."""
+
+    platform: Literal["kubernetes"]
+    context: Annotated[str, StringConstraints(min_length=1)]
+    prometheus: str | None = None
+    allow_slot_header: bool = False
+    gpu_pools: dict[Name, GpuPool] = {}
+
+
+class SageMakerRegion(Strict):
+    """SageMaker endpoints in an AWS region; a pool's `instance` gives the instance type without `ml.`."""
+
+    platform: Literal["sagemaker"]
+    profile: str | None = None
+    prometheus: str | None = None
+    gpu_pools: dict[Name, GpuPool] = {}
+
+
+RegionSpec = Annotated[LocalRegion | KubernetesRegion | SageMakerRegion, Field(discriminator="platform")]
+
+
+class Replicas(Strict):
+    """How many copies of a release a slot runs."""
+
+    min: Annotated[int, Field(ge=0, le=1000)] = 1
+    max: Annotated[int, Field(ge=1, le=1000)] = 1
+
+
+class SloSpec(Strict):
+    """What the endpoint promises: latencies in milliseconds at the 95th percentile, errors as a share of requests."""
+
+    ttft_p95_ms: PositiveFloat | None = None
+    itl_p95_ms: PositiveFloat | None = None
+    error_rate: Share | None = None
+
+
+class IndexSpec(Strict):
+    """A retrieval index and how old it may be."""
+
+    ref: RefText
+    built_at: datetime
+    max_age_h: PositiveFloat
+
+
+class GuardrailsSpec(Strict):
+    """The guardrail configuration that goes with a release."""
+
+    ref: RefText
+
+
+class ReleaseSpec(Strict):
+    """What runs: immutable, content-hashed. Changing any of it is a new release."""
+
+    model: RefText
+    engine: dict[str, Any] = {}
+    prompts: dict[Name, RefText] = {}
+    adapters: dict[Name, RefText] = {}
+    index: IndexSpec | None = None
+    guardrails: GuardrailsSpec | None = None
+
+
+class ProtectSpec(Strict):
+    """A regression that must be ruled out before promotion, and that rolls back when found."""
+
+    metric: Literal["error_rate", "ttft", "itl"]
+    ratio: Annotated[float, Field(gt=1, le=100)]
+    share: Share | None = None
+
+
+DEFAULT_PROTECT = (
+    ProtectSpec(metric="error_rate", ratio=2.0),
+    ProtectSpec(metric="ttft", ratio=1.2),
+    ProtectSpec(metric="ttft", share=0.10, ratio=2.0),
+    ProtectSpec(metric="itl", ratio=1.2),
+)
+
+
+class JudgeSpec(Strict):
+    """How sure the canary judge must be. `noise` is a log standard deviation, or `learned` from an A/A period."""
+
+    alpha: Share = 0.01
+    beta: Share = 0.02
+    noise: Annotated[float, Field(ge=0, le=0.5)] | Literal["learned"] = 0.03
+    warmup_s: Seconds = 60
+    tick_s: Annotated[float, Field(ge=0.2, le=300)] = 10
+    protect: list[ProtectSpec] = list(DEFAULT_PROTECT)
+
+
+class LimitSpec(Strict):
+    """A fixed threshold for what has no concurrent baseline. One of `min` and `max`, or both."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+    min: float | None = None
+    max: float | None = None
+    source: Literal["prometheus", "http"]
+    query: Annotated[str, StringConstraints(min_length=1)]
+    samples_min: PositiveInt = 1
+
+
+class EvalGateSpec(Strict):
+    """The eval gate: a suite and the largest drop against the champion, as a share of cases."""
+
+    suite: Annotated[str, StringConstraints(min_length=1)]
+    max_drop: Annotated[float, Field(ge=0, lt=1)] = 0.02
+
+
+class LoadGateSpec(Strict):
+    """The load gate: a profile and the largest regression against the champion, as a share."""
+
+    profile: Annotated[str, StringConstraints(min_length=1)]
+    max_regression: Annotated[float, Field(gt=0, lt=10)] = 0.10
+
+
+class GatesSpec(Strict):
+    """The gates between a warm challenger and the first percent of traffic."""
+
+    eval: EvalGateSpec | None = None
+    load: LoadGateSpec | None = None
+
+
+class RolloutSpec(Strict):
+    """How a challenger becomes champion. Percentages are the challenger's share of traffic."""
+
+    strategy: Literal["canary", "blue_green", "shadow", "ab"] = "canary"
+    steps_pct: Annotated[list[Annotated[float, Field(gt=0, lt=100)]], Field(min_length=1)] = [1, 10, 50]
+    step_min_s: Seconds = 60
+    step_max_s: Annotated[float, Field(gt=0, le=7 * 86400)] = 1800
+    on_inconclusive: Literal["pause", "roll_back", "promote"] = "pause"
+    start_timeout_s: Annotated[float, Field(gt=0, le=86400)] = 900
+    warmup_requests: Annotated[int, Field(ge=0, le=10000)] = 20
+    bake_s: Seconds = 900
+    judge: JudgeSpec = JudgeSpec()
+    limits: list[LimitSpec] = []
+    gates: GatesSpec = GatesSpec()
+
+
+class EndpointSpec(Strict):
+    """One model endpoint: the team that owns it, where it fits, what it promises, what runs and how that changes."""
+
+    team: Name
+    runtime: Literal["vllm", "triton"]
+    pool: Name | None = None
+    regions: Annotated[list[RegionName], Field(min_length=1)] | None = None
+    replicas: Replicas = Replicas()
+    gpus_per_replica: Annotated[int, Field(ge=0, le=64)] = 1
+    slo: SloSpec = SloSpec()
+    release: ReleaseSpec
+    rollout: RolloutSpec = RolloutSpec()
+
+
+Level = Literal["deny", "warn", "info", "off"]
+
+
+class PolicyOverride(Strict):
+    """A policy's level in this environment, with parameters of its own."""
+
+    level: Level
+    max_increase_pct: PositiveFloat | None = None
+    quota_gpus: PositiveInt | None = None
+    reason: str | None = None
+
+
+class EnvironmentSpec(Strict):
+    """One environment file."""
+
+    environment: Name
+    owner: Annotated[str, StringConstraints(min_length=1)]
+    store: Annotated[str, StringConstraints(min_length=1)]
+    registry: RegistrySpec = RegistrySpec()
+    regions: Annotated[dict[RegionName, RegionSpec], Field(min_length=1)]
+    waves: list[Annotated[list[RegionName], Field(min_length=1)]] | None = None
+    endpoints: Annotated[dict[Name, EndpointSpec], Field(min_length=1)]
+    policies: dict[str, Level | PolicyOverride] = {}
+    teams: dict[Name, TeamSpec] = {}
+    infrastructure: InfrastructureSpec | None = None
+
+    def wave_list(self) -> tuple[tuple[str, ...], ...]:
+        """Return the waves in order; without `waves`, one for each region in the order of the file."""
+        if self.waves is None:
+            return tuple((region,) for region in self.regions)
+        return tuple(tuple(wave) for wave in self.waves)
+
+    def regions_of(self, endpoint: str) -> tuple[str, ...]:
+        """Return the regions that an endpoint runs in, in the order of the file."""
+        return tuple(self.endpoints[endpoint].regions or self.regions)
