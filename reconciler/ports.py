@@ -165,7 +165,8 @@ class Registry(Protocol):
         """Return digest and lineage; `kind` is `model`, `adapter`, `prompt`, `index` or `guardrails`.
 
         Raises:
-            SluiceError: `REG-001` no such thing, `REG-002` refused (pickled weights), `REG-003` out of reach (retryable).
+            SluiceError: `REG-001` no such thing, `REG-002` refused (pickled weights),
+                `REG-003` out of reach (retryable).
         """
         ...
 

@@ -16,7 +16,8 @@ class ObservedSlot:
 
     `release` is None for an empty slot. `ready` means that the server answers for that release; `warm` that it was
     warmed up since it started. `url` reaches this slot past the gateway's weights (gates, warm-up). `problem` says
-    in words why a slot that should be ready is not (crashed, wrong model, starting).
+    in words why a slot that should be ready is not (crashed, wrong model, starting); `fatal` says that waiting will not
+    help (it serves another model). `running` is False when nothing will bring the server back but another start.
     """
 
     release: Release | None = None
@@ -25,6 +26,8 @@ class ObservedSlot:
     weight_pct: float = 0.0
     url: str | None = None
     problem: str | None = None
+    fatal: bool = False
+    running: bool = True
     restarts: int = 0
 
     @property

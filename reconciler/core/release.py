@@ -1,4 +1,4 @@
-"""Releases: immutable, content-hashed sets of model, adapters, prompts, index, guardrails and engine arguments. Pure."""
+"""Releases: immutable, content-hashed sets of model, adapters, prompts, index, guardrails, arguments. Pure."""
 
 from __future__ import annotations
 

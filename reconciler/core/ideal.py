@@ -1,0 +1,84 @@
+"""The ideal world, in which every step works at once: what a plan's steps are read from. Pure.
+
+Plans and executor share `next_steps`; this runs it with passing evidence until the rollout ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from environments.names import SLOTS
+from reconciler.core.after import after
+from reconciler.core.begin import empty_endpoint
+from reconciler.core.next_steps import Evidence, next_steps, wanted_prompts
+from reconciler.core.observed import ObservedEndpoint, ObservedSlot
+from reconciler.core.rollout import GateResult, Rollout
+from reconciler.core.steps import (
+    EFFECTS,
+    Enter,
+    Finish,
+    Publish,
+    Remove,
+    RunGate,
+    StartSlot,
+    Step,
+    StopSlot,
+    WarmSlot,
+    Weigh,
+)
+from reconciler.core.verdict import Verdict
+
+_ROUNDS_MAX = 500
+
+
+def ideal_steps(rollout: Rollout, observed: Mapping[str, ObservedEndpoint]) -> tuple[Step, ...]:
+    """Return every effect and phase that the rollout passes through when nothing goes wrong, in order."""
+    world = {r.region: observed.get(r.region) or empty_endpoint(rollout.address(r.region)) for r in rollout.regions}
+    done: list[Step] = []
+    now = rollout.started_at
+    for _ in range(_ROUNDS_MAX):
+        steps = next_steps(rollout, world, {name: _passing(rollout) for name in world}, now)
+        if not steps:
+            return tuple(done)
+        for step in steps:
+            found = GateResult(step.gate, Verdict.PASS, "") if isinstance(step, RunGate) else None
+            world = happened(world, rollout, step)
+            rollout = after(rollout, step, now, found)
+            if isinstance(step, EFFECTS | Enter | Finish):
+                done.append(step)
+        now += max(rollout.settings.step_min_s, rollout.settings.bake_s, 1.0)
+    raise AssertionError(f"rollout {rollout.id} has no end in an ideal world: {done[-5:]}")
+
+
+def happened(world: Mapping[str, ObservedEndpoint], rollout: Rollout, step: Step) -> dict[str, ObservedEndpoint]:
+    """Return the world after a step took effect: servers are ready at once, weights in force at once."""
+    match step:
+        case StartSlot(region=name, slot=slot, role=role):
+            release = rollout.region(name).champion if role == "champion" else rollout.challenger
+            weight = world[name].slots[slot].weight_pct
+            return _with_slot(world, name, slot, ObservedSlot(release=release, ready=True, weight_pct=weight))
+        case WarmSlot(region=name, slot=slot):
+            return _with_slot(world, name, slot, replace(world[name].slots[slot], warm=True))
+        case StopSlot(region=name, slot=slot):
+            return _with_slot(world, name, slot, ObservedSlot())
+        case Weigh(region=name, weights=weights):
+            slots = {s: replace(world[name].slots.get(s, ObservedSlot()), weight_pct=w) for s, w in weights}
+            return {**world, name: replace(world[name], slots={**world[name].slots, **slots})}
+        case Publish(region=name, share_pct=share):
+            prompts = wanted_prompts(rollout, rollout.region(name), share)
+            return {**world, name: replace(world[name], prompts=prompts)}
+        case Remove(region=name):
+            return {**world, name: ObservedEndpoint(world[name].address, {s: ObservedSlot() for s in SLOTS})}
+        case _:
+            return dict(world)
+
+
+def _with_slot(
+    world: Mapping[str, ObservedEndpoint], region: str, slot: str, seen: ObservedSlot
+) -> dict[str, ObservedEndpoint]:
+    return {**world, region: replace(world[region], slots={**world[region].slots, slot: seen})}
+
+
+def _passing(rollout: Rollout) -> Evidence:
+    return Evidence(Verdict.PASS, "", Verdict.PASS, "", step_requests=10**6, step_challenger_requests=10**6)

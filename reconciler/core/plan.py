@@ -1,0 +1,292 @@
+"""The plan: complete, frozen, sorted, with a digest, so that what was reviewed is what runs. Pure.
+
+`reconciler.planning` gathers the inputs; commands show a plan, save it, and hand it to the loop.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from environments.errors import SluiceError
+from environments.names import Address, parse_address
+from environments.spec import EnvironmentSpec
+from reconciler.core.begin import empty_endpoint, new_repair, new_rollout
+from reconciler.core.canonical import Json, digest
+from reconciler.core.capacity import PoolNeed, cost_of, need_to_json, pool_needs
+from reconciler.core.change import Action, Change, FieldChange, MovesBy, change_to_json
+from reconciler.core.desired import DesiredEndpoint, DesiredState
+from reconciler.core.diff import diff
+from reconciler.core.drift import Drift, drift_to_json, facts_that_moved
+from reconciler.core.finding import Finding
+from reconciler.core.ideal import ideal_steps
+from reconciler.core.observed import ObservedState, endpoint_facts
+from reconciler.core.release import release_to_json
+from reconciler.core.rollout import Rollout
+from reconciler.core.steps import Enter, Finish, Mark, Publish, Step, Weigh, step_kind
+
+SCHEMA = "sluice/plan/v1"
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """One step as a plan lists it. `weight_pct` is the challenger's, None where a step moves no traffic."""
+
+    id: str
+    kind: str
+    address: str
+    wave: int
+    weight_pct: float | None = None
+
+    def to_json(self) -> Json:
+        """Return the step as `plan --json` shows it."""
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "address": self.address,
+            "wave": self.wave,
+            "weight_pct": self.weight_pct,
+        }
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What `--endpoint` and `--region` left; empty means everything."""
+
+    endpoints: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done and why. `gaps` says in words what this build has no adapter for.
+
+    `observed` holds the facts of every address as they were, so that a stale plan can say what moved; `spec_digest`
+    covers the environment file as it was read.
+    """
+
+    environment: str
+    created_at: str
+    observed_fingerprint: str
+    spec_digest: str
+    scope: Scope
+    changes: tuple[Change, ...]
+    steps: tuple[PlannedStep, ...]
+    findings: tuple[Finding, ...]
+    capacity: tuple[Json, ...]
+    cost: Json
+    drift: tuple[Drift, ...]
+    observed: tuple[Json, ...]
+    releases: tuple[Json, ...]
+    gaps: tuple[str, ...] = ()
+
+    @property
+    def pending(self) -> tuple[Change, ...]:
+        """Return the changes that need something done."""
+        return tuple(c for c in self.changes if c.action is not Action.NONE)
+
+    @property
+    def denied(self) -> tuple[Finding, ...]:
+        """Return the findings that forbid this plan."""
+        return tuple(f for f in self.findings if f.level == "deny")
+
+    @property
+    def digest(self) -> str:
+        """Return the digest over everything but `created_at`: the same world gives the same digest."""
+        body = plan_body(self)
+        del body["created_at"]
+        return digest(body)
+
+
+@dataclass(frozen=True)
+class World:
+    """What a plan is made from: declared, live, in flight."""
+
+    spec: EnvironmentSpec
+    desired: DesiredState
+    observed: ObservedState
+    active: Mapping[str, Rollout]
+    drift: tuple[Drift, ...] = ()
+    gaps: tuple[str, ...] = ()
+    scope: Scope = Scope()
+
+
+def changes_of(world: World) -> tuple[Change, ...]:
+    """Return the changes, with `new_nodes` where a load does not fit on the nodes that a pool keeps running."""
+    changes = diff(world.desired, world.observed, world.active)
+    needs = {(n.region, n.pool): n for n in pool_needs(world.spec, world.desired, changes)}
+    by_address = {d.address: d for d in world.desired.endpoints}
+    return tuple(_with_nodes(change, by_address.get(change.address), needs) for change in changes)
+
+
+def make_plan(world: World, changes: tuple[Change, ...], findings: Sequence[Finding], created_at: str) -> Plan:
+    """Return the plan for `changes` of `world`; `findings` are what the policies said of them."""
+    needs = pool_needs(world.spec, world.desired, changes)
+    releases = {d.release.id: release_to_json(d.release) for d in world.desired.endpoints}
+    return Plan(
+        environment=world.spec.environment,
+        created_at=created_at,
+        observed_fingerprint=world.observed.fingerprint(),
+        spec_digest=spec_digest(world.spec),
+        scope=world.scope,
+        changes=changes,
+        steps=tuple(_planned_steps(world, changes)),
+        findings=tuple(sorted(findings)),
+        capacity=tuple(need_to_json(n) for n in needs),
+        cost=cost_of(world.spec, needs),
+        drift=tuple(sorted(world.drift)),
+        observed=tuple(endpoint_facts(world.observed.endpoints[a]) for a in sorted(world.observed.endpoints)),
+        releases=tuple(releases[key] for key in sorted(releases)),
+        gaps=tuple(sorted(world.gaps)),
+    )
+
+
+def spec_digest(spec: EnvironmentSpec) -> str:
+    """Return the digest of an environment file's content."""
+    return digest(spec.model_dump(mode="json"))
+
+
+def plan_body(plan: Plan) -> Json:
+    """Return the plan's JSON without its digest."""
+    return {
+        "schema": SCHEMA,
+        "environment": plan.environment,
+        "created_at": plan.created_at,
+        "observed_fingerprint": plan.observed_fingerprint,
+        "spec_digest": plan.spec_digest,
+        "scope": {"endpoints": list(plan.scope.endpoints), "regions": list(plan.scope.regions)},
+        "changes": [change_to_json(c) for c in plan.changes],
+        "steps": [s.to_json() for s in plan.steps],
+        "findings": [f.to_json() for f in plan.findings],
+        "capacity": list(plan.capacity),
+        "cost": plan.cost,
+        "drift": [drift_to_json(d) for d in plan.drift],
+        "observed": list(plan.observed),
+        "releases": list(plan.releases),
+        "gaps": list(plan.gaps),
+    }
+
+
+def plan_to_json(plan: Plan) -> Json:
+    """Return the plan as `plan --json` prints it and `-o` saves it."""
+    return {**plan_body(plan), "digest": plan.digest}
+
+
+def plan_from_json(data: Any) -> Plan:
+    """Return the plan that `plan_to_json` wrote.
+
+    Raises:
+        SluiceError: `PLAN-001` it is no plan, or not one of this version; `PLAN-002` it was changed after it was made.
+    """
+    try:
+        plan = _read(data)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _not_a_plan(f"it cannot be read as {SCHEMA}: {type(error).__name__} {error}") from error
+    if plan_to_json(plan) != data:
+        raise SluiceError(
+            "PLAN-002",
+            where=f"plan of {plan.environment}",
+            what=f"its content hashes to {plan.digest}, it says {data.get('digest')}",
+            why="a plan is approved by its digest, so a changed plan was approved by nobody",
+            do="make a new one: sluice plan -o plan.json",
+        )
+    return plan
+
+
+def world_that_moved(plan: Plan, observed: ObservedState) -> list[Drift]:
+    """Return what is live differently now from when the plan was made; none while it still holds."""
+    before = {facts["address"]: facts for facts in plan.observed}
+    now = {str(a): endpoint_facts(e) for a, e in observed.endpoints.items()}
+    moved = []
+    for address in sorted({*before, *now}):
+        moved += facts_that_moved(address, before.get(address, {}), now.get(address, {}))
+    return moved
+
+
+def _read(data: Any) -> Plan:
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        raise ValueError(f"schema is {data.get('schema') if isinstance(data, dict) else type(data).__name__}")
+    return Plan(
+        environment=data["environment"],
+        created_at=data["created_at"],
+        observed_fingerprint=data["observed_fingerprint"],
+        spec_digest=data["spec_digest"],
+        scope=Scope(tuple(data["scope"]["endpoints"]), tuple(data["scope"]["regions"])),
+        changes=tuple(_change_from_json(c) for c in data["changes"]),
+        steps=tuple(PlannedStep(**s) for s in data["steps"]),
+        findings=tuple(Finding(**f) for f in data["findings"]),
+        capacity=tuple(data["capacity"]),
+        cost=data["cost"],
+        drift=tuple(Drift(**d) for d in data["drift"]),
+        observed=tuple(data["observed"]),
+        releases=tuple(data["releases"]),
+        gaps=tuple(data["gaps"]),
+    )
+
+
+def _not_a_plan(why: str) -> SluiceError:
+    return SluiceError(
+        "PLAN-001", what="this file is not a plan that can run", why=why, do="sluice plan ENV -o plan.json"
+    )
+
+
+def _change_from_json(data: Json) -> Change:
+    fields = tuple(FieldChange(f["path"], f["from"], f["to"]) for f in data["fields"])
+    moves_by = MovesBy(data["moves_by"])
+    return Change(parse_address(data["address"]), Action(data["action"]), fields, moves_by, data["release"])
+
+
+def _with_nodes(change: Change, desired: DesiredEndpoint | None, needs: Mapping[tuple[str, str], PoolNeed]) -> Change:
+    loads = desired is not None and change.moves_by is MovesBy.COLD_LOAD
+    need = needs.get((change.address.region, desired.pool or "")) if desired and loads else None
+    if need is None or need.nodes_at_peak <= need.nodes_now_min:
+        return change
+    return replace(change, moves_by=MovesBy.NEW_NODES)
+
+
+def _planned_steps(world: World, changes: Sequence[Change]) -> list[PlannedStep]:
+    wanted: dict[tuple[str, Action], list[DesiredEndpoint]] = defaultdict(list)
+    by_address = {d.address: d for d in world.desired.endpoints}
+    planned = []
+    for change in changes:
+        if change.action in (Action.CREATE, Action.ROLLOUT, Action.UPDATE):
+            kind = Action.UPDATE if change.action is Action.UPDATE else Action.ROLLOUT
+            wanted[change.address.endpoint, kind].append(by_address[change.address])
+        elif change.action is Action.REMOVE:
+            planned.append(PlannedStep(f"{change.address.endpoint}/00-remove", "remove", str(change.address), 0))
+    for (_, kind), group in sorted(wanted.items()):
+        planned += _steps_of(world, kind, group)
+    return planned
+
+
+def _steps_of(world: World, kind: Action, group: Sequence[DesiredEndpoint]) -> list[PlannedStep]:
+    endpoint = group[0].address.endpoint
+    rollout = world.active.get(endpoint)
+    if rollout is None or rollout.challenger.id != group[0].release.id:
+        begin = new_repair if kind is Action.UPDATE else new_rollout
+        live = {d.address: world.observed.endpoints.get(d.address, empty_endpoint(d.address)) for d in group}
+        rollout = begin("planned", group, live, now=0.0, actor="")
+    seen = {r.region: world.observed.endpoints.get(rollout.address(r.region)) for r in rollout.regions}
+    steps = [s for s in ideal_steps(rollout, {k: v for k, v in seen.items() if v}) if _is_shown(s)]
+    return [_planned(rollout, endpoint, number, step) for number, step in enumerate(steps, start=1)]
+
+
+def _is_shown(step: Step) -> bool:
+    return not isinstance(step, Enter) or str(step.phase) in ("baking", "promoted")
+
+
+def _planned(rollout: Rollout, endpoint: str, number: int, step: Step) -> PlannedStep:
+    kind = "bake" if step_kind(step) == "enter:baking" else step_kind(step)
+    kind = "promote" if kind == "enter:promoted" else kind
+    id = f"{endpoint}/{number:02d}-{kind}"
+    if isinstance(step, Mark | Finish):
+        return PlannedStep(id, kind, f"{rollout.environment}/*/{endpoint}", max(r.wave for r in rollout.regions))
+    weight = step.challenger_pct if isinstance(step, Weigh) else step.share_pct if isinstance(step, Publish) else None
+    return PlannedStep(id, kind, str(rollout.address(step.region)), rollout.region(step.region).wave, weight)
+
+
+def addresses_of(plan: Plan, *actions: Action) -> tuple[Address, ...]:
+    """Return the addresses of the changes with one of these actions."""
+    return tuple(c.address for c in plan.changes if c.action in actions)
