@@ -1,0 +1,159 @@
+"""The desk: all books of one judgement, advanced tick by tick for R runs side by side, and their limits.
+
+Imports numpy; called by `observe` with one run and by the bench with thousands: what is measured is what decides.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from reconciler.core.judge import failures, latency
+from reconciler.core.judge.bets import Array
+from reconciler.core.judge.failures import FailureBook, FailurePlan
+from reconciler.core.judge.latency import LatencyBook, LatencyPlan
+from reconciler.core.judge.settings import JudgeSettings, Metric, Protect
+
+LATENCIES: tuple[Metric, ...] = ("ttft", "itl")
+ERROR_SHARE = 0.57  # of alpha: a nat about errors costs ten times the requests of a nat about latency
+ROW_SHARE = 0.85  # of a row's alpha; the rest is on the row squared
+
+
+@dataclass(frozen=True)
+class Counts:
+    """One tick of R runs: `requests` and `errors` [R, 2]; latency cells [R, 2, C] where they were measured."""
+
+    requests: Array
+    errors: Array
+    latency: dict[Metric, Array]
+
+
+@dataclass(frozen=True)
+class Books:
+    """Every book of a judgement; a latency's book opens with its first histogram."""
+
+    failures: FailureBook | None
+    latency: dict[Metric, LatencyBook]
+
+
+@dataclass(frozen=True)
+class Plans:
+    """What is bet on; latency plans appear with their bounds."""
+
+    settings: JudgeSettings
+    bounds: dict[Metric, tuple[float, ...]]
+
+    @property
+    def failures(self) -> FailurePlan | None:
+        """Return the bets on errors, if a row asks for them."""
+        rows = rows_of(self.settings, "error_rate")
+        return failures.plan_bets(rows, self.settings) if rows else None
+
+    def latency(self, metric: Metric) -> LatencyPlan:
+        """Return the bets on a latency whose bounds are known."""
+        return latency.plan_bets(self.bounds[metric], rows_of(self.settings, metric), self.settings)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Log e-values, one column a row of `protect`, and the log mixture [R] that is compared with 1/alpha."""
+
+    against: Array
+    in_favour: Array
+    mixture: Array
+
+
+def rows_of(settings: JudgeSettings, metric: Metric) -> tuple[Protect, ...]:
+    """Return the rows about `metric`, in their order."""
+    return tuple(row for row in settings.protect if row.metric == metric)
+
+
+def open_books(settings: JudgeSettings, runs: int) -> Books:
+    """Return the books before any data."""
+    plan = Plans(settings, {}).failures
+    return Books(failures.open_book(plan, runs) if plan else None, {})
+
+
+def advance(books: Books, counts: Counts, elapsed_s: float, plans: Plans, *, warm: bool) -> Books:
+    """Enter one tick; while the challenger warms up (`warm` false) latency only learns its shape."""
+    plan = plans.failures
+    failed = books.failures
+    if plan and failed is not None:
+        served = counts.requests - counts.errors
+        failed = failures.advance(failed, np.stack([counts.errors, served], -1), plan)
+    latencies = dict(books.latency)
+    for metric, table in counts.latency.items():
+        latency_plan = plans.latency(metric)
+        book = latencies.get(metric) or latency.open_book(latency_plan, len(table))
+        latencies[metric] = (
+            latency.advance(book, table, elapsed_s, latency_plan)
+            if warm
+            else latency.learn_shape(book, table, elapsed_s)
+        )
+    return replace(books, failures=failed, latency=latencies)
+
+
+def standing(books: Books, plans: Plans) -> Standing:
+    """Return the evidence for and against, and the mixture over every bet; an unmeasured row stands at 0."""
+    settings = plans.settings
+    runs = _runs(books)
+    shares = alpha_shares(settings)
+    against, favour = np.zeros((runs, len(settings.protect))), np.zeros((runs, len(settings.protect)))
+    parts: list[Array] = []
+    for metric in ("error_rate", *LATENCIES):
+        columns = [i for i, row in enumerate(settings.protect) if row.metric == metric]
+        found = _evidence(books, plans, metric)
+        if not columns or found is None:
+            parts += [np.full(runs, math.log(shares[i])) for i in columns]
+            continue
+        up, down, overshoot = found
+        against[:, columns], favour[:, columns] = _per_row(up), down
+        for k, column in enumerate(columns):
+            square = k + len(columns)
+            parts.append(math.log(shares[column] * ROW_SHARE) + up[:, k] + overshoot[:, k])
+            parts.append(math.log(shares[column] * (1.0 - ROW_SHARE)) + up[:, square] + overshoot[:, square])
+    return Standing(against, favour, np.logaddexp.reduce(np.stack(parts), 0))
+
+
+def verdicts(stand: Standing, settings: JudgeSettings) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Return who is to be rolled back and who may be promoted, [R] each; rolling back is looked at first."""
+    failed = stand.mixture >= -math.log(settings.alpha)
+    passed = (stand.in_favour >= -math.log(settings.beta)).all(1)
+    return failed, passed & ~failed
+
+
+def alpha_shares(settings: JudgeSettings) -> tuple[float, ...]:
+    """Return each row's share of alpha: errors 0.57 together, latencies the rest equally; one kind alone gets all."""
+    errors = len(rows_of(settings, "error_rate"))
+    others = len(settings.protect) - errors
+    if not errors or not others:
+        return tuple(1.0 / len(settings.protect) for _ in settings.protect)
+    return tuple(
+        ERROR_SHARE / errors if row.metric == "error_rate" else (1.0 - ERROR_SHARE) / others for row in settings.protect
+    )
+
+
+def _evidence(books: Books, plans: Plans, metric: Metric) -> tuple[Array, Array, Array] | None:
+    if metric == "error_rate":
+        book = books.failures
+        return None if book is None else (book.up, failures.in_favour(book), book.overshoot)
+    latency_book = books.latency.get(metric)
+    if latency_book is None:
+        return None
+    plan = plans.latency(metric)
+    return latency.against(latency_book, plan), latency.in_favour(latency_book, plan), latency_book.overshoot
+
+
+def _per_row(up: Array) -> Array:
+    """Return each row's own evidence: its bet and its square, mixed as alpha is."""
+    rows = up.shape[1] // 2
+    return np.logaddexp(math.log(ROW_SHARE) + up[:, :rows], math.log(1.0 - ROW_SHARE) + up[:, rows:])
+
+
+def _runs(books: Books) -> int:
+    if books.failures is not None:
+        return len(books.failures.up)
+    return len(next(iter(books.latency.values())).past) if books.latency else 1

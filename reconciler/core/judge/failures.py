@@ -1,0 +1,131 @@
+"""The book of the error rate: what was bet on which arm the failures came from, for R runs side by side.
+
+Imports numpy; called by the desk. Failures are rare, so the past is long (20,000 requests), and a shared outage is
+recognised: being equal while everything fails does not make a release good.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from reconciler.core.judge.bets import BLOCK_REQUESTS, Array, null_variance, settle
+from reconciler.core.judge.settings import JudgeSettings, Protect
+
+MEMORY_REQUESTS = 20_000.0
+EXCESS_MIN = 0.005  # a regression smaller than half a percent of all requests is no harm worth a rollback
+_PRIOR_ERRORS, _PRIOR_REQUESTS = 0.5, 50.0
+_OWN_RATE_WEIGHT = 0.2
+_RATE_MAX = 0.98
+
+
+@dataclass(frozen=True)
+class FailureBook:
+    """Pending [R, 2, 2] (arm; failed, served), past [R, 3] (failed, all, challenger's), log wealth [R, B].
+
+    `own_rate` [R]: log e-value for a challenger whose own error rate is below the SLO, whatever the champion does.
+    """
+
+    pending: Array
+    past: Array
+    up: Array
+    down: Array
+    own_rate: Array
+    overshoot: Array
+
+
+@dataclass(frozen=True)
+class FailurePlan:
+    """The ratios that are bet on: `rows` protect rows, then their squares."""
+
+    ratios: tuple[float, ...]
+    settings: JudgeSettings
+
+
+def plan_bets(rows: tuple[Protect, ...], settings: JudgeSettings) -> FailurePlan:
+    """Return a bet for each row and one with its ratio squared, for disasters."""
+    return FailurePlan((*(row.ratio for row in rows), *(row.ratio**2 for row in rows)), settings)
+
+
+def open_book(plan: FailurePlan, runs: int) -> FailureBook:
+    """Return the book before any data."""
+    wealth = np.zeros((runs, len(plan.ratios)))
+    return FailureBook(np.zeros((runs, 2, 2)), np.zeros((runs, 3)), wealth, wealth, np.zeros(runs), wealth)
+
+
+def advance(book: FailureBook, counts: Array, plan: FailurePlan) -> FailureBook:
+    """Add a tick's counts [R, 2, 2] and settle the bets of each run whose block is full."""
+    pending = book.pending + counts
+    full = pending.sum((1, 2)) >= BLOCK_REQUESTS
+    block = np.where(full[:, None, None], pending, 0.0)
+    past = _remember(book.past, block)
+    table = _tables(past, block, plan)
+    paid = settle(table, block).log_e
+    up, down = 2.0 / 3.0 * math.log(1.0 / plan.settings.alpha), 2.0 / 3.0 * math.log(plan.settings.beta)
+    return replace(
+        book,
+        pending=np.where(full[:, None, None], 0.0, pending),
+        past=np.where(full[:, None], past, book.past),
+        up=book.up + np.minimum(paid, up),
+        down=book.down + np.maximum(paid, down),
+        own_rate=book.own_rate + _own_rate(block, plan.settings.slo_error_rate),
+        overshoot=np.minimum(1.0, 0.583 * np.sqrt(null_variance(table, block))),
+    )
+
+
+def in_favour(book: FailureBook) -> Array:
+    """Return the log e-value against each row's regression, [R, rows]: equal to the champion, or good by itself."""
+    rows = book.down.shape[1] // 2
+    equal = math.log(1.0 - _OWN_RATE_WEIGHT) - book.down[:, :rows]
+    return np.logaddexp(equal, math.log(_OWN_RATE_WEIGHT) + book.own_rate[:, None])
+
+
+def _remember(past: Array, block: Array) -> Array:
+    """Return failed, all and the challenger's requests of the last 20,000; an outage counts up to its limit."""
+    requests = block.sum((1, 2))
+    failed = np.minimum(block[:, :, 0].sum(1), _outage_from(requests, _rate(past)))
+    kept = np.minimum(1.0, np.maximum(MEMORY_REQUESTS - requests, 0.0) / np.maximum(past[:, 1], 1.0))
+    seen: Array = np.stack([failed, requests, block[:, 1].sum(-1)], -1)
+    return kept[:, None] * past + seen
+
+
+def _rate(past: Array) -> Array:
+    rate: Array = (past[:, 0] + _PRIOR_ERRORS) / (past[:, 1] + _PRIOR_REQUESTS)
+    return rate
+
+
+def _outage_from(requests: Array, usual: Array) -> Array:
+    """Return the failures in a block above which everybody suffers, or one arm does badly."""
+    expected = requests * usual
+    limit: Array = expected + 4.0 * np.sqrt(expected) + 3.0
+    return limit
+
+
+def _tables(past: Array, block: Array, plan: FailurePlan) -> Array:
+    """Return log p1/p0 for failed and served, [R, B, 2].
+
+    In an outage p0 rises; a row's excess stays the usual one, so that sharing an outage refutes nothing, and only its
+    square keeps the ratio, so that a challenger that fails outright is caught at once.
+    """
+    ratio = np.array(plan.ratios)
+    square = np.arange(len(ratio)) >= len(ratio) // 2
+    usual = _rate(past)[:, None]
+    share = (past[:, 2] / np.maximum(past[:, 1], 1.0))[:, None]
+    p0 = usual / (1.0 + share * (ratio - 1.0))
+    requests = np.maximum(block.sum((1, 2)), 1.0)
+    failed = block[:, :, 0].sum(1)
+    outage = failed > _outage_from(requests, usual[:, 0])
+    usual_p0 = p0
+    p0 = np.minimum(np.where(outage[:, None], np.maximum(p0, (failed / requests)[:, None]), p0), _RATE_MAX)
+    excess = np.maximum((ratio - 1.0) * np.where(square, p0, usual_p0), EXCESS_MIN)
+    p1 = np.minimum(p0 + excess, 0.5 * (1.0 + p0))
+    ratios: Array = np.stack([np.log(p1 / p0), np.log((1.0 - p1) / (1.0 - p0))], -1)
+    return ratios
+
+
+def _own_rate(block: Array, limit: float) -> Array:
+    """Bet that the challenger's own rate is a quarter of `limit`; an e-value when it is at least `limit`."""
+    failed, served = block[:, 1, 0], block[:, 1, 1]
+    return failed * math.log(0.25) + served * math.log((1.0 - limit / 4.0) / (1.0 - limit))

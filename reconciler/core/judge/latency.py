@@ -1,0 +1,234 @@
+"""The book of one latency metric: what was bet on its histogram so far, for R runs side by side.
+
+Imports numpy; called by the desk. A block closes when it holds 20 requests; until then ticks are pooled.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from reconciler.core.judge import wander
+from reconciler.core.judge.bets import BLOCK_REQUESTS, Array, null_variance, settle
+from reconciler.core.judge.settings import JudgeSettings, Protect
+from reconciler.core.judge.shapes import Slower, Stretcher, smoothed_cdf, unmix
+from reconciler.core.judge.wander import Belief
+
+SHAPE_HALF_LIFE_S = 60.0
+SHAPE_REQUESTS_MIN = 1000.0
+
+
+@dataclass(frozen=True)
+class LatencyBook:
+    """Pending counts [R, 2, C], the pooled past [R, C], the challenger's count in it [R], and each bet's wealth.
+
+    Hypotheses H: first plain noise, then each bet (rows, then their squares). `fixed_*` [R, H-1]: log likelihood ratio
+    without noise. `noisy_*` [R, H]: averaged over it. `*_up` are capped for rolling back, `*_down` for promoting.
+    """
+
+    pending: Array
+    past: Array
+    past_challenger: Array
+    since_s: Array
+    fixed_up: Array
+    noisy_up: Array
+    fixed_down: Array
+    noisy_down: Array
+    belief: Belief
+    overshoot: Array
+
+
+@dataclass(frozen=True)
+class LatencyPlan:
+    """The bets of one metric on fixed bounds: `rows` protect rows, then their squares."""
+
+    bounds: tuple[float, ...]
+    bets: tuple[Slower, ...]
+    settings: JudgeSettings
+
+    @property
+    def noisy(self) -> bool:
+        """Say whether one arm's noise has to be excused."""
+        return self.settings.noise > 0.0
+
+    @property
+    def cells(self) -> int:
+        """Return the number of cells, the one above the last bound included."""
+        return len(self.bounds) + 1
+
+
+def plan_bets(bounds: tuple[float, ...], rows: tuple[Protect, ...], settings: JudgeSettings) -> LatencyPlan:
+    """Return a bet for each row and one with its ratio squared, for disasters."""
+    bets = [Slower(row.share or 1.0, math.log(row.ratio)) for row in rows]
+    squares = [Slower(bet.share, 2.0 * bet.log_ratio) for bet in bets]
+    return LatencyPlan(bounds, (*bets, *squares), settings)
+
+
+def open_book(plan: LatencyPlan, runs: int) -> LatencyBook:
+    """Return the book before any data."""
+    bets = len(plan.bets)
+    return LatencyBook(
+        pending=np.zeros((runs, 2, plan.cells)),
+        past=np.zeros((runs, plan.cells)),
+        past_challenger=np.zeros(runs),
+        since_s=np.zeros(runs),
+        fixed_up=np.zeros((runs, bets)),
+        noisy_up=np.zeros((runs, bets + 1)),
+        fixed_down=np.zeros((runs, bets)),
+        noisy_down=np.zeros((runs, bets + 1)),
+        belief=wander.at_rest((runs, bets + 1), plan.settings),
+        overshoot=np.zeros((runs, bets)),
+    )
+
+
+def learn_shape(book: LatencyBook, counts: Array, elapsed_s: float) -> LatencyBook:
+    """Learn from the champion alone, without a bet: a challenger that warms up says nothing about the release."""
+    champion = counts * np.array([1.0, 0.0])[:, None]
+    past, challenger = _remember(book, champion, np.full(len(counts), elapsed_s))
+    return replace(book, past=past, past_challenger=challenger, since_s=book.since_s)
+
+
+def advance(book: LatencyBook, counts: Array, elapsed_s: float, plan: LatencyPlan) -> LatencyBook:
+    """Add a tick's cell counts [R, 2, C] and settle the bets of each run whose block is full."""
+    pending = book.pending + counts
+    since_s = book.since_s + elapsed_s
+    full = pending.sum((1, 2)) >= BLOCK_REQUESTS
+    block = np.where(full[:, None, None], pending, 0.0)
+    past, past_challenger = _remember(book, block, since_s)
+    share = past_challenger / np.maximum(past.sum(-1), 1.0)
+    moved = _settle_block(replace(book, past=past, past_challenger=past_challenger), block, share, since_s, plan)
+    held = replace(book, overshoot=np.zeros_like(book.overshoot))
+    chosen = _choose(full, moved, held)
+    return replace(
+        chosen,
+        pending=np.where(full[:, None, None], 0.0, pending),
+        since_s=np.where(full, 0.0, since_s),
+    )
+
+
+def _settle_block(book: LatencyBook, block: Array, share: Array, since_s: Array, plan: LatencyPlan) -> LatencyBook:
+    """Pay one block into the wealth of each hypothesis."""
+    cdf = smoothed_cdf(book.past)
+    champions = _champion_cdfs(cdf, share, plan)
+    if not plan.noisy:
+        return _settle_quiet(book, block, champions, plan)
+    step = wander.step_of(plan.settings)
+    base = _tables(plan.bounds, _NOTHING, step).log_ratios(cdf)
+    ratios = [base] + [
+        _tables(plan.bounds, bet, step).log_ratios(c) for bet, c in zip(plan.bets, champions, strict=True)
+    ]
+    payoff = settle(np.concatenate(ratios, 1), block)
+    table = np.stack(ratios, 1)  # [R, H, 3, C]: shifted down, as it is, shifted up
+    paid = payoff.log_e.reshape(*table.shape[:3])
+    weights = payoff.tilted.reshape(table.shape)[:, :, 1]
+    slope = (table[:, :, 2] - table[:, :, 0]) / (2.0 * step)
+    information = _variance(weights, slope)
+    score = (paid[:, :, 2] - paid[:, :, 0]) / (2.0 * step)
+    belief = wander.wait(book.belief, since_s, plan.settings)
+    averaged, belief = wander.absorb(belief, score, information)
+    overshoot = _overshoot(null_variance(table[:, 1:, 1], block))
+    return _pay(replace(book, belief=belief, overshoot=overshoot), paid[:, 1:, 1], paid[:, :, 1] + averaged, plan)
+
+
+def _settle_quiet(book: LatencyBook, block: Array, champions: list[Array], plan: LatencyPlan) -> LatencyBook:
+    ratios = [_single(plan.bounds, bet).log_ratios(c) for bet, c in zip(plan.bets, champions, strict=True)]
+    table = np.concatenate(ratios, 1)
+    paid = settle(table, block).log_e
+    noisy = np.concatenate([np.zeros_like(paid[:, :1]), paid], 1)
+    return _pay(replace(book, overshoot=_overshoot(null_variance(table, block))), paid, noisy, plan)
+
+
+def _pay(book: LatencyBook, fixed: Array, noisy: Array, plan: LatencyPlan) -> LatencyBook:
+    """Add a block's log wealth; one block moves no bet by more than two thirds of a limit beyond what noise explains."""
+    excused = np.maximum(noisy[:, :1], 0.0)
+    up = excused - 2.0 / 3.0 * math.log(plan.settings.alpha)
+    down = 2.0 / 3.0 * math.log(plan.settings.beta)
+    capped = np.concatenate([noisy[:, :1], np.minimum(noisy[:, 1:], up)], 1)
+    floored = np.concatenate([noisy[:, :1], np.maximum(noisy[:, 1:], down)], 1)
+    return replace(
+        book,
+        fixed_up=book.fixed_up + np.minimum(fixed, up),
+        noisy_up=book.noisy_up + capped,
+        fixed_down=book.fixed_down + np.maximum(fixed, down),
+        noisy_down=book.noisy_down + floored,
+    )
+
+
+def against(book: LatencyBook, plan: LatencyPlan) -> Array:
+    """Return the log e-value of each bet against every release that is no worse, [R, B]; plain noise is no harm."""
+    if not plan.noisy:
+        return book.fixed_up
+    numerator = np.logaddexp(book.fixed_up, book.noisy_up[:, 1:]) - math.log(2.0)
+    excused: Array = np.maximum(0.0, book.noisy_up[:, :1])
+    return numerator - excused
+
+
+def in_favour(book: LatencyBook, plan: LatencyPlan) -> Array:
+    """Return the log e-value against each row's regression, with or without noise, [R, rows]."""
+    rows = len(plan.bets) // 2
+    if not plan.noisy:
+        return -book.fixed_down[:, :rows]
+    numerator = np.logaddexp(0.0, book.noisy_down[:, :1]) - math.log(2.0)
+    feared: Array = np.maximum(book.fixed_down[:, :rows], book.noisy_down[:, 1 : rows + 1])
+    return numerator - feared
+
+
+def _champion_cdfs(cdf: Array, share: Array, plan: LatencyPlan) -> list[Array]:
+    """Return, for each bet, the champion's CDF if the bet is right about the challenger's part of the past."""
+    return [unmix(cdf, share, _single(plan.bounds, bet).log_ratios(cdf)[:, 0]) for bet in plan.bets]
+
+
+def _remember(book: LatencyBook, block: Array, elapsed_s: Array) -> tuple[Array, Array]:
+    """Return the pooled past and the challenger's count in it, older counts halved a minute but not below 1,000."""
+    size = book.past.sum(-1)
+    kept = np.exp2(-np.maximum(elapsed_s, 0.0) / SHAPE_HALF_LIFE_S)
+    kept = np.maximum(kept, np.minimum(1.0, SHAPE_REQUESTS_MIN / np.maximum(size, 1.0)))
+    return kept[:, None] * book.past + block.sum(1), kept * book.past_challenger + block[:, 1].sum(-1)
+
+
+def _overshoot(variance: Array) -> Array:
+    """Return the log overshoot of a limit looked at once a block. Source: Siegmund (1985), ch. 10."""
+    excess: Array = np.minimum(1.0, 0.583 * np.sqrt(variance))
+    return excess
+
+
+def _variance(weights: Array, x: Array) -> Array:
+    first = (weights * x).sum(-1)
+    spread: Array = np.maximum((weights * x**2).sum(-1) - first**2 / np.maximum(weights.sum(-1), 1e-300), 0.0)
+    return spread
+
+
+def _choose(full: npt.NDArray[np.bool_], moved: LatencyBook, held: LatencyBook) -> LatencyBook:
+    def pick(a: Array, b: Array) -> Array:
+        return np.where(full.reshape((-1,) + (1,) * (a.ndim - 1)), a, b)
+
+    return LatencyBook(
+        pending=moved.pending,
+        past=pick(moved.past, held.past),
+        past_challenger=pick(moved.past_challenger, held.past_challenger),
+        since_s=moved.since_s,
+        fixed_up=pick(moved.fixed_up, held.fixed_up),
+        noisy_up=pick(moved.noisy_up, held.noisy_up),
+        fixed_down=pick(moved.fixed_down, held.fixed_down),
+        noisy_down=pick(moved.noisy_down, held.noisy_down),
+        belief=Belief(pick(moved.belief.mean, held.belief.mean), pick(moved.belief.variance, held.belief.variance)),
+        overshoot=pick(moved.overshoot, held.overshoot),
+    )
+
+
+_NOTHING = Slower(1.0, 0.0)
+
+
+@lru_cache(maxsize=256)
+def _single(bounds: tuple[float, ...], bet: Slower) -> Stretcher:
+    return Stretcher(bounds, (bet,))
+
+
+@lru_cache(maxsize=256)
+def _tables(bounds: tuple[float, ...], bet: Slower, step: float) -> Stretcher:
+    shifted = tuple(Slower(bet.share, bet.log_ratio, bet.shift + k * step) for k in (-1, 0, 1))
+    return Stretcher(bounds, shifted)
