@@ -5,10 +5,19 @@ Pure: no I/O, no clock. `environments.load` turns YAML into these types; everyth
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    StringConstraints,
+)
 
 from environments.infrastructure import InfrastructureSpec, TeamSpec
 from environments.names import NAME, REGION
@@ -20,11 +29,29 @@ def _checked_ref(text: str) -> str:
     return text
 
 
+def _instant(value: object) -> datetime:
+    """Return a point in time in UTC; YAML's own dates are not used, so a time is text with a zone."""
+    found = value if isinstance(value, datetime) else None
+    if isinstance(value, str):
+        try:
+            found = datetime.fromisoformat(value)
+        except ValueError:
+            found = None
+    if found is None or found.tzinfo is None:
+        raise ValueError(f'"{value}" is not a point in time; expected one with a zone, like 2026-11-20T04:00:00Z')
+    return found.astimezone(UTC)
+
+
+def _policy_override(value: object) -> object:
+    return {"level": value} if isinstance(value, str) else value
+
+
 Name = Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
 RegionName = Annotated[str, StringConstraints(pattern=f"^{REGION.pattern}$")]
 RefText = Annotated[str, AfterValidator(_checked_ref)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+Instant = Annotated[datetime, BeforeValidator(_instant, json_schema_input_type=datetime)]
 Seconds = Annotated[float, Field(ge=0, le=7 * 86400)]
 
 
@@ -112,7 +139,7 @@ class IndexSpec(Strict):
     """A retrieval index and how old it may be."""
 
     ref: RefText
-    built_at: datetime
+    built_at: Instant
     max_age_h: PositiveFloat
 
 
@@ -234,6 +261,11 @@ class PolicyOverride(Strict):
     reason: str | None = None
 
 
+PolicyLevel = Annotated[
+    PolicyOverride, BeforeValidator(_policy_override, json_schema_input_type=Level | PolicyOverride)
+]
+
+
 class EnvironmentSpec(Strict):
     """One environment file."""
 
@@ -244,7 +276,7 @@ class EnvironmentSpec(Strict):
     regions: Annotated[dict[RegionName, RegionSpec], Field(min_length=1)]
     waves: list[Annotated[list[RegionName], Field(min_length=1)]] | None = None
     endpoints: Annotated[dict[Name, EndpointSpec], Field(min_length=1)]
-    policies: dict[str, Level | PolicyOverride] = {}
+    policies: dict[str, PolicyLevel] = {}
     teams: dict[Name, TeamSpec] = {}
     infrastructure: InfrastructureSpec | None = None
 
