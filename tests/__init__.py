@@ -1,0 +1,1 @@
+"""Tests of Sluice, from pure units to the whole command line over real servers."""

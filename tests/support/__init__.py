@@ -1,0 +1,1 @@
+"""What tests stand on: doubles, builders and starters of real servers."""

@@ -1,0 +1,1 @@
+"""The parts of the vLLM double: HTTP, faults, answers, metrics, server. Standard library only."""
