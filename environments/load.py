@@ -20,7 +20,8 @@ from environments.interpolate import Interpolation, Unset
 from environments.redact import SECRET_KEY, redact, secret_kind
 from environments.spec import EnvironmentSpec
 from environments.translate import problems_of
-from environments.yaml_tree import Block, Items, Lines, Node, Scalar, parse_yaml
+from environments.yaml_parse import parse_yaml
+from environments.yaml_tree import Block, Items, Lines, Node, Scalar
 
 MAX_BYTES = 1_000_000
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -1,4 +1,4 @@
-"""What looks like a secret, and how it is kept out of messages. Pure; everything that prints an address calls `redact`."""
+"""What looks like a secret, and how it is kept out of messages. Pure; whoever prints an address calls `redact`."""
 
 from __future__ import annotations
 
