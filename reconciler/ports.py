@@ -278,6 +278,19 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Verification:
+    """What a check of one environment's hash chain found.
+
+    `checked` entries from the start are sound. `problem` says in words what is wrong, at place `seq`.
+    """
+
+    ok: bool
+    checked: int
+    problem: str | None = None
+    seq: int | None = None
+
+
+@dataclass(frozen=True)
 class StoredRollout:
     """A rollout as stored: its JSON and the version that a compare-and-set must name."""
 
@@ -370,6 +383,10 @@ class Store(Protocol):
         self, environment: str, *, newest_first: bool = False, limit: int | None = None
     ) -> AsyncIterator[Entry]:
         """Yield ledger entries in order."""
+        ...
+
+    async def verify(self, environment: str) -> Verification:
+        """Check the environment's hash chain against itself and against the head that is kept beside it."""
         ...
 
     async def add_tick(self, rollout: str, region: str, body: Json) -> None:

@@ -1,0 +1,1 @@
+"""Alembic migrations of the store. `reconciler.store.connect` runs them; nobody needs an alembic.ini."""

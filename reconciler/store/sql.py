@@ -1,0 +1,171 @@
+"""The store on a SQL database: short transactions in threads behind the async port.
+
+Imports the core, the ports and its siblings; `reconciler.store.connect` makes one, everyone else sees the port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from reconciler.core.canonical import Json
+from reconciler.ports import Entry, Lease, StoredRollout, Verification
+from reconciler.store import reads
+from reconciler.store.failures import translated, unique_violation
+from reconciler.store.ledger import Draft, verify
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+T = TypeVar("T")
+
+
+class SqlStore:
+    """A `reconciler.ports.Store`. The engine for writing is made by `engine` when something is first written."""
+
+    def __init__(self, reader: reads.Reader, engine: Callable[[], Engine]) -> None:
+        self._reader = reader
+        self._make_engine = engine
+        self._engine: Engine | None = None
+        self._making = threading.Lock()
+
+    async def acquire(self, name: str, owner: str, *, ttl_s: float, now: float) -> Lease:
+        """Take a free, expired or own lease."""
+        from reconciler.store import writes
+
+        return await self._write(
+            f"take the lease {name}", lambda c: writes.acquire(c, name, owner, ttl_s=ttl_s, now=now)
+        )
+
+    async def renew(self, lease: Lease, *, ttl_s: float, now: float) -> Lease:
+        """Extend a lease that is still ours."""
+        from reconciler.store import writes
+
+        return await self._write(
+            f"renew the lease {lease.name}", lambda c: writes.renew(c, lease, ttl_s=ttl_s, now=now)
+        )
+
+    async def release(self, lease: Lease) -> None:
+        """Give a lease back; succeed if it is not ours any more."""
+        from reconciler.store import writes
+
+        await self._write(f"give back the lease {lease.name}", lambda c: writes.give_back(c, lease))
+
+    async def lease(self, name: str) -> Lease | None:
+        """Return the lease as it stands, expired or not."""
+        return await asyncio.to_thread(reads.read_lease, self._reader, name)
+
+    async def break_lease(self, name: str, owner: str) -> None:
+        """Expire a dead owner's lease; succeed if someone else has it now."""
+        from reconciler.store import writes
+
+        await self._write(f"break the lease {name}", lambda c: writes.break_lease(c, name, owner))
+
+    async def create_rollout(
+        self, environment: str, endpoint: str, id: str, body: Json, *, lease: Lease
+    ) -> StoredRollout:
+        """Store a new active rollout."""
+        from reconciler.store import writes
+
+        def work(connection: Connection) -> StoredRollout:
+            try:
+                return writes.create_rollout(connection, environment, endpoint, id, body=body, lease=lease)
+            except Exception as error:
+                if unique_violation(error):  # someone created one between our look and our insert
+                    raise writes.active_rollout(environment, endpoint, None) from error
+                raise
+
+        return await self._write(f"create rollout {id}", work)
+
+    async def save_rollout(
+        self, rollout: StoredRollout, body: Json, *, active: bool, lease: Lease | None
+    ) -> StoredRollout:
+        """Compare and set."""
+        from reconciler.store import writes
+
+        return await self._write(
+            f"save rollout {rollout.id}",
+            lambda c: writes.save_rollout(c, rollout, body, active=active, lease=lease),
+        )
+
+    async def rollouts(
+        self, environment: str, *, endpoint: str | None = None, active: bool | None = None, limit: int = 100
+    ) -> tuple[StoredRollout, ...]:
+        """Return rollouts, newest first."""
+        return await asyncio.to_thread(
+            reads.read_rollouts, self._reader, environment, endpoint=endpoint, active=active, limit=limit
+        )
+
+    async def append(
+        self,
+        environment: str,
+        *,
+        at: str,
+        actor: str,
+        kind: str,
+        address: str,
+        summary: str,
+        rollout: str | None = None,
+        body: Json | None = None,
+        lease: Lease | None = None,
+    ) -> Entry:
+        """Append to the environment's hash chain; with a lease, only while it is ours."""
+        from reconciler.store import writes
+
+        draft = Draft(environment, at, actor, kind, address, summary, rollout, body or {})
+        doing = f'write ledger entry "{kind}" for {address}'
+        return await self._write(doing, lambda c: writes.append(c, draft, lease=lease))
+
+    async def entries(
+        self, environment: str, *, newest_first: bool = False, limit: int | None = None
+    ) -> AsyncIterator[Entry]:
+        """Yield ledger entries in order, a page at a time."""
+        after, left = 0, limit
+        while left is None or left > 0:
+            page = await asyncio.to_thread(
+                reads.read_entries, self._reader, environment, newest_first=newest_first, after=after
+            )
+            for entry in page if left is None else page[:left]:
+                yield entry
+            if len(page) < reads.PAGE:
+                return
+            after, left = page[-1].seq, None if left is None else left - len(page)
+
+    async def verify(self, environment: str) -> Verification:
+        """Check the environment's hash chain against itself and against its head."""
+
+        def work() -> Verification:
+            chain = reads.Chain(self._reader, environment)
+            return verify(chain.entries(), head=lambda: chain.head)
+
+        return await asyncio.to_thread(work)
+
+    async def add_tick(self, rollout: str, region: str, body: Json) -> None:
+        """Record one judge tick, for replay."""
+        from reconciler.store import writes
+
+        await self._write(f"record a tick of rollout {rollout}", lambda c: writes.add_tick(c, rollout, region, body))
+
+    async def ticks(self, rollout: str, region: str) -> tuple[Json, ...]:
+        """Return the recorded ticks of a rollout in one region, in order."""
+        return await asyncio.to_thread(reads.read_ticks, self._reader, rollout, region)
+
+    async def close(self) -> None:
+        """Release connections."""
+        if self._engine is not None:
+            await asyncio.to_thread(self._engine.dispose)
+
+    async def _write(self, doing: str, work: Callable[[Connection], T]) -> T:
+        return await asyncio.to_thread(self._write_now, doing, work)
+
+    def _write_now(self, doing: str, work: Callable[[Connection], T]) -> T:
+        with translated(self._reader.where, doing, writing=True), self._writer().begin() as connection:
+            return work(connection)
+
+    def _writer(self) -> Engine:
+        with self._making:
+            if self._engine is None:
+                self._engine = self._make_engine()
+            return self._engine
