@@ -62,6 +62,15 @@ Ref = FileRef | MlflowRef | HfRef | S3Ref
 _MLFLOW = re.compile(r"(?P<name>[A-Za-z0-9][\w.\- ]{0,254})/(?P<version>[1-9][0-9]{0,8})")
 _HF = re.compile(r"(?P<repository>[\w.\-]+/[\w.\-]+)@(?P<commit>[0-9a-f]{40})")
 _S3 = re.compile(r"//(?P<bucket>[a-z0-9][a-z0-9.\-]{0,62})/(?P<key>[^@\s]+)@(?P<version_id>[^@\s]+)")
+JSON_SCHEMA_PATTERN = "^({})$".format(
+    "|".join(
+        ["file:(?!//).+"]
+        + [
+            f"{scheme}:{re.sub('[?]P<[a-z_]+>', '', shape.pattern)}"
+            for scheme, shape in (("mlflow", _MLFLOW), ("hf", _HF), ("s3", _S3))
+        ]
+    )
+)
 _SHAPES = {
     "file": "file:PATH",
     "mlflow": "mlflow:NAME/VERSION with VERSION a whole number",

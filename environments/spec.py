@@ -21,12 +21,15 @@ from pydantic import (
 
 from environments.infrastructure import InfrastructureSpec, TeamSpec
 from environments.names import NAME, REGION
-from environments.refs import parse_ref
+from environments.refs import JSON_SCHEMA_PATTERN, parse_ref
 
 
 def _checked_ref(text: str) -> str:
     parse_ref(text)
     return text
+
+
+REF_EXAMPLES = ("mlflow:chat-llm/7", "file:environments/prompts/chat-system.txt", "s3://bucket/key@VERSION_ID")
 
 
 def _instant(value: object) -> datetime:
@@ -48,7 +51,11 @@ def _policy_override(value: object) -> object:
 
 Name = Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
 RegionName = Annotated[str, StringConstraints(pattern=f"^{REGION.pattern}$")]
-RefText = Annotated[str, AfterValidator(_checked_ref)]
+RefText = Annotated[
+    str,
+    AfterValidator(_checked_ref),
+    Field(json_schema_extra={"pattern": JSON_SCHEMA_PATTERN, "examples": list(REF_EXAMPLES)}),
+]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Instant = Annotated[datetime, BeforeValidator(_instant, json_schema_input_type=datetime)]
