@@ -359,6 +359,10 @@ class Store(Protocol):
         """Return rollouts, newest first."""
         ...
 
+    async def rollout(self, id: str) -> StoredRollout | None:
+        """Return one rollout by its id, None when there is none."""
+        ...
+
     async def append(
         self,
         environment: str,

@@ -1,0 +1,180 @@
+"""Turn counters into evidence: one analyst for a rollout in a region makes ticks, judges them and keeps them.
+
+Imports the core and ports; the loop owns analysts. Every tick goes to the store, so that a new process judges on
+where a dead one stopped, and any decision can be replayed with other settings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from reconciler.core import judge as judging
+from reconciler.core.canonical import Json
+from reconciler.core.next_steps import NO_EVIDENCE, Evidence
+from reconciler.core.observed import ObservedEndpoint
+from reconciler.core.promises import Counts, judge_promises
+from reconciler.core.rollout import Phase, RegionRollout, Rollout
+from reconciler.core.verdict import Verdict, fold
+from reconciler.limits import judge_limits
+from reconciler.ports import CountsTraffic, SlotCounts, Store
+from reconciler.region import Region
+
+_LATENCIES = ("ttft_s", "itl_s")
+
+
+class Analyst:
+    """Reads one region's counters tick by tick. `judgement` is the latest answer of the canary judge, None before."""
+
+    def __init__(self, region: Region, store: Store, settings: judging.JudgeSettings) -> None:
+        self._region = region
+        self._store = store
+        self._settings = settings
+        self._state = judging.start(settings)
+        self._began: float | None = None
+        self._last_tick: float | None = None
+        self._counters: dict[str, SlotCounts] = {}
+        self._period = _Period()
+        self.judgement: judging.Judgement | None = None
+        self.latest: dict[str, SlotCounts] = {}
+        self.evidence: Evidence = NO_EVIDENCE
+
+    async def resume(self, rollout: Rollout) -> None:
+        """Judge again the ticks that an earlier process recorded."""
+        for body in await self._store.ticks(rollout.id, self._region.name):
+            self._began = body["began"]
+            self._state = judging.observe(self._state, judging.tick_from_json(body["tick"]), self._settings)
+            self._last_tick = body["began"] + body["tick"]["t_s"]
+
+    async def look(self, rollout: Rollout, seen: ObservedEndpoint, now: float) -> Evidence:
+        """Return the evidence at `now`, having read a tick if one is due."""
+        part = rollout.region(self._region.name)
+        if part.phase not in (Phase.SHIFTING, Phase.BAKING):
+            return NO_EVIDENCE
+        if self._last_tick is None or now - self._last_tick >= rollout.settings.tick_s or not self._counters:
+            await self._tick(rollout, part, seen, now)
+        return self.evidence
+
+    async def _tick(self, rollout: Rollout, part: RegionRollout, seen: ObservedEndpoint, now: float) -> None:
+        counters = await read_counters(self._region, rollout.settings.runtime, seen)
+        deltas = {slot: difference(self._counters.get(slot), c) for slot, c in counters.items()}
+        first, self._counters, self.latest = not self._counters, counters, counters
+        self._began = now if self._began is None else self._began
+        self._last_tick = now
+        if self._period.begin((str(part.phase), part.step, part.since)) or first:
+            # Weights have just moved (or this process just started): what was counted before belongs to another step.
+            canary = (self.evidence.canary, self.evidence.canary_sentence)
+            self.evidence = replace(NO_EVIDENCE, canary=canary[0], canary_sentence=canary[1])
+            return
+        challenger = deltas.get(part.slot, Counts())
+        champion = deltas.get(part.champion_slot or "", Counts())
+        self._period.add(champion, challenger)
+        if part.phase is Phase.SHIFTING:
+            await self._judge(
+                rollout, part, seen, judging.Tick(now - self._began, 0.0, _arm(champion), _arm(challenger))
+            )
+        bake, bake_sentence = judge_promises(self._period.challenger, rollout.settings.slo)
+        limits = await judge_limits(rollout, part.region, self._region.metrics, now - part.since)
+        canary = self.judgement
+        canary_verdict = Verdict(canary.verdict) if canary else Verdict.INCONCLUSIVE
+        words = [canary.sentence if canary else "no tick yet", *(s for v, s in limits if v is not Verdict.PASS)]
+        self.evidence = Evidence(
+            canary=fold([canary_verdict, *(v for v, _ in limits)]),
+            canary_sentence="; ".join(words),
+            bake=fold([bake, *(v for v, _ in limits)]),
+            bake_sentence="; ".join([bake_sentence, *(s for v, s in limits if v is not Verdict.PASS)]),
+            step_requests=self._period.champion.requests + self._period.challenger.requests,
+            step_challenger_requests=self._period.challenger.requests,
+        )
+
+    async def _judge(self, rollout: Rollout, part: RegionRollout, seen: ObservedEndpoint, tick: judging.Tick) -> None:
+        weighed = replace(tick, weight_pct=seen.weights.get(part.slot, 0.0))
+        self._state = judging.observe(self._state, weighed, self._settings)
+        self.judgement = judging.judge(self._state, self._settings)
+        body = {"began": self._began, "tick": judging.tick_to_json(weighed)}
+        await self._store.add_tick(rollout.id, part.region, body)
+
+
+class _Period:
+    """Counts since the present step or phase came into force."""
+
+    def __init__(self) -> None:
+        self._key: tuple[Any, ...] | None = None
+        self.champion = Counts()
+        self.challenger = Counts()
+
+    def begin(self, key: tuple[Any, ...]) -> bool:
+        """Start anew when the step changed, and say whether it did."""
+        if key == self._key:
+            return False
+        self._key, self.champion, self.challenger = key, Counts(), Counts()
+        return True
+
+    def add(self, champion: Counts, challenger: Counts) -> None:
+        self.champion, self.challenger = _sum(self.champion, champion), _sum(self.challenger, challenger)
+
+
+async def read_counters(region: Region, runtime: str, seen: ObservedEndpoint) -> dict[str, SlotCounts]:
+    """Return the counters of every running slot: requests and errors at the gateway, histograms from the runtime.
+
+    A runtime that cannot be read right now gives no histograms; its errors are still the gateway's.
+    """
+    running = {name: s for name, s in seen.slots.items() if s.url and s.ready}
+    reading = (region.runtimes[runtime].counts(slot.url or "") for slot in running.values())
+    answers = await asyncio.gather(*reading, return_exceptions=True)
+    counted = {name: answer for name, answer in zip(running, answers, strict=True) if isinstance(answer, SlotCounts)}
+    if not isinstance(region.reader, CountsTraffic):
+        return counted
+    traffic = await region.reader.traffic(seen.address)
+    return {name: _joined(traffic[name], counted.get(name)) for name in sorted(traffic)}
+
+
+def difference(before: SlotCounts | None, after: SlotCounts) -> Counts:
+    """Return what was counted between two readings; nothing when counters started again (another epoch)."""
+    if before is None or before.epoch != after.epoch:
+        return Counts()
+    return Counts(
+        requests=max(0, after.requests - before.requests),
+        errors=min(max(0, after.errors - before.errors), max(0, after.requests - before.requests)),
+        **{name: _minus(getattr(after, name), getattr(before, name)) for name in _LATENCIES},
+    )
+
+
+def _joined(gateway: SlotCounts, server: SlotCounts | None) -> SlotCounts:
+    if server is None:
+        return gateway
+    return replace(server, requests=gateway.requests, errors=gateway.errors, epoch=f"{gateway.epoch}/{server.epoch}")
+
+
+def _minus(after: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
+    moved = {le: count - before.get(le, 0.0) for le, count in after.items()}
+    return moved if all(v >= 0 for v in moved.values()) else {}
+
+
+def _sum(one: Counts, two: Counts) -> Counts:
+    return Counts(
+        one.requests + two.requests,
+        one.errors + two.errors,
+        **{
+            name: {
+                le: getattr(one, name).get(le, 0.0) + getattr(two, name).get(le, 0.0)
+                for le in {**getattr(one, name), **getattr(two, name)}
+            }
+            for name in _LATENCIES
+        },
+    )
+
+
+def _arm(counts: Counts) -> judging.ArmCounts:
+    return judging.ArmCounts(counts.requests, counts.errors, counts.ttft_s, counts.itl_s)
+
+
+def judge_settings(rollout: Rollout) -> judging.JudgeSettings:
+    """Return the judge's settings for a rollout, its error budget taken from the endpoint's `slo`."""
+    block: Json = {**rollout.settings.judge}
+    block["protect"] = [{k: v for k, v in row.items() if v is not None} for row in block.get("protect", [])]
+    if "error_rate" in rollout.settings.slo:
+        block["slo_error_rate"] = rollout.settings.slo["error_rate"]
+    return judging.settings_from_mapping(block)

@@ -1,0 +1,41 @@
+"""One region as the reconciler sees it: a reader, a writer, pointers, a runtime and metrics. Data about ports only.
+
+`reconciler.compose` fills it; planning gets `RegionReader`s, the loop gets `Region`s: who plans cannot write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from reconciler.ports import Gate, MetricSource, PlatformReader, PlatformWriter, Pointers, Registry, Runtime, Store
+
+
+@dataclass(frozen=True)
+class RegionReader:
+    """What planning may touch of a region."""
+
+    name: str
+    reader: PlatformReader
+    pointers: Pointers
+
+
+@dataclass(frozen=True)
+class Region(RegionReader):
+    """What the loop may touch of a region. `runtimes` is keyed by the runtime's name, `metrics` by the source's."""
+
+    writer: PlatformWriter
+    runtimes: Mapping[str, Runtime]
+    metrics: Mapping[str, MetricSource] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Everything that the loop works with. `clock` gives epoch seconds; `root` is the folder above `environments/`."""
+
+    store: Store
+    registry: Registry
+    regions: Mapping[str, Region]
+    gates: Mapping[str, Gate]
+    clock: Callable[[], float]
+    root: str
