@@ -41,11 +41,13 @@ class ObservedEndpoint:
     """One endpoint in one region. `slots` is keyed by slot name; weights of all slots add up to 100, or all are 0.
 
     `prompts` is keyed by prompt name: its variants' `(release id, share of users in percent)`, as published.
+    `gateway_problem` says why the gateway does not pass traffic; the weights are then what it will do when it is back.
     """
 
     address: Address
     slots: Mapping[str, ObservedSlot]
     prompts: Mapping[str, tuple[tuple[str, float], ...]] = field(default_factory=dict)
+    gateway_problem: str | None = None
 
     @property
     def weights(self) -> dict[str, float]:

@@ -1,0 +1,55 @@
+"""A runtime in memory whose servers are the slots of fake platforms.
+
+Imports the core, the ports and the fake platform. For scenario tests of the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from environments.errors import SluiceError
+from reconciler.core.release import Release
+from reconciler.ports import SlotCounts
+from tests.support.fake_platform import FakePlatform
+
+
+class FakeRuntime:
+    """The Runtime port over fake platforms. `warm_error` makes every warm-up fail with RUN-003 and this text."""
+
+    def __init__(self, *platforms: FakePlatform) -> None:
+        self._platforms = {(p.environment, p.region): p for p in platforms}
+        self.warm_error: str | None = None
+        self.warmed: list[tuple[str, int]] = []
+
+    def check(self, engine: Mapping[str, Any]) -> None:
+        """Accept every argument but one called `unknown`."""
+        if "unknown" in engine:
+            raise SluiceError("RUN-001", what='the runtime has no argument "unknown"')
+
+    def command(self, release: Release, serve_command: Sequence[str], *, model_path: str, port: int) -> tuple[str, ...]:
+        """Return a command line that nobody runs."""
+        return (*serve_command, model_path, "--port", str(port))
+
+    async def ready(self, url: str, release: Release) -> str | None:
+        """Say what the platform says of the slot behind `url`."""
+        platform, endpoint, slot = self._find(url)
+        (seen,) = await platform.observe([endpoint])
+        if seen.slots[slot].fatal:
+            raise SluiceError("RUN-002", where=url, what="it serves another model")
+        return seen.slots[slot].problem
+
+    async def warm(self, url: str, release: Release, requests: int) -> None:
+        """Record the warm-up."""
+        if self.warm_error:
+            raise SluiceError("RUN-003", where=url, what=self.warm_error)
+        self.warmed.append((url, requests))
+
+    async def counts(self, url: str) -> SlotCounts:
+        """Return the server's counters as the platform's ticks left them."""
+        platform, endpoint, slot = self._find(url)
+        return platform.endpoints[endpoint].servers.get(slot, SlotCounts(0, 0))
+
+    def _find(self, url: str) -> tuple[FakePlatform, str, str]:
+        environment, region, endpoint, slot = url.removeprefix("fake://").split("/")
+        return self._platforms[environment, region], endpoint, slot
