@@ -1,0 +1,183 @@
+"""The vLLM runtime: how a release starts, when it serves, how it is warmed up and what it counts.
+
+Imports the ports, the core and `environments`. Made by the registry of runtimes, called by the loop and platforms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from environments.errors import SluiceError
+from reconciler.core.release import Release
+from reconciler.ports import SlotCounts
+from reconciler.runtimes.vllm_command import check_engine, command_line
+from reconciler.runtimes.vllm_counts import counts_of
+
+if TYPE_CHECKING:
+    import httpx
+
+_ASK_TIMEOUT_S = 5.0
+_WARM_TIMEOUT_S = 120.0
+_WARM_TOKENS = 8
+_WARM_AT_ONCE = 4
+
+
+class VllmRuntime:
+    """Adapter of the `Runtime` port for vLLM and whatever else speaks its interface. Has no state."""
+
+    def check(self, engine: Mapping[str, Any]) -> None:
+        """Refuse engine arguments that vLLM does not know or Sluice sets itself.
+
+        Raises:
+            SluiceError: `RUN-001`.
+        """
+        check_engine(engine)
+
+    def command(self, release: Release, serve_command: Sequence[str], *, model_path: str, port: int) -> tuple[str, ...]:
+        """Return the command line that serves `release` on `port` of loopback.
+
+        Raises:
+            SluiceError: `RUN-001`, `RUN-004`.
+        """
+        return command_line(release, serve_command, model_path=model_path, port=port)
+
+    async def ready(self, url: str, release: Release) -> str | None:
+        """Return None when the server is healthy and names the endpoint and the release's model folder, else why not.
+
+        Raises:
+            SluiceError: `RUN-002` another model is served there.
+        """
+        import httpx
+
+        async with _client(url, _ASK_TIMEOUT_S) as client:
+            try:
+                health = await client.get("/health")
+                if health.status_code != httpx.codes.OK:
+                    return f"/health answers {health.status_code}"
+                models = await client.get("/v1/models")
+            except httpx.TransportError as error:
+                return f"no answer yet ({type(error).__name__})"
+        if models.status_code != httpx.codes.OK:
+            return f"/v1/models answers {models.status_code}"
+        _check_served(models.text, release, url)
+        return None
+
+    async def warm(self, url: str, release: Release, requests: int) -> None:
+        """Send `requests` streaming requests, a few at once, in turn to the base model and each adapter.
+
+        The first goes alone: what it compiles or loads is then there for the others.
+
+        Raises:
+            SluiceError: `RUN-003` one of them failed, named with its number.
+        """
+        names = (release.endpoint, *sorted(release.adapters))
+        places = asyncio.Semaphore(_WARM_AT_ONCE)
+        async with _client(url, _WARM_TIMEOUT_S) as client:
+
+            async def one(number: int) -> None:
+                async with places:
+                    await _warm_once(client, names[number % len(names)], number, release)
+
+            if requests > 0:
+                await one(0)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for number in range(1, requests):
+                        group.create_task(one(number))
+            except* SluiceError as failed:
+                raise failed.exceptions[0] from None
+
+    async def counts(self, url: str) -> SlotCounts:
+        """Return the server's counters since it started.
+
+        Raises:
+            SluiceError: `RUN-005` they cannot be read, retryable.
+        """
+        import httpx
+
+        async with _client(url, _ASK_TIMEOUT_S) as client:
+            try:
+                answer = await client.get("/metrics")
+                answer.raise_for_status()
+            except httpx.HTTPError as error:
+                raise SluiceError(
+                    "RUN-005",
+                    where=url,
+                    what="the server's metrics cannot be read",
+                    why=f"{type(error).__name__}: {error}",
+                    do="look at the slot's log: the server may have died",
+                    retryable=True,
+                ) from error
+        return counts_of(answer.text, where=url)
+
+
+def _client(url: str, timeout_s: float) -> httpx.AsyncClient:
+    """Return a client for one server; no proxy of the environment stands between, certificates only where needed."""
+    import httpx
+
+    return httpx.AsyncClient(base_url=url, timeout=timeout_s, trust_env=False, verify=url.startswith("https:"))
+
+
+def _check_served(text: str, release: Release, url: str) -> None:
+    """Raise `RUN-002` unless the list of models names the endpoint and, where both tell it, the model's folder."""
+    try:
+        served = {model["id"]: model.get("root") for model in json.loads(text)["data"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise _wrong_model(release, url, "its /v1/models is not a list of models", str(error)) from error
+    if release.endpoint not in served:
+        names = ", ".join(sorted(served)) or "nothing"
+        raise _wrong_model(release, url, f'it serves {names}, not "{release.endpoint}"')
+    if missing := sorted(set(release.adapters) - set(served)):
+        raise _wrong_model(release, url, f"it has not loaded the adapters {', '.join(missing)}")
+    expected, root = release.lineage.get("model"), served[release.endpoint]
+    if expected and expected.path and root and _differ(expected.path, root):
+        raise _wrong_model(release, url, f"its weights come from {root}, the release's from {expected.path}")
+
+
+def _differ(path: str, root: str) -> bool:
+    """Say whether two absolute paths are different folders; a `root` that is no path proves nothing."""
+    if not (os.path.isabs(path) and os.path.isabs(root)):
+        return False
+    return os.path.realpath(path) != os.path.realpath(root)
+
+
+def _wrong_model(release: Release, url: str, what: str, why: str = "") -> SluiceError:
+    return SluiceError(
+        "RUN-002",
+        where=f"{release.id} at {url}",
+        what=what,
+        why=why or "waiting will not change what a server was started with",
+        do="look at the slot's log and at `serve_command`: it must pass on MODEL_DIR and --served-model-name",
+    )
+
+
+async def _warm_once(client: httpx.AsyncClient, model: str, number: int, release: Release) -> None:
+    """Stream one answer to its end; prompts differ, so that no prefix cache answers for the model."""
+    import httpx
+
+    prompt = f"Request {number} that warms up the server: where is my order, and when will it arrive?"
+    body = {"model": model, "prompt": prompt, "max_tokens": _WARM_TOKENS, "stream": True, "temperature": 0}
+    try:
+        async with client.stream("POST", "/v1/completions", json=body) as answer:
+            if answer.status_code != httpx.codes.OK:
+                raise _cold(release, model, number, f"{answer.status_code}: {(await answer.aread())[:300]!r}")
+            lines = [line async for line in answer.aiter_lines() if line.startswith("data:")]
+    except httpx.HTTPError as error:
+        raise _cold(release, model, number, f"{type(error).__name__}: {error}") from error
+    if len(lines) < 2 or lines[-1].removeprefix("data:").strip() != "[DONE]":
+        raise _cold(release, model, number, f"the stream ended after {len(lines)} events without its end")
+
+
+def _cold(release: Release, model: str, number: int, why: str) -> SluiceError:
+    return SluiceError(
+        "RUN-003",
+        where=release.id,
+        what=f'warm-up request {number + 1} to "{model}" failed',
+        why=why,
+        do="look at the slot's log; the champion still serves",
+        retryable=True,
+    )

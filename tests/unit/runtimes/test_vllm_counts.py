@@ -1,0 +1,74 @@
+"""vLLM's metrics become counts; the text is a recording of the real server, and missing data is never zero."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from environments.errors import SluiceError
+from reconciler.runtimes.vllm_counts import counts_of
+
+RECORDED = (Path(__file__).parents[2] / "support/recorded/vllm-0.32.0.metrics").read_text()
+
+
+def without(start: str) -> str:
+    return "\n".join(line for line in RECORDED.splitlines() if not line.startswith(start))
+
+
+def test_reads_the_recorded_server() -> None:
+    counts = counts_of(RECORDED, where="x")
+    assert (counts.requests, counts.errors) == (4, 0)
+    assert counts.ttft_s["+Inf"] == 4
+    assert counts.itl_s["+Inf"] == 22
+    assert list(counts.ttft_s)[:3] == ["0.001", "0.005", "0.01"]
+    assert list(counts.itl_s)[-1] == "+Inf"
+    assert (counts.running, counts.waiting, counts.kv_cache_usage) == (0, 0, 0)
+    assert counts.epoch == "1795257140.16"
+
+
+def test_buckets_never_fall() -> None:
+    counts = counts_of(RECORDED, where="x")
+    for histogram in (counts.ttft_s, counts.itl_s):
+        values = list(histogram.values())
+        assert values == sorted(values)
+
+
+def test_server_errors_are_errors_and_the_clients_own_are_not_requests() -> None:
+    more = 'http_requests_total{handler="/v1/completions",method="POST",status="5xx"} 3.0\n'
+    counts = counts_of(RECORDED + more, where="x")
+    assert (counts.requests, counts.errors) == (7, 3)
+
+
+def test_without_http_counters_finished_requests_count() -> None:
+    assert counts_of(without("http_requests_total"), where="x").requests == 4
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "vllm:time_to_first_token_seconds",
+        "vllm:inter_token_latency_seconds",
+        "vllm:num_requests_running",
+        "vllm:num_requests_waiting",
+        "vllm:kv_cache_usage_perc",
+    ],
+)
+def test_what_is_missing_is_an_error_and_not_zero(start: str) -> None:
+    with pytest.raises(SluiceError) as caught:
+        counts_of(without(start), where="http://slot")
+    assert caught.value.code == "RUN-005"
+    assert caught.value.retryable
+    assert start in caught.value.problem.why
+
+
+def test_a_text_cut_off_in_a_line_is_refused() -> None:
+    cut = RECORDED[: RECORDED.index('engine="0"') + 4]
+    with pytest.raises(SluiceError, match="RUN-005"):
+        counts_of(cut, where="x")
+
+
+def test_the_epoch_changes_with_the_start() -> None:
+    restarted = RECORDED.replace("process_start_time_seconds 1.79", "process_start_time_seconds 1.78")
+    assert counts_of(restarted, where="x").epoch != counts_of(RECORDED, where="x").epoch
+    assert counts_of(without("process_start_time"), where="x").epoch.startswith("1795257190.")
