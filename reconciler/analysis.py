@@ -45,7 +45,7 @@ class Analyst:
         """Judge again the ticks that an earlier process recorded."""
         for body in await self._store.ticks(rollout.id, self._region.name):
             self._began = body["began"]
-            self._state = judging.observe(self._state, judging.tick_from_json(body["tick"]), self._settings)
+            self._advance(judging.tick_from_json(body["tick"]))
             self._last_tick = body["began"] + body["tick"]["t_s"]
 
     async def look(self, rollout: Rollout, seen: ObservedEndpoint, now: float) -> Evidence:
@@ -65,8 +65,8 @@ class Analyst:
         self._last_tick = now
         if self._period.begin((str(part.phase), part.step, part.since)) or first:
             # Weights have just moved (or this process just started): what was counted before belongs to another step.
-            canary = (self.evidence.canary, self.evidence.canary_sentence)
-            self.evidence = replace(NO_EVIDENCE, canary=canary[0], canary_sentence=canary[1])
+            kept = self.evidence
+            self.evidence = replace(NO_EVIDENCE, canary=kept.canary, canary_sentence=kept.canary_sentence)
             return
         challenger = deltas.get(part.slot, Counts())
         champion = deltas.get(part.champion_slot or "", Counts())
@@ -91,10 +91,19 @@ class Analyst:
 
     async def _judge(self, rollout: Rollout, part: RegionRollout, seen: ObservedEndpoint, tick: judging.Tick) -> None:
         weighed = replace(tick, weight_pct=seen.weights.get(part.slot, 0.0))
-        self._state = judging.observe(self._state, weighed, self._settings)
-        self.judgement = judging.judge(self._state, self._settings)
+        self._advance(weighed)
         body = {"began": self._began, "tick": judging.tick_to_json(weighed)}
         await self._store.add_tick(rollout.id, part.region, body)
+
+    def _advance(self, tick: judging.Tick) -> None:
+        """Judge one more tick. After a PASS the judge starts anew and may only still FAIL: the ramp goes on."""
+        self._state = judging.observe(self._state, tick, self._settings)
+        found = judging.judge(self._state, self._settings)
+        passed = self.judgement is not None and Verdict(self.judgement.verdict) is Verdict.PASS
+        if not passed or Verdict(found.verdict) is Verdict.FAIL:
+            self.judgement = found
+        if Verdict(found.verdict) is Verdict.PASS:
+            self._state = judging.start(self._settings)
 
 
 class _Period:

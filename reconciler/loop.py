@@ -17,7 +17,7 @@ from reconciler.core.after import after
 from reconciler.core.canonical import Json
 from reconciler.core.next_steps import Evidence, next_steps
 from reconciler.core.observed import ObservedEndpoint
-from reconciler.core.rollout import GateResult, Phase, Rollout
+from reconciler.core.rollout import GateResult, Intent, Phase, Rollout
 from reconciler.core.steps import (
     Await,
     Enter,

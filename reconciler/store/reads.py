@@ -31,6 +31,7 @@ _ENTRIES = """SELECT environment, seq, at, actor, kind, address, rollout, summar
 _HEAD = "SELECT seq, hash FROM ledger_heads WHERE environment = :environment"
 _ROLLOUTS = """SELECT id, environment, endpoint, active, version, body FROM rollouts
     WHERE environment = :environment {where} ORDER BY number DESC LIMIT :limit"""
+_ROLLOUT = "SELECT id, environment, endpoint, active, version, body FROM rollouts WHERE id = :id"
 _LEASE = "SELECT name, owner, token, expires_at FROM leases WHERE name = :name AND owner IS NOT NULL"
 _TICKS = "SELECT body FROM ticks WHERE rollout = :rollout AND region = :region ORDER BY number"
 _END = 2**62
@@ -166,6 +167,12 @@ def read_rollouts(
     values = {"environment": environment, "limit": limit} | ({} if endpoint is None else {"endpoint": endpoint})
     [rows] = reader.read(f"read the rollouts of {environment}", (_ROLLOUTS.format(where=where), values))
     return tuple(_rollout(reader.where, row) for row in rows)
+
+
+def read_rollout(reader: Reader, id: str) -> StoredRollout | None:
+    """Return one rollout by its id, None when there is none."""
+    [rows] = reader.read(f"read rollout {id}", (_ROLLOUT, {"id": id}))
+    return next((_rollout(reader.where, row) for row in rows), None)
 
 
 def read_lease(reader: Reader, name: str) -> Lease | None:

@@ -98,6 +98,10 @@ class SqlStore:
             reads.read_rollouts, self._reader, environment, endpoint=endpoint, active=active, limit=limit
         )
 
+    async def rollout(self, id: str) -> StoredRollout | None:
+        """Return one rollout by its id, None when there is none."""
+        return await asyncio.to_thread(reads.read_rollout, self._reader, id)
+
     async def append(
         self,
         environment: str,
@@ -115,8 +119,16 @@ class SqlStore:
         from reconciler.store import writes
 
         draft = Draft(environment, at, actor, kind, address, summary, rollout, body or {})
-        doing = f'write ledger entry "{kind}" for {address}'
-        return await self._write(doing, lambda c: writes.append(c, draft, lease=lease))
+
+        def work(connection: Connection) -> Entry:
+            try:
+                return writes.append(connection, draft, lease=lease)
+            except Exception as error:
+                if unique_violation(error):
+                    raise writes.head_behind(environment) from error
+                raise
+
+        return await self._write(f'write ledger entry "{kind}" for {address}', work)
 
     async def entries(
         self, environment: str, *, newest_first: bool = False, limit: int | None = None

@@ -1,0 +1,145 @@
+"""The composition root: from a loaded environment file to ports that are backed by adapters.
+
+The one module that knows every adapter. A new platform, runtime, metric source or gate is one line in a table here.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from environments.errors import SluiceError
+from environments.load import Loaded
+from environments.spec import LocalRegion, RegionSpec
+from reconciler.core.release import Release
+from reconciler.planning import Planner
+from reconciler.ports import Gate, MetricSource, Registry, Runtime, Store
+from reconciler.region import Region, Workshop
+
+HOME_VARIABLE = "SLUICE_HOME"
+
+
+@dataclass(frozen=True)
+class Composed:
+    """An environment with its ports. `regions` leaves out those without an adapter, which `gaps` explains."""
+
+    loaded: Loaded
+    home: Path
+    store: Store
+    registry: Registry
+    regions: Mapping[str, Region]
+    gaps: Mapping[str, str]
+
+    def planner(self) -> Planner:
+        """Return what makes plans; it gets the readers of the regions and no writer."""
+        return Planner(self.loaded, self.store, self.registry, self.regions, self.gaps)
+
+    def workshop(self, clock: Callable[[], float] = time.time) -> Workshop:
+        """Return what the loop works with."""
+        return Workshop(self.store, self.registry, self.regions, gates(), clock, str(self.loaded.root))
+
+
+def home_of(root: Path, environ: Mapping[str, str] = os.environ) -> Path:
+    """Return where state lives: `SLUICE_HOME`, or `.sluice` beside `environments/`."""
+    named = environ.get(HOME_VARIABLE)
+    return (Path(named) if named else root / ".sluice").absolute()
+
+
+def compose(loaded: Loaded) -> Composed:
+    """Return the environment with its ports; nothing is started, the store is opened."""
+    from reconciler.registries.select import registry_for
+    from reconciler.store.connect import open_store
+
+    home = home_of(loaded.root)
+    regions, gaps = {}, {}
+    for name, spec in loaded.spec.regions.items():
+        build = _PLATFORMS.get(spec.platform)
+        if build is None:
+            gaps[name] = f"region {name}: this build has no adapter for platform {spec.platform} yet"
+        else:
+            regions[name] = build(loaded, name, spec, home)
+    return Composed(
+        loaded=loaded,
+        home=home,
+        store=open_store(loaded.spec.store, home=home, root=loaded.root),
+        registry=registry_for(loaded.spec.registry, root=loaded.root, home=home),
+        regions=regions,
+        gaps=gaps,
+    )
+
+
+def runtime_for(name: str) -> Runtime:
+    """Return the runtime called `name`.
+
+    Raises:
+        SluiceError: `RUN-004` this build has none of that name.
+    """
+    build = _RUNTIMES.get(name)
+    if build is None:
+        raise SluiceError(
+            "RUN-004",
+            where=name,
+            what=f"this build has no adapter for runtime {name} yet",
+            do=f"use one of: {', '.join(sorted(_RUNTIMES))}",
+        )
+    return build()
+
+
+def gates() -> dict[str, Gate]:
+    """Return every gate that this build has, by its name in the `gates` block."""
+    return {name: build() for name, build in _GATES.items()}
+
+
+def _local(loaded: Loaded, name: str, spec: RegionSpec, home: Path) -> Region:
+    from reconciler.platforms.local.platform import LocalPlatform
+    from reconciler.pointers.flagd import FlagdPointers
+
+    if not isinstance(spec, LocalRegion):
+        raise TypeError(f"{name} is not a local region")
+    environment = loaded.spec.environment
+    platform = LocalPlatform(environment, name, spec, runtime_for, home, model_path=_model_path)
+    return Region(
+        name=name,
+        reader=platform,
+        pointers=FlagdPointers(home / environment / name),
+        writer=platform,
+        runtimes={key: build() for key, build in _RUNTIMES.items()},
+        metrics=_metrics(spec.prometheus),
+    )
+
+
+def _model_path(release: Release) -> str:
+    lineage = release.lineage.get("model")
+    if lineage is None or lineage.path is None:
+        raise SluiceError(
+            "PLAT-009",
+            where=release.id,
+            what=f"{release.model.ref} has no files on this machine",
+            why="the local platform serves a folder; this build fetches file: and mlflow: references",
+            do="register the model in MLflow, or name a folder with file:PATH",
+        )
+    return lineage.path
+
+
+def _metrics(prometheus: str | None) -> dict[str, MetricSource]:
+    from reconciler.metrics.http import HttpSource
+    from reconciler.metrics.prometheus import PrometheusSource
+
+    sources: dict[str, MetricSource] = {"http": HttpSource()}
+    if prometheus:
+        sources["prometheus"] = PrometheusSource(prometheus)
+    return sources
+
+
+def _vllm() -> Runtime:
+    from reconciler.runtimes.vllm import VllmRuntime
+
+    return VllmRuntime()
+
+
+_PLATFORMS: dict[str, Callable[[Loaded, str, RegionSpec, Path], Region]] = {"local": _local}
+_RUNTIMES: dict[str, Callable[[], Runtime]] = {"vllm": _vllm}
+_GATES: dict[str, Callable[[], Gate]] = {}

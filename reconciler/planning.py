@@ -1,0 +1,189 @@
+"""Gather what a plan is made of: resolve references, read live state, recall rollouts and recorded state, ask policies.
+
+Imports core, ports and policies; gets readers only, so planning cannot change anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from policies.plans import check_plan
+
+from environments.errors import SluiceError, nearest
+from environments.load import Loaded
+from environments.names import Address, parse_address
+from environments.refs import parse_ref
+from environments.spec import EndpointSpec, EnvironmentSpec
+from reconciler.core.canonical import Json
+from reconciler.core.change import Action, Change
+from reconciler.core.desired import ResolvedRef, desired_state, references, release_of
+from reconciler.core.diff import narrowed
+from reconciler.core.drift import drift
+from reconciler.core.finding import Finding
+from reconciler.core.observed import ObservedState
+from reconciler.core.plan import Plan, Scope, World, changes_of, make_plan
+from reconciler.core.release import Artifact, Lineage, Release
+from reconciler.core.rollout import ROLLBACK, Phase, Rollout, rollout_from_json
+from reconciler.observing import observe
+from reconciler.ports import Registry, Store
+from reconciler.record import timestamp
+from reconciler.region import RegionReader
+
+_RECALL_ENTRIES = 2000
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Makes plans of one environment. `gaps` says per region why it cannot be planned in this build."""
+
+    loaded: Loaded
+    store: Store
+    registry: Registry
+    readers: Mapping[str, RegionReader]
+    gaps: Mapping[str, str]
+
+    async def plan(self, scope: Scope, *, now: float) -> Plan:
+        """Return the plan for what `scope` leaves.
+
+        Raises:
+            SluiceError: `PLAN-004` the scope names what is not there, `PLAN-005` a region cannot be read, and those of
+                registries and the store.
+        """
+        world = await self.world(scope)
+        changes = changes_of(world)
+        findings = [*check_plan(world.spec, changes, now=datetime.fromtimestamp(now, UTC))]
+        findings += await self._recalled(world, changes)
+        return make_plan(world, changes, findings, timestamp(now))
+
+    async def world(self, scope: Scope, *, removed: bool = False) -> World:
+        """Return what is declared, live and in flight; with `removed`, names need not be declared any more."""
+        spec = self.loaded.spec
+        if not removed:
+            check_scope(spec, scope)
+        regions = [r for r in spec.regions if r in self.readers and (not scope.regions or r in scope.regions)]
+        names = [e for e in spec.endpoints if not scope.endpoints or e in scope.endpoints]
+        runnable = [e for e in names if any(r in regions for r in spec.regions_of(e))]
+        (releases, gaps), live, active = await asyncio.gather(
+            self._releases(runnable), self.live(scope), active_rollouts(self.store, spec.environment)
+        )
+        desired = desired_state(spec, releases)
+        kept = tuple(d for d in desired.endpoints if d.address.region in regions)
+        recorded = await recorded_state(self.store, spec.environment)
+        still = {a: f for a, f in recorded.items() if a.endpoint not in active and a.region in regions}
+        still = {a: f for a, f in still.items() if not scope.endpoints or a.endpoint in scope.endpoints}
+        return World(
+            spec=spec,
+            desired=type(desired)(desired.environment, kept),
+            observed=live,
+            active=active,
+            drift=drift(still, live),
+            gaps=(*gaps, *(why for region, why in self.gaps.items() if not scope.regions or region in scope.regions)),
+            scope=scope,
+        )
+
+    async def live(self, scope: Scope) -> ObservedState:
+        """Return the live state that `scope` leaves.
+
+        Raises:
+            SluiceError: `PLAN-005` a region cannot be read.
+        """
+        regions = [r for name, r in self.readers.items() if not scope.regions or name in scope.regions]
+        observed = await observe(regions)
+        for region, why in sorted(observed.unreachable.items()):
+            raise SluiceError(
+                "PLAN-005",
+                where=f"{self.loaded.spec.environment}/{region}",
+                what=f"the region cannot be read: {why}",
+                why="a plan that guesses what is live is no plan",
+                do="sluice doctor, or leave the region out with --region",
+                retryable=True,
+            )
+        return narrowed(observed, frozenset(scope.endpoints), frozenset(scope.regions))
+
+    async def _releases(self, names: list[str]) -> tuple[dict[str, Release], list[str]]:
+        found = await asyncio.gather(*(self._release(n, self.loaded.spec.endpoints[n]) for n in names))
+        return {n: r for n, (r, _) in zip(names, found, strict=True)}, [gap for _, gaps in found for gap in gaps]
+
+    async def _release(self, name: str, endpoint: EndpointSpec) -> tuple[Release, list[str]]:
+        listed = references(endpoint.release)
+        answers = await asyncio.gather(*(self._resolve(name, path, kind, ref) for path, kind, ref in listed))
+        resolved = {path: found for (path, _, _), (found, _) in zip(listed, answers, strict=True)}
+        return release_of(name, endpoint, resolved), [gap for _, gap in answers if gap]
+
+    async def _resolve(self, name: str, path: str, kind: str, ref: str) -> tuple[ResolvedRef, str | None]:
+        """Resolve one reference; a scheme without an adapter is pinned by its own text and named as a gap."""
+        try:
+            found = await self.registry.resolve(parse_ref(ref), kind=kind)
+        except SluiceError as error:
+            if error.code == "REG-004":
+                return ResolvedRef(Artifact(ref, ""), Lineage()), f"{name}: {error.problem.what}"
+            raise self._placed(error, name, path) from error
+        return ResolvedRef(found.artifact, found.lineage, found.text), None
+
+    def _placed(self, error: SluiceError, name: str, path: str) -> SluiceError:
+        """Return the registry's error with the line of the environment file that names the reference."""
+        p = error.problem
+        spelled = f"{path}.ref" if path in ("index", "guardrails") else path
+        where = self.loaded.lines.where(f"endpoints.{name}.release.{spelled}")
+        return SluiceError(error.code, where=where, what=p.what, why=p.why, do=p.do, retryable=error.retryable)
+
+    async def _recalled(self, world: World, changes: tuple[Change, ...]) -> list[Finding]:
+        """Warn of releases that were tried before and rolled back."""
+        moving = [
+            c for c in changes if c.action in (Action.CREATE, Action.ROLLOUT) and c.address.endpoint not in world.active
+        ]
+        if not moving:
+            return []
+        past = [rollout_from_json(s.body) for s in await self.store.rollouts(world.spec.environment, active=False)]
+        findings = []
+        for change in moving:
+            bad = next((r for r in past if _spoke_against(r, change)), None)
+            if bad:
+                message = f"{change.release} was rolled back before (rollout {bad.id}): {bad.reason}"
+                findings.append(Finding("ROLL-001", "warn", str(change.address), message))
+        return findings
+
+
+def _spoke_against(past: Rollout, change: Change) -> bool:
+    """Return whether a past rollout ended against the release that a change leads to."""
+    if past.endpoint != change.address.endpoint:
+        return False
+    if past.mode == ROLLBACK:
+        return any(r.champion and r.champion.id == change.release for r in past.regions)
+    return past.phase is Phase.ROLLED_BACK and past.challenger.id == change.release
+
+
+def check_scope(spec: EnvironmentSpec, scope: Scope) -> None:
+    """Refuse names that the environment does not have.
+
+    Raises:
+        SluiceError: `PLAN-004`.
+    """
+    for kind, names, known in (("endpoint", scope.endpoints, spec.endpoints), ("region", scope.regions, spec.regions)):
+        for name in names:
+            if name not in known:
+                raise SluiceError(
+                    "PLAN-004",
+                    where=spec.environment,
+                    what=f'there is no {kind} "{name}"',
+                    why=f"--{kind} narrows to what the environment file declares",
+                    do=f"name one of them ({nearest(name, known)})",
+                )
+
+
+async def active_rollouts(store: Store, environment: str) -> dict[str, Rollout]:
+    """Return the rollouts in flight by endpoint."""
+    stored = await store.rollouts(environment, active=True)
+    return {s.endpoint: rollout_from_json(s.body) for s in stored}
+
+
+async def recorded_state(store: Store, environment: str) -> dict[Address, Json]:
+    """Return the facts that the ledger last recorded for each address."""
+    found: dict[Address, Json] = {}
+    async for entry in store.entries(environment, newest_first=True, limit=_RECALL_ENTRIES):
+        if entry.kind == "state":
+            found.setdefault(parse_address(entry.address), entry.body)
+    return {address: facts for address, facts in found.items() if not facts.get("removed")}
