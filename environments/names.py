@@ -5,6 +5,7 @@ Pure. The two halves of the product meet nowhere else, so a name is spelled here
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 
@@ -69,3 +70,89 @@ def gateway_name(environment: str) -> str:
 def sagemaker_endpoint(environment: str, endpoint: str) -> str:
     """Return the name of a SageMaker endpoint; unique in an account's region."""
     return f"sluice-{environment}-{endpoint}"
+
+
+# Kubernetes: what the stacks make and the reconciler's objects must match.
+GATEWAY_NAMESPACE = "sluice-gateway"
+SYSTEM_NAMESPACE = "sluice-system"
+MONITORING_NAMESPACE = "monitoring"
+CONTROLLER_GROUP = "sluice-controllers"
+CONTROLLER_NAME = "sluice-controller"
+ENDPOINT_LABEL = f"{LABEL_PREFIX}/endpoint"
+SLOT_LABEL = f"{LABEL_PREFIX}/slot"
+RELEASE_LABEL = f"{LABEL_PREFIX}/release"
+POOL_LABEL = f"{LABEL_PREFIX}/pool"
+GPU_RESOURCE = "nvidia.com/gpu"
+GPU_TAINT = "nvidia.com/gpu"
+SLOT_PORT = 8000
+SLOT_PORT_NAME = "http"
+TRITON_METRICS_PORT = 8002
+PUBLIC_LISTENER = "https"
+PLAIN_LISTENER = "http"
+GATES_LISTENER = "gates"
+GATES_PORT = 8081
+
+# Metrics that the controller exports and the alerts read.
+ROLLOUT_AGE_METRIC = "sluice_rollout_step_age_seconds"
+ROLLOUT_PAUSED_METRIC = "sluice_rollout_paused"
+LEDGER_METRIC = "sluice_ledger_verified"
+CONTROLLER_TICK_METRIC = "sluice_controller_last_tick_timestamp_seconds"
+CONTROLLER_METRICS_PORT = 9464
+
+
+def slot_labels(endpoint: str, slot: str) -> dict[str, str]:
+    """Return the labels by which Services, budgets and policies find the pods of one slot."""
+    return {ENDPOINT_LABEL: endpoint, SLOT_LABEL: slot}
+
+
+def service_account(endpoint: str) -> str:
+    """Return the ServiceAccount of an endpoint's pods; it may read models and nothing else."""
+    return endpoint
+
+
+def flags_object(environment: str) -> str:
+    """Return the ConfigMap that holds the flag document of a team's namespace; the reconciler's."""
+    return f"sluice-flags-{environment}"
+
+
+def store_secret() -> str:
+    """Return the Secret in `SYSTEM_NAMESPACE` whose key `url` is the store's address."""
+    return "sluice-store"
+
+
+def listener_name(domain: str | None) -> str:
+    """Return the Gateway's listener for clients: TLS where the environment has a domain."""
+    return PUBLIC_LISTENER if domain else PLAIN_LISTENER
+
+
+def sagemaker_role(environment: str, region: str, endpoint: str) -> str:
+    """Return the execution role of an endpoint's variants; unique in an account, at most 64 characters."""
+    return fit(f"sluice-{environment}-{region}-{endpoint}", 64)
+
+
+def controller_role(environment: str) -> str:
+    """Return the role that the controllers use for SageMaker and for the clusters of all regions."""
+    return fit(f"sluice-{environment}-controller", 64)
+
+
+def model_bucket(environment: str, region: str, account: str) -> str:
+    """Return the bucket with a region's copy of the models; unique in the world through the account's number."""
+    tail = f"-{region}-{account}"
+    return fit(f"sluice-models-{environment}", 63 - len(tail)) + tail
+
+
+def image_repository(environment: str, image: str) -> str:
+    """Return the ECR repository of one of our images."""
+    return f"sluice/{environment}/{image}"
+
+
+def private_domain(environment: str) -> str:
+    """Return the private DNS zone in which `mlflow` and the regions' `prometheus.REGION` are found."""
+    return f"sluice-{environment}.internal"
+
+
+def fit(text: str, limit: int) -> str:
+    """Return `text`, or its beginning and six hex digits of its SHA-256 where it is longer than `limit`."""
+    if len(text) <= limit:
+        return text
+    return f"{text[: limit - 7].rstrip('-')}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
