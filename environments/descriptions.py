@@ -144,7 +144,7 @@ FIELDS = MappingProxyType(
         "WorkingHoursSpec.timezone": "Time zone such as Europe/Berlin.",
         "WorkingHoursSpec.start": "Hour at which they start.",
         "WorkingHoursSpec.end": "Hour at which they stop.",
-        "InfrastructureSpec.vpc_cidrs": "Address range by region; where none is named, the next free range of vpc_cidr's size.",
+        "InfrastructureSpec.vpc_cidrs": "Address range by region; by default the next one of vpc_cidr's size.",
         "InfrastructureSpec.zones": "Availability zones by region; a, b and c of the region by default.",
         "InfrastructureSpec.kubernetes_admins": "Roles that administer the clusters.",
         "InfrastructureSpec.hosted_zone_id": "Route 53 zone of the domain, for certificates.",
@@ -157,7 +157,7 @@ FIELDS = MappingProxyType(
         "InfrastructureSpec.working_hours": "When endpoints that scale to zero run.",
         "InfrastructureSpec.controllers": "Copies of the controller.",
         "InfrastructureSpec.gpu_quota": "GPUs that the account may run, by region.",
-        "InfrastructureSpec.sagemaker_autoscaling": "Register SageMaker autoscaling; true once the first release is in place.",
-        "InfrastructureSpec.usd_per_gpu_hour": "Price of one GPU hour by GPU model, for the cost figures on dashboards.",
+        "InfrastructureSpec.sagemaker_autoscaling": "Autoscale SageMaker variants; true once the first release runs.",
+        "InfrastructureSpec.usd_per_gpu_hour": "USD for one GPU hour by GPU model, for the cost figures.",
     }
 )
