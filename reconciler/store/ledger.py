@@ -79,8 +79,8 @@ def verify(entries: Iterable[Entry], *, head: Callable[[], Head | None] | None =
         if problem:
             return Verification(ok=False, checked=last.seq, problem=problem, seq=last.seq + 1)
         last = Head(entry.seq, entry.hash)
-    problem = _problem_at_end(last, head()) if head else None
-    return Verification(ok=problem is None, checked=last.seq, problem=problem, seq=last.seq if problem else None)
+    seq, problem = _problem_at_end(last, head()) if head else (None, None)
+    return Verification(ok=problem is None, checked=last.seq, problem=problem, seq=seq)
 
 
 def _problem_at(entry: Entry, last: Head, rest: Iterable[Entry]) -> str | None:
@@ -117,17 +117,17 @@ def _sealed_as(entry: Entry, seq: int) -> bool:
     return entry_hash(replace(entry, seq=seq)) == entry.hash
 
 
-def _problem_at_end(last: Head, head: Head | None) -> str | None:
+def _problem_at_end(last: Head, head: Head | None) -> tuple[int | None, str | None]:
     if head is None:
-        return f"the head of the chain was removed; it should be entry {last.seq}" if last.seq else None
+        return (last.seq, f"the head of the chain was removed; it was entry {last.seq}") if last.seq else (None, None)
     if last.seq < head.seq:
         cut = f"entry {head.seq} was" if head.seq == last.seq + 1 else f"entries {last.seq + 1} to {head.seq} were"
-        return f"{cut} removed from the end: the chain's head is entry {head.seq}"
+        return last.seq + 1, f"{cut} removed from the end: the chain's head is entry {head.seq}"
     if last.seq > head.seq:
-        return f"entry {head.seq + 1} was inserted at the end: the chain's head is entry {head.seq}"
+        return last.seq, f"entry {head.seq + 1} was inserted at the end: the chain's head is entry {head.seq}"
     if last.hash != head.hash:
-        return f"entry {last.seq} was replaced: the chain's head has another hash"
-    return None
+        return last.seq, f"entry {last.seq} was replaced: the chain's head has another hash"
+    return None, None
 
 
 def _masked(value: Any) -> Any:

@@ -126,6 +126,17 @@ def active_rollout(environment: str, endpoint: str, present: str | None) -> Slui
     )
 
 
+def head_behind(environment: str) -> SluiceError:
+    """Return the error that says that a chain has entries after its head."""
+    return SluiceError(
+        "STORE-009",
+        where=environment,
+        what="the ledger has an entry where the next one belongs; nothing was written",
+        why="the head of its chain was moved back by hand",
+        do=f"`sluice ledger verify {environment}` names the entry; put back a copy of the database",
+    )
+
+
 def _locked_lease(connection: Connection, name: str, *, shared: bool = False) -> RowMapping | Any:
     query = select(leases).where(leases.c.name == name).with_for_update(read=shared)
     return connection.execute(query).mappings().first()

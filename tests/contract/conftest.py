@@ -1,0 +1,43 @@
+"""Real servers that several contract suites share; each is started once a session, when a test first asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from reconciler.ports import Store
+from reconciler.store.connect import open_store
+from tests.support.postgres import PostgresServer, running_postgres
+
+
+@dataclass(frozen=True)
+class Database:
+    """An empty database of one kind."""
+
+    kind: str
+    url: str
+    home: Path
+
+    def open(self) -> Store:
+        """Open it as a new process would."""
+        return open_store(self.url, home=self.home)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """Return a running PostgreSQL server."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.engine)])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    """Return an empty database, of each kind in turn."""
+    home = tmp_path / ".sluice"
+    if request.param == "sqlite":
+        return Database("sqlite", "sqlite:///.sluice/test.db", home)
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return Database("postgresql", server.new_database(), home)

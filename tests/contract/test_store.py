@@ -1,0 +1,207 @@
+"""The store's contract, on SQLite and on a real PostgreSQL server: leases, rollouts, ticks, ledger."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import Any, TypeVar
+
+import pytest
+
+from environments.errors import SluiceError
+from reconciler.ports import Entry, Lease, Store
+from tests.contract.conftest import Database
+
+T = TypeVar("T")
+LEASE = "prod/chat"
+
+
+async def add(store: Store, summary: str = "moved", **more: Any) -> Entry:
+    return await store.append(
+        "prod",
+        at="2026-11-21T10:00:00Z",
+        actor="ann",
+        kind="weigh",
+        address="prod/eu/chat",
+        summary=summary,
+        **more,
+    )
+
+
+async def outcomes(calls: Sequence[Awaitable[T]]) -> tuple[list[T], list[str]]:
+    """Run calls at the same time; return what succeeded and the codes of what did not."""
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    codes = [r.code for r in results if isinstance(r, SluiceError)]
+    good = [r for r in results if not isinstance(r, BaseException)]
+    assert len(codes) + len(good) == len(results), results
+    return good, codes
+
+
+async def test_a_lease_is_one_owners_until_it_expires(database: Database) -> None:
+    store = database.open()
+    first = await store.acquire(LEASE, "a", ttl_s=10, now=100)
+    assert first == Lease(LEASE, "a", token=1, expires_at=110)
+    with pytest.raises(SluiceError) as refused:
+        await store.acquire(LEASE, "b", ttl_s=10, now=109)
+    assert refused.value.code == "LEASE-001"
+    assert refused.value.problem.where == LEASE
+    assert "a " in refused.value.problem.what
+    assert (await store.acquire(LEASE, "b", ttl_s=10, now=110)).token == 2
+    assert await store.acquire("prod/search", "a", ttl_s=10, now=110) == Lease("prod/search", "a", 1, 120)
+
+
+async def test_an_owner_keeps_its_token(database: Database) -> None:
+    store = database.open()
+    lease = await store.acquire(LEASE, "a", ttl_s=10, now=100)
+    assert (await store.acquire(LEASE, "a", ttl_s=10, now=105)) == Lease(LEASE, "a", lease.token, 115)
+    assert (await store.renew(lease, ttl_s=10, now=112)).expires_at == 122
+    assert await store.lease(LEASE) == Lease(LEASE, "a", lease.token, 122)
+
+
+async def test_tokens_grow_across_releases(database: Database) -> None:
+    store = database.open()
+    tokens = []
+    for owner in ("a", "a", "b", "a"):
+        lease = await store.acquire(LEASE, owner, ttl_s=10, now=100)
+        tokens.append(lease.token)
+        await store.release(lease)
+        await store.release(lease)
+        assert await store.lease(LEASE) is None
+    assert tokens == [1, 2, 3, 4]
+
+
+async def test_a_clock_that_jumps_back_gives_no_token_twice(database: Database) -> None:
+    store = database.open()
+    seen: dict[int, str] = {}
+    for now, owner in [(1000, "a"), (500, "b"), (2000, "b"), (10, "a"), (2500, "a"), (0, "c"), (9000, "c")]:
+        leases, codes = await outcomes([store.acquire(LEASE, owner, ttl_s=10, now=now)])
+        assert codes in ([], ["LEASE-001"])
+        for lease in leases:
+            assert seen.setdefault(lease.token, owner) == owner
+    assert seen == {1: "a", 2: "b", 3: "a", 4: "c"}
+
+
+async def test_breaking_a_lease_needs_the_right_owner(database: Database) -> None:
+    store = database.open()
+    dead = await store.acquire(LEASE, "a", ttl_s=1000, now=100)
+    await store.break_lease(LEASE, "somebody else")
+    with pytest.raises(SluiceError, match="LEASE-001"):
+        await store.acquire(LEASE, "b", ttl_s=10, now=101)
+    await store.break_lease(LEASE, "a")
+    assert (await store.acquire(LEASE, "b", ttl_s=10, now=101)).token == dead.token + 1
+    await store.break_lease("never heard of", "a")
+
+
+async def test_an_old_token_writes_nothing(database: Database) -> None:
+    store, other = database.open(), database.open()
+    old = await store.acquire(LEASE, "a", ttl_s=10, now=100)
+    rollout = await store.create_rollout("prod", "chat", "r1", {"n": 1}, lease=old)
+    new = await other.acquire(LEASE, "b", ttl_s=10, now=200)
+    _, codes = await outcomes(
+        [
+            store.renew(old, ttl_s=10, now=201),
+            add(store, lease=old),
+            store.save_rollout(rollout, {"n": 2}, active=True, lease=old),
+            store.create_rollout("prod", "search", "r2", {}, lease=old),
+        ]
+    )
+    assert codes == ["LEASE-002"] * 4
+    await store.release(old)
+    assert await other.lease(LEASE) == new
+    assert [e async for e in other.entries("prod")] == []
+    assert [(r.id, r.body) for r in await other.rollouts("prod")] == [("r1", {"n": 1})]
+    assert (await add(other, lease=new)).seq == 1
+
+
+async def test_a_lease_that_was_given_back_is_no_lease(database: Database) -> None:
+    store = database.open()
+    lease = await store.acquire(LEASE, "a", ttl_s=10, now=100)
+    await store.release(lease)
+    with pytest.raises(SluiceError, match="LEASE-002"):
+        await add(store, lease=lease)
+    with pytest.raises(SluiceError, match="LEASE-002"):
+        await add(store, lease=Lease("never taken", "a", 1, 1e12))
+
+
+async def test_one_of_many_owners_gets_the_lease(database: Database) -> None:
+    stores = [database.open() for _ in range(6)]
+    good, codes = await outcomes([s.acquire(LEASE, f"o{n}", ttl_s=10, now=100) for n, s in enumerate(stores)])
+    assert len(good) == 1
+    assert codes == ["LEASE-001"] * 5
+
+
+async def test_one_rollout_an_endpoint(database: Database) -> None:
+    store = database.open()
+    lease = await store.acquire(LEASE, "a", ttl_s=10, now=100)
+    good, codes = await outcomes(
+        [store.create_rollout("prod", "chat", f"r{n}", {"n": n}, lease=lease) for n in range(5)]
+    )
+    assert len(good) == 1
+    assert codes == ["STORE-003"] * 4
+    [created] = good
+    assert await store.create_rollout("prod", "chat", created.id, created.body, lease=lease) == created
+    ended = await store.save_rollout(created, {"done": True}, active=False, lease=lease)
+    assert ended.version == 2
+    again = await store.create_rollout("prod", "chat", "later", {}, lease=lease)
+    assert [r.id for r in await store.rollouts("prod")] == ["later", created.id]
+    assert await store.rollouts("prod", active=True) == (again,)
+    assert await store.rollouts("prod", active=False, endpoint="chat") == (ended,)
+    assert await store.rollouts("prod", endpoint="search") == ()
+    assert await store.rollouts("dev") == ()
+    assert await store.rollouts("prod", limit=1) == (again,)
+
+
+async def test_compare_and_set_has_one_winner(database: Database) -> None:
+    stores = [database.open() for _ in range(6)]
+    lease = await stores[0].acquire(LEASE, "a", ttl_s=10, now=100)
+    rollout = await stores[0].create_rollout("prod", "chat", "r1", {"n": -1}, lease=lease)
+    for round_ in range(3):
+        hands = [None if n % 2 else lease for n in range(6)]
+        good, codes = await outcomes(
+            [s.save_rollout(rollout, {"n": n}, active=True, lease=hands[n]) for n, s in enumerate(stores)]
+        )
+        assert len(good) == 1
+        assert codes == ["STORE-002"] * 5
+        [rollout] = good
+        assert rollout.version == round_ + 2
+        assert await stores[0].rollouts("prod") == (rollout,)
+
+
+async def test_ticks_come_back_in_order(database: Database) -> None:
+    store = database.open()
+    for t_s in range(12):
+        await store.add_tick("r1", "eu", {"t_s": t_s, "ttft_s": {"0.25": 40, "+Inf": 178}})
+    await store.add_tick("r1", "us", {"t_s": 99})
+    assert [t["t_s"] for t in await store.ticks("r1", "eu")] == list(range(12))
+    assert await store.ticks("r2", "eu") == ()
+
+
+async def test_entries_page_in_both_directions(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reconciler.store.reads.PAGE", 4)
+    store = database.open()
+    for number in range(10):
+        await add(store, f"entry {number}", rollout="r1" if number % 2 else None, body={"n": number, "f": 0.1})
+    await store.append("dev", at="", actor="", kind="", address="", summary="another chain")
+    entries = [e async for e in store.entries("prod")]
+    assert [e.seq for e in entries] == list(range(1, 11))
+    assert [e.body["n"] for e in entries] == list(range(10))
+    assert [e.seq async for e in store.entries("prod", newest_first=True)] == list(range(10, 0, -1))
+    assert [e.seq async for e in store.entries("prod", newest_first=True, limit=5)] == [10, 9, 8, 7, 6]
+    assert [e.seq async for e in store.entries("prod", limit=8)] == list(range(1, 9))
+    assert [e async for e in store.entries("prod", limit=0)] == []
+    assert (await store.verify("prod")).checked == 10
+    assert (await store.verify("dev")).checked == 1
+    assert (await store.verify("nothing here")).ok
+
+
+async def test_secrets_and_odd_text_are_cleaned_before_they_are_hashed(database: Database) -> None:
+    store = database.open()
+    entry = await add(
+        store,
+        "read postgresql://ann:hunter2@db/prod\x00",
+        body={"error": "hf_" + "a" * 30, "list": ["http://u:pw@h/"], "odd": "\ud800", "none": None, "größe": 1.5},
+    )
+    assert [entry] == [e async for e in store.entries("prod")]
+    text = repr(entry)
+    assert all(secret not in text for secret in ("hunter2", "hf_a", ":pw@"))
+    assert (await store.verify("prod")).ok
