@@ -15,12 +15,15 @@ from environments.raw import Check, Json, Path, block, check_order, is_whole, re
 from environments.yaml_tree import Lines, join_path
 
 
-def check_references(data: Any, lines: Lines, policy_ids: Collection[str] | None = None) -> list[Problem]:
-    """Return everything in the file that contradicts something else in it."""
-    check = Check(lines)
+def check_references(
+    data: Any, lines: Lines, policy_ids: Collection[str] | None = None, *, wrong: Collection[Path] = ()
+) -> list[Problem]:
+    """Return everything in the file that contradicts something else in it; `wrong` are paths of known problems."""
+    check = Check(lines, wrong)
     root = block(data)
     _check_waves(check, root)
     _check_regions(check, root)
+    _check_infrastructure(check, block(root.get("infrastructure")), block(root.get("regions")))
     for name, endpoint in block(root.get("endpoints")).items():
         path: Path = ("endpoints", name)
         spec = block(endpoint)
@@ -81,6 +84,17 @@ def _check_regions(check: Check, root: Json) -> None:
             ports.setdefault(port, name)
         for pool_name, pool in block(block(region).get("gpu_pools")).items():
             _check_pool(check, ("regions", name, "gpu_pools", pool_name), block(pool))
+
+
+def _check_infrastructure(check: Check, declared: Json, regions: Json) -> None:
+    for key in ("vpc_cidrs", "zones", "gpu_quota"):
+        for region in block(declared.get(key)):
+            if region not in regions:
+                what = f'infrastructure.{key} names the unknown region "{region}"'
+                check.at(("infrastructure", key, region), "SPEC-022", what, do=nearest(region, regions))
+    for key, low, high in (("system_nodes", "min", "max"), ("gateway", "proxies", "proxies_max")):
+        sizes = block(declared.get(key))
+        check_order(check, ("infrastructure", key, low), sizes.get(low), sizes.get(high), f"{key}.{high}")
 
 
 def _check_pool(check: Check, path: Path, pool: Json) -> None:
@@ -147,8 +161,8 @@ def _check_pool_choice(check: Check, path: Path, spec: Json, region: str, declar
                 do=f"add it to regions.{region}.gpu_pools, or choose another ({nearest(pool, pools)})",
             )
         else:
-            per_node = block(pools[pool]).get("gpus_per_node")
-            if is_whole(gpus) and is_whole(per_node) and gpus > per_node:
+            per_node: Any = block(pools[pool]).get("gpus_per_node")
+            if is_whole(gpus) and is_whole(per_node) and gpus > per_node > 0:
                 check.at(
                     (*path, "gpus_per_replica") if "gpus_per_replica" in spec else path,
                     "SPEC-037",

@@ -24,7 +24,7 @@ ADDRESSES = (
     "endpoints.*.rollout.limits[[]*].query",
 )
 _MARKER = "${env:"
-_REFERENCE = re.compile(r"\$\{env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<fallback>:-(?P<default>[^}]*))?\}")
+_REFERENCE = re.compile(r"\$\{env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<fallback>:-(?P<default>(?:(?!\$\{)[^}])*))?\}")
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Interpolation:
     lines: Lines
     environ: Mapping[str, str]
     unset: Unset = "refuse"
-    problems: list[Problem] = field(default_factory=list)
+    problems: dict[tuple[PathPart, ...], Problem] = field(default_factory=dict)
 
     def plain(self, node: Node, path: tuple[PathPart, ...] = ()) -> Any:
         """Return dicts, lists and scalars."""
@@ -55,43 +55,37 @@ class Interpolation:
         name = join_path(path)
         where = f"{self.lines.file}:{line}"
         if not any(fnmatchcase(name, pattern) for pattern in ADDRESSES):
-            self.problems.append(
-                Problem(
-                    where,
-                    "SPEC-040",
-                    f"{name} takes no `${{env:…}}`",
-                    "what is released must stand in the file, or a plan would depend on whose machine made it",
-                    "write the value; variables are for store, registry.mlflow, context, profile, prometheus, query",
-                )
+            self.problems[path] = Problem(
+                where,
+                "SPEC-040",
+                f"{name} takes no `${{env:…}}`",
+                "what is released must stand in the file, or a plan would depend on whose machine made it",
+                "write the value; variables are for store, registry.mlflow, context, profile, prometheus, query",
             )
             return text
         if _MARKER in _REFERENCE.sub("", text):
-            self.problems.append(
-                Problem(
-                    where,
-                    "SPEC-041",
-                    f"{name} holds a `${{env:` that is not complete",
-                    "",
-                    "write ${env:NAME} or ${env:NAME:-default}",
-                )
+            self.problems[path] = Problem(
+                where,
+                "SPEC-041",
+                f"{name} holds a `${{env:` that is not complete",
+                "",
+                "write ${env:NAME} or ${env:NAME:-default}",
             )
             return text
-        return _REFERENCE.sub(lambda found: self._value(found, name, where), text)
+        return _REFERENCE.sub(lambda found: self._value(found, path, where), text)
 
-    def _value(self, found: re.Match[str], name: str, where: str) -> str:
+    def _value(self, found: re.Match[str], path: tuple[PathPart, ...], where: str) -> str:
         value = self.environ.get(found["name"])
         if value or (value is not None and not found["fallback"]):
             return value
         if found["fallback"]:
             return found["default"]
         if self.unset == "refuse":
-            self.problems.append(
-                Problem(
-                    where,
-                    "SPEC-042",
-                    f"{name} needs the variable {found['name']}, which is not set",
-                    "the file gives no default for it",
-                    f"export {found['name']}=…, or write ${{env:{found['name']}:-default}}",
-                )
+            self.problems[path] = Problem(
+                where,
+                "SPEC-042",
+                f"{join_path(path)} needs the variable {found['name']}, which is not set",
+                "the file gives no default for it",
+                f"export {found['name']}=…, or write ${{env:{found['name']}:-default}}",
             )
         return found[0]

@@ -21,7 +21,7 @@ from environments.redact import SECRET_KEY, redact, secret_kind
 from environments.spec import EnvironmentSpec
 from environments.translate import problems_of
 from environments.yaml_parse import parse_yaml
-from environments.yaml_tree import Block, Items, Lines, Node, Scalar
+from environments.yaml_tree import Block, Items, Lines, Node, PathPart, Scalar, join_path
 
 MAX_BYTES = 1_000_000
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -68,9 +68,11 @@ def load(
     data = interpolation.plain(tree)
     spec, found = _typed(data, lines)
     unreadable = {p.where for p in problems}
-    problems += [p for p in found if p.where not in unreadable]
-    problems += [*interpolation.problems, *check_references(data, lines, policy_ids)]
-    problems += _check_name(data, path, lines) + _check_files(data, root, lines)
+    wrong = {path: p for path, p in found.items() if p.where not in unreadable} | interpolation.problems
+    problems += [*wrong.values(), *check_references(data, lines, policy_ids, wrong=wrong)]
+    problems += _check_name(data, path, lines) if ("environment",) not in wrong else []
+    problems += _check_files(data, root, lines)
+    problems += [p for p in _empty_values(tree, lines, wrong) if p.where not in unreadable]
     if spec is None or problems:
         _refuse(problems)
     return Loaded(spec, path, root, lines)
@@ -116,9 +118,9 @@ def _not_a_block(tree: Node | None, file: str) -> Problem:
     return Problem(f"{file}:1", "SPEC-008", what, do="begin with `environment: NAME`; `sluice schema` lists every key")
 
 
-def _typed(data: Any, lines: Lines) -> tuple[EnvironmentSpec | None, list[Problem]]:
+def _typed(data: Any, lines: Lines) -> tuple[EnvironmentSpec | None, dict[tuple[PathPart, ...], Problem]]:
     try:
-        return EnvironmentSpec.model_validate(data), []
+        return EnvironmentSpec.model_validate(data), {}
     except ValidationError as error:
         return None, problems_of(error, lines, data)
 
@@ -160,6 +162,37 @@ def _check_files(data: Mapping[str, Any], root: Path, lines: Lines) -> list[Prob
                     )
                 )
     return problems
+
+
+def _empty_values(tree: Node, lines: Lines, wrong: Collection[tuple[PathPart, ...]]) -> list[Problem]:
+    """Return a problem for each key without a value, unless something has been said of it; `engine` may hold such."""
+    return [
+        Problem(
+            lines.where(path),
+            "SPEC-012",
+            f"{join_path(path)} is empty",
+            "it would look declared and be as if it were not there",
+            "give it a value, or remove the key",
+        )
+        for path in _nulls(tree)
+        if path not in wrong and "engine" not in path
+    ]
+
+
+def _nulls(node: Node, path: tuple[PathPart, ...] = ()) -> list[tuple[PathPart, ...]]:
+    match node:
+        case Block(entries=entries):
+            return [hit for key, (_, value) in entries.items() for hit in _nulls(value, (*path, key))]
+        case Items(items=items):
+            return [hit for index, item in enumerate(items) for hit in _nulls(item, (*path, index))]
+        case Scalar(value=None, text=text) if _means_nothing(text):
+            return [path]
+    return []
+
+
+def _means_nothing(text: str) -> bool:
+    """Return whether a value is left out or written as null; a number that cannot be used is None as well."""
+    return text.lower() in ("", "~", "null")
 
 
 def _is_file(path: Path) -> bool:

@@ -18,13 +18,16 @@ Json = dict[str, Any]
 class Check:
     """Collects problems by path; `at` is the one way to add one."""
 
-    def __init__(self, lines: Lines) -> None:
+    def __init__(self, lines: Lines, wrong: Collection[Path] = ()) -> None:
+        """`wrong` are paths whose shape is wrong already: what would follow from that is not said again."""
         self._lines = lines
+        self._wrong = frozenset(wrong)
         self.problems: list[Problem] = []
 
     def at(self, path: Path, code: str, what: str, *, why: str = "", do: str = "") -> None:
         """Note a problem at a path of the file."""
-        self.problems.append(Problem(self._lines.where(path), code, what, why, do))
+        if path not in self._wrong:
+            self.problems.append(Problem(self._lines.where(path), code, what, why, do))
 
 
 def check_order(check: Check, path: Path, low: Any, high: Any, high_name: str) -> None:
@@ -42,7 +45,7 @@ def regions_of(spec: Json, root: Json) -> dict[str, Any]:
     """Return the declared regions that an endpoint runs in."""
     regions = block(root.get("regions"))
     chosen = spec.get("regions")
-    names: Collection[str] = texts(chosen) if isinstance(chosen, list) else regions
+    names: Collection[str] = regions if chosen is None else texts(chosen)
     return {name: regions[name] for name in names if name in regions}
 
 

@@ -40,8 +40,10 @@ def _describe(definitions: dict[str, Any], root: dict[str, Any]) -> None:
 
 
 def _tidy(node: Any) -> None:
-    """Take out pydantic's generated titles, which an editor would show in place of the description."""
+    """Drop generated titles, which hide descriptions; allow only keys of their pattern in keyed blocks, as `load` does."""
     if isinstance(node, dict):
+        if "patternProperties" in node:
+            node["additionalProperties"] = False
         if isinstance(node.get("title"), str) and (
             "type" in node or "anyOf" in node or "$ref" in node or "const" in node
         ):

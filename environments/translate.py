@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from environments.errors import Problem, nearest
+from environments.names import NAME, REGION
 from environments.shapes import home_of, known_keys
 from environments.yaml_tree import Block, Items, Lines, Node, PathPart, Scalar, join_path
 
@@ -32,20 +33,22 @@ _BOUNDS = {
 }
 _PATTERNS = {
     "alert_email": "an e-mail address",
+    "certificate_email": "an e-mail address",
     "vpc_cidr": "a network such as 10.0.0.0/16",
-    "nat_gateways": "`one` or `per_zone`",
-    "instance": "an instance type such as g6.2xlarge, without `ml.`",
+    "instance": "an instance type such as g6.2xlarge",
+    "domain": "a domain such as models.example.com",
+    "kubernetes_version": 'a quoted version such as "1.33"',
 }
 _NAME = "a name of small letters, digits and hyphens that begins with a letter and is at most 40 long"
 
 
-def problems_of(error: ValidationError, lines: Lines, data: Any) -> list[Problem]:
-    """Return one problem for each place that is wrong; the alternatives of a union are joined."""
+def problems_of(error: ValidationError, lines: Lines, data: Any) -> dict[tuple[PathPart, ...], Problem]:
+    """Return one problem for each path that is wrong; the alternatives of a union are joined."""
     found: dict[tuple[PathPart, ...], list[dict[str, Any]]] = {}
     for item in error.errors(include_url=False, include_input=False):
         path, is_key = file_path(item["loc"], item["type"], lines.root)
         found.setdefault(path, []).append({**item, "is_key": is_key})
-    return [_problem(path, items, lines, data) for path, items in found.items()]
+    return {path: _problem(path, items, lines, data) for path, items in found.items()}
 
 
 def file_path(loc: Sequence[Any], kind: str, root: Node | None) -> tuple[tuple[PathPart, ...], bool]:
@@ -98,7 +101,7 @@ def _problem(path: tuple[PathPart, ...], items: list[dict[str, Any]], lines: Lin
     shown = describe(lines.node(path))
     if len(items) > 1:
         wanted = " or ".join(dict.fromkeys(_expected(i, path) for i in items))
-        return Problem(where, "SPEC-014", f"{name} is {shown}; it must be {wanted}")
+        return Problem(where, "SPEC-014", f"{name} is {shown}; it must be {wanted}", do="write one of these")
     if kind == "value_error":
         return Problem(where, "SPEC-016", f"{name}: {item['msg'].removeprefix('Value error, ')}", do=_ref_advice(item))
     if kind in ("literal_error", "union_tag_invalid"):
@@ -166,10 +169,16 @@ def _expected(item: Mapping[str, Any], path: Sequence[PathPart]) -> str:
     if kind == "literal_error":
         return " or ".join(_choices(item))
     if kind == "string_pattern_mismatch":
-        return _PATTERNS.get(str(path[-1]) if path else "", _NAME)
+        return _pattern_in_words(str(path[-1]) if path else "", str(context["pattern"]))
     if kind in ("too_short", "string_too_short"):
         return "something: it is empty"
     return str(item["msg"])[:1].lower() + str(item["msg"])[1:]
+
+
+def _pattern_in_words(key: str, pattern: str) -> str:
+    if pattern in (f"^{NAME.pattern}$", f"^{REGION.pattern}$"):
+        return _NAME
+    return _PATTERNS.get(key, f"text of the form {pattern}")
 
 
 def _choices(item: Mapping[str, Any]) -> list[str]:

@@ -148,9 +148,8 @@ class _Builder:
         frame = self._stack[-1]
         frame.size += node.size
         if frame.size > MAX_NODES:
-            self.report(
-                line or node.line, "SPEC-007", f"the file has more than {MAX_NODES} values once aliases are followed"
-            )
+            what = f"the file has more than {MAX_NODES} values once aliases are followed"
+            self.report(line or node.line, "SPEC-007", what, do="remove the aliases, or split the environment")
             return False
         if not frame.is_block:
             frame.items.append(node)
@@ -218,7 +217,7 @@ class _Builder:
                 why="numbers are finite and whole ones have at most 15 digits",
                 do="write a smaller number, or quote it if it is text",
             )
-            return 1
+            return None
         return text
 
     def _refuse_tag(self, tag: str | None, line: int) -> None:
@@ -230,9 +229,10 @@ class _Builder:
 
 def _syntax_problem(error: Any, text: str, file: str) -> Problem:
     lines = text.splitlines() or [""]
-    mark = error.problem_mark or error.context_mark
+    opened = "flow" in str(error.context) or "quoted scalar" in str(error.context)
+    mark = (error.context_mark if opened else None) or error.problem_mark or error.context_mark
     line = min(mark.line + 1 if mark else 1, len(lines))
-    what, do = _explain(str(error.problem or error.context or ""), lines[line - 1])
+    what, do = _explain(f"{error.context or ''} {error.problem or ''}".strip(), lines[line - 1])
     return Problem(f"{file}:{line}", "SPEC-004", what, "the file cannot be read as YAML from here on", do)
 
 
@@ -249,5 +249,5 @@ def _explain(problem: str, line: str) -> tuple[str, str]:
     if "quoted scalar" in problem:
         return "a quote is opened and never closed", "close it on the same line"
     if "',' or" in problem or "flow" in problem:
-        return "a bracket or brace is not closed, or a comma is missing", "close it"
+        return "a bracket, brace or quote that opens here is not closed, or a comma is missing", "close it"
     return f"not YAML: {problem or 'unreadable'}", "check this line and the one before it"

@@ -1,0 +1,1 @@
+"""Texts that people and tools see, kept equal to committed ones."""
