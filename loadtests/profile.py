@@ -165,12 +165,16 @@ class Search(Strict):
 
 
 class Compare(Strict):
-    """How two targets are compared. Rounds stop when every metric is decided; `confidence` covers all of them."""
+    """How two targets are compared. Rounds stop as soon as the verdict is clear; `confidence` covers all of them.
+
+    `error_rate_margin` is how many more requests of the challenger may fail, as a share of all.
+    """
 
     metrics: Annotated[list[Metric], Field(min_length=1)] = list(DEFAULT_METRICS)
     confidence: Annotated[float, Field(ge=0.5, le=0.999)] = 0.95
-    resamples: Annotated[int, Field(ge=200, le=20_000)] = 2000
+    resamples: Annotated[int, Field(ge=1000, le=20_000)] = 4000
     rounds_max: Annotated[int, Field(ge=1, le=20)] = 4
+    error_rate_margin: Share = 0.01
 
 
 class LiveGuard(Strict):
