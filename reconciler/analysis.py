@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any
 
 from reconciler.core import judge as judging
-from reconciler.core.canonical import Json
 from reconciler.core.next_steps import NO_EVIDENCE, Evidence
 from reconciler.core.observed import ObservedEndpoint
 from reconciler.core.promises import Counts, judge_promises
@@ -178,12 +177,3 @@ def _sum(one: Counts, two: Counts) -> Counts:
 
 def _arm(counts: Counts) -> judging.ArmCounts:
     return judging.ArmCounts(counts.requests, counts.errors, counts.ttft_s, counts.itl_s)
-
-
-def judge_settings(rollout: Rollout) -> judging.JudgeSettings:
-    """Return the judge's settings for a rollout, its error budget taken from the endpoint's `slo`."""
-    block: Json = {**rollout.settings.judge}
-    block["protect"] = [{k: v for k, v in row.items() if v is not None} for row in block.get("protect", [])]
-    if "error_rate" in rollout.settings.slo:
-        block["slo_error_rate"] = rollout.settings.slo["error_rate"]
-    return judging.settings_from_mapping(block)

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from environments.errors import SluiceError
-from reconciler.analysis import Analyst, judge_settings
+from reconciler.analysis import Analyst
 from reconciler.core.after import after
 from reconciler.core.canonical import Json
+from reconciler.core.judge_block import judge_settings
 from reconciler.core.next_steps import Evidence, next_steps
 from reconciler.core.observed import ObservedEndpoint
 from reconciler.core.rollout import GateResult, Intent, Phase, Rollout
@@ -133,7 +134,7 @@ class Loop:
         for name, endpoint in seen.items():
             analyst = self._analysts.get(name)
             if analyst is None:
-                analyst = Analyst(self._shop.regions[name], self._shop.store, judge_settings(rollout))
+                analyst = Analyst(self._shop.regions[name], self._shop.store, judge_settings(rollout.settings))
                 await analyst.resume(rollout)
                 self._analysts[name] = analyst
             found[name] = await analyst.look(rollout, endpoint, now)

@@ -21,7 +21,7 @@ from reconciler.core.canonical import Json
 from reconciler.core.change import Action, Change
 from reconciler.core.desired import ResolvedRef, desired_state, references, release_of
 from reconciler.core.diff import narrowed
-from reconciler.core.drift import drift
+from reconciler.core.drift import Drift, drift
 from reconciler.core.finding import Finding
 from reconciler.core.observed import ObservedState
 from reconciler.core.plan import Plan, Scope, World, changes_of, make_plan
@@ -71,18 +71,44 @@ class Planner:
         )
         desired = desired_state(spec, releases)
         kept = tuple(d for d in desired.endpoints if d.address.region in regions)
-        recorded = await recorded_state(self.store, spec.environment)
-        still = {a: f for a, f in recorded.items() if a.endpoint not in active and a.region in regions}
-        still = {a: f for a, f in still.items() if not scope.endpoints or a.endpoint in scope.endpoints}
         return World(
             spec=spec,
             desired=type(desired)(desired.environment, kept),
             observed=live,
             active=active,
-            drift=drift(still, live),
+            drift=await self._drifted(scope, live, active),
             gaps=(*gaps, *(why for region, why in self.gaps.items() if not scope.regions or region in scope.regions)),
             scope=scope,
         )
+
+    def declared(self, scope: Scope) -> list[Address]:
+        """Return the addresses that the file declares, `scope` leaves and this build can read."""
+        spec = self.loaded.spec
+        return [
+            Address(spec.environment, region, endpoint)
+            for endpoint in spec.endpoints
+            if not scope.endpoints or endpoint in scope.endpoints
+            for region in spec.regions_of(endpoint)
+            if region in self.readers and (not scope.regions or region in scope.regions)
+        ]
+
+    async def drift(self, scope: Scope) -> tuple[Drift, ...]:
+        """Return where live differs from what the ledger last recorded, endpoints in flight left out."""
+        check_scope(self.loaded.spec, scope)
+        active = await active_rollouts(self.store, self.loaded.spec.environment)
+        return await self._drifted(scope, await self.live(scope), active)
+
+    async def _drifted(self, scope: Scope, live: ObservedState, active: Mapping[str, Rollout]) -> tuple[Drift, ...]:
+        recorded = await recorded_state(self.store, self.loaded.spec.environment)
+        kept = {
+            address: facts
+            for address, facts in recorded.items()
+            if address.endpoint not in active
+            and address.region in self.readers
+            and (not scope.regions or address.region in scope.regions)
+            and (not scope.endpoints or address.endpoint in scope.endpoints)
+        }
+        return drift(kept, live)
 
     async def live(self, scope: Scope) -> ObservedState:
         """Return the live state that `scope` leaves.

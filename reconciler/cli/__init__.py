@@ -1,0 +1,1 @@
+"""The commands: click functions that compose ports, call the reconciler and hand results to `reconciler.output`."""

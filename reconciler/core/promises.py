@@ -60,7 +60,7 @@ def _bad_of(name: str, limit: float, counts: Counts) -> tuple[float, float]:
 
 
 def _above(histogram: Mapping[str, float], limit_s: float) -> tuple[float, float]:
-    """Return how many lie surely above the limit (above the first bucket bound that reaches it), and how many in all."""
+    """Return how many lie surely above the limit (above the first bound that reaches it), and how many in all."""
     total = histogram.get("+Inf", 0.0)
     within = [(float(le), count) for le, count in histogram.items() if le != "+Inf" and float(le) >= limit_s]
     return total - (min(within)[1] if within else total), total

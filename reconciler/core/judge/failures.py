@@ -99,7 +99,7 @@ def _rate(past: Array) -> Array:
 def _outage_from(requests: Array, usual: Array) -> Array:
     """Return the failures in a block above which everybody suffers, or one arm does badly."""
     expected = requests * usual
-    limit: Array = expected + 4.0 * np.sqrt(expected) + 3.0
+    limit: Array = expected + 2.0 * np.sqrt(expected) + 2.0
     return limit
 
 

@@ -1,0 +1,234 @@
+"""`sluice apply`: carry out a plan, made now or saved and approved. Imports the loop and outputs when called."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from environments.errors import SluiceError
+from reconciler.cli.common import environment_options, json_option, print_json, scope_options, with_ports
+
+if TYPE_CHECKING:
+    from reconciler.apply import Outcome
+    from reconciler.compose import Composed
+    from reconciler.core.plan import Plan
+
+EXIT_STOPPED = 4
+
+
+@click.command()
+@environment_options
+@scope_options
+@json_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--approve", metavar="DIGEST", help="Run only if the plan has this digest.")
+@click.option("--detach", is_flag=True, help="Begin, and leave the work to a controller.")
+def apply(
+    env: str | None,
+    file: Path | None,
+    endpoints: tuple[str, ...],
+    regions: tuple[str, ...],
+    **flags: object,
+) -> int:
+    """Carry out a plan: canary, judge, bake, promote or roll back.
+
+    ENV is an environment or a plan that was saved with `sluice plan -o`. Interrupted, it can be run again: it goes on
+    from what is live. Exits 3 when a policy denies the plan, 4 when a gate stopped it, 6 when a saved plan is stale.
+    """
+    from reconciler.core.plan import Scope
+
+    if flags["detach"]:
+        raise SluiceError(
+            "APPLY-002",
+            what="--detach needs a controller",
+            why="this build has none yet",
+            do="run sluice apply without it",
+        )
+    saved = _saved(env)
+    scope = saved.scope if saved else Scope(tuple(sorted(endpoints)), tuple(sorted(regions)))
+    name = saved.environment if saved else env
+    return with_ports(name, file, lambda composed: _apply(composed, scope, saved, flags))
+
+
+def _saved(env: str | None) -> Plan | None:
+    if env is None or not env.endswith(".json"):
+        return None
+    from reconciler.core.plan import plan_from_json
+
+    try:
+        data = json.loads(Path(env).read_text())
+    except (OSError, ValueError) as error:
+        raise SluiceError(
+            "PLAN-001",
+            where=env,
+            what="this file is not a plan that can run",
+            why=str(error),
+            do="sluice plan ENV -o plan.json",
+        ) from error
+    return plan_from_json(data)
+
+
+async def _apply(composed: Composed, scope: object, saved: Plan | None, flags: dict[str, object]) -> int:
+    from reconciler.core.plan import Scope
+
+    if not isinstance(scope, Scope):
+        raise TypeError("scope")
+    planner = composed.planner()
+    fresh = await planner.plan(scope, now=time.time())
+    if saved:
+        refuse_stale(saved, fresh)
+    _refuse_denied(fresh)
+    _refuse_unapproved(fresh, flags["approve"])
+    _refuse_gaps(fresh)
+    if not fresh.pending:
+        _report(fresh, [], as_json=bool(flags["as_json"]))
+        return 0
+    if not _agreed(fresh, saved, flags):
+        return 1
+    outcomes = await _carry_out(composed, fresh, as_json=bool(flags["as_json"]))
+    _report(fresh, outcomes, as_json=bool(flags["as_json"]))
+    return 0 if all(outcome.good for outcome in outcomes) else EXIT_STOPPED
+
+
+def refuse_stale(saved: Plan, fresh: Plan) -> None:
+    """Refuse a saved plan whose world has moved, naming what moved.
+
+    Raises:
+        SluiceError: `PLAN-003` (exit 6).
+    """
+    if saved.digest == fresh.digest:
+        return
+    from reconciler.core.drift import facts_that_moved
+
+    before = {facts["address"]: facts for facts in saved.observed}
+    now = {facts["address"]: facts for facts in fresh.observed}
+    moved = [d for a in sorted({*before, *now}) for d in facts_that_moved(a, before.get(a, {}), now.get(a, {}))]
+    where, what = (
+        f"plan of {saved.environment}",
+        "policies, prices or rollouts in flight have changed since it was made",
+    )
+    if moved:
+        where = moved[0].address
+        what = "; ".join(f"{d.address} {d.path} was {d.recorded} and is now {d.live}" for d in moved)
+    elif saved.spec_digest != fresh.spec_digest:
+        what = "the environment file has changed since it was made"
+    elif saved.releases != fresh.releases:
+        what = "what a release refers to has other content now"
+    raise SluiceError(
+        "PLAN-003",
+        where=where,
+        what=f"the plan of {saved.created_at} is stale: {what}",
+        why="what was approved is not what would be done",
+        do=f"make a new one: sluice plan {saved.environment} -o plan.json",
+    )
+
+
+def _refuse_denied(plan: Plan) -> None:
+    if plan.denied and plan.pending:
+        first = plan.denied[0]
+        raise SluiceError(
+            "POLICY-001",
+            where=first.address,
+            what="; ".join(f"{f.policy}: {f.message}" for f in plan.denied),
+            why="a denying policy is not overridden by a flag",
+            do=f"sluice policy explain {first.policy}",
+        )
+
+
+def _refuse_unapproved(plan: Plan, approved: object) -> None:
+    if approved and approved != plan.digest:
+        raise SluiceError(
+            "PLAN-003",
+            where=f"plan of {plan.environment}",
+            what=f"its digest is {plan.digest}; {approved} was approved",
+            why="only what was approved is run",
+            do="review the plan again, and approve its digest",
+        )
+
+
+def _refuse_gaps(plan: Plan) -> None:
+    if plan.gaps and not plan.changes:
+        raise SluiceError(
+            "APPLY-001",
+            where=plan.environment,
+            what="; ".join(plan.gaps),
+            why="there is nothing left that this build could apply",
+            do="use a region with platform: local, or a build with that adapter",
+        )
+
+
+def _agreed(plan: Plan, saved: Plan | None, flags: dict[str, object]) -> bool:
+    import sys
+
+    from reconciler.output.console import console
+    from reconciler.output.plan_text import print_plan
+
+    if not flags["as_json"]:
+        print_plan(plan, console())
+    if flags["yes"] or flags["approve"] or saved:
+        return True
+    if not sys.stdin.isatty():
+        raise SluiceError(
+            "APPLY-003",
+            what="nobody is there to ask",
+            why="stdin is not a terminal",
+            do="add --yes, or --approve DIGEST",
+        )
+    return click.confirm("Carry it out?")
+
+
+async def _carry_out(composed: Composed, plan: Plan, *, as_json: bool) -> list[Outcome]:
+    import asyncio
+
+    from reconciler.apply import Applier
+    from reconciler.output.console import console
+    from reconciler.output.progress import Progress
+
+    with Progress(console(stderr=as_json)) as progress:
+        applier = Applier(composed.workshop(), composed.planner(), watch=progress.watch, notice=progress.notice)
+        try:
+            return await applier.apply(plan)
+        except asyncio.CancelledError:
+            progress.notice(f"Stopped. What is live stays as it is; go on with: sluice apply {plan.environment} --yes")
+            progress.notice(f"or go back with: sluice abort {plan.environment} --endpoint NAME --reason WHY")
+            raise
+
+
+def _report(plan: Plan, outcomes: list[Outcome], *, as_json: bool) -> None:
+    from reconciler.core.rollout import Phase
+    from reconciler.output.console import console
+    from reconciler.output.plan_text import summary
+
+    if as_json:
+        print_json(
+            {"environment": plan.environment, "digest": plan.digest, "outcomes": [outcome_json(o) for o in outcomes]}
+        )
+        return
+    out = console()
+    if not outcomes:
+        out.print(summary(plan))
+    for outcome in outcomes:
+        out.print(outcome.summary, style="green" if outcome.good else "red", markup=False)
+        if outcome.rollout and outcome.rollout.phase is Phase.PAUSED:
+            name = outcome.endpoint
+            out.print(
+                f"  go on: sluice resume {plan.environment} --endpoint {name} --reason …, then sluice apply",
+                markup=False,
+            )
+            out.print(f"  go back: sluice abort {plan.environment} --endpoint {name} --reason …", markup=False)
+
+
+def outcome_json(outcome: Outcome) -> dict[str, object]:
+    """Return an outcome as `apply --json` prints it."""
+    rollout = outcome.rollout
+    return {
+        "endpoint": outcome.endpoint,
+        "rollout": rollout.id if rollout else None,
+        "release": rollout.challenger.id if rollout else None,
+        "phase": str(rollout.phase) if rollout else "removed",
+        "reason": rollout.reason if rollout else outcome.summary,
+    }

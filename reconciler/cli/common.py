@@ -1,0 +1,74 @@
+"""Options and steps that commands share: which environment, which part of it, as JSON or for people.
+
+Imports click and `environments`; the rest when called.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from environments.load import Loaded
+    from reconciler.compose import Composed
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def environment_options(function: F) -> F:
+    """Add the argument ENV and the option `-f`."""
+    function = click.option(
+        "-f", "file", type=click.Path(path_type=Path, dir_okay=False), help="An environment file instead of ENV."
+    )(function)
+    return click.argument("env", required=False)(function)
+
+
+def scope_options(function: F) -> F:
+    """Add `--endpoint` and `--region`, which narrow and may be repeated."""
+    function = click.option("--region", "regions", multiple=True, help="Only this region; may be repeated.")(function)
+    return click.option("--endpoint", "endpoints", multiple=True, help="Only this endpoint; may be repeated.")(function)
+
+
+def json_option(function: F) -> F:
+    """Add `--json`: one object on stdout and nothing else."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def load_environment(env: str | None, file: Path | None) -> Loaded:
+    """Return the environment that ENV or `-f` names, checked."""
+    from environments.find import find
+    from environments.load import load
+
+    return load(find(env, file=file), policy_ids=policy_ids())
+
+
+def policy_ids() -> frozenset[str]:
+    """Return the ids of all policies, against which overrides are checked."""
+    from policies.catalog import known_ids
+
+    return known_ids()
+
+
+def with_ports(env: str | None, file: Path | None, work: Callable[[Composed], Awaitable[T]]) -> T:
+    """Open an environment's ports, run `work` with them, and close them."""
+    from reconciler.compose import compose
+
+    async def opened() -> T:
+        composed = compose(load_environment(env, file))
+        try:
+            return await work(composed)
+        finally:
+            await composed.store.close()
+
+    return asyncio.run(opened())
+
+
+def print_json(value: object) -> None:
+    """Print one JSON object with sorted keys."""
+    click.echo(json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False))

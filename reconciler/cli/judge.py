@@ -1,0 +1,157 @@
+"""`sluice judge`: judge recorded ticks again, measure the noise of an endpoint. Read only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from environments.errors import SluiceError
+from reconciler.cli.common import environment_options, json_option, load_environment, print_json, with_ports
+
+if TYPE_CHECKING:
+    from reconciler.compose import Composed
+    from reconciler.core.judge import JudgeSettings, Tick
+
+
+@click.group()
+def judge() -> None:
+    """Replay recorded ticks; learn the noise of an endpoint."""
+
+
+@judge.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--settings", "settings_file", type=click.Path(path_type=Path), help="YAML: a `judge:` block's content.")
+@click.option("--env", "env", help="Take the settings of this environment's --endpoint.")
+@click.option("-f", "file", type=click.Path(path_type=Path), help="An environment file instead of --env.")
+@click.option("--endpoint", help="Whose settings.")
+@json_option
+def replay(
+    files: tuple[Path, ...],
+    settings_file: Path | None,
+    env: str | None,
+    file: Path | None,
+    endpoint: str | None,
+    as_json: bool,
+) -> int:
+    """Judge recorded ticks, one JSON line a tick; answers in order, one line a file."""
+    from reconciler.core.judge import replay as judged_again
+
+    settings = _settings(settings_file, env, file, endpoint)
+    for path in files:
+        found = judged_again(_ticks(path), settings)
+        answer = {
+            "file": str(path),
+            "verdict": str(found.verdict),
+            "decided_at_s": found.decided_at_s,
+            "evidence": found.evidence,
+            "exposed_requests": found.exposed_requests,
+            "sentence": found.sentence,
+        }
+        if as_json:
+            click.echo(json.dumps(answer, sort_keys=True, ensure_ascii=False))
+        else:
+            when = "" if found.decided_at_s is None else f" at {found.decided_at_s:g} s"
+            click.echo(f"{path}: {found.verdict}{when}, {found.exposed_requests} requests exposed: {found.sentence}")
+    return 0
+
+
+@judge.command()
+@environment_options
+@click.option("--endpoint", required=True, help="Whose noise.")
+@click.option("--region", help="Where; the first region with ticks when not given.")
+@click.option("--rollout", "rollout_id", help="Whose ticks; the newest rollout's when not given.")
+@json_option
+def learn(
+    env: str | None, file: Path | None, endpoint: str, region: str | None, rollout_id: str | None, as_json: bool
+) -> int:
+    """Measure `noise` from a period in which both arms ran the same release, and say how sure it is."""
+    from reconciler.core.judge import learn as learned
+
+    ticks = with_ports(env, file, lambda composed: _recorded(composed, endpoint, region, rollout_id))
+    found = learned(ticks)
+    if as_json:
+        print_json(vars(found))
+    else:
+        click.echo(f"noise {found.sigma:.3f} (between {found.low:.3f} and {found.high:.3f}, {found.blocks} blocks)")
+    return 0
+
+
+def _ticks(path: Path) -> Iterator[Tick]:
+    from reconciler.core.judge import tick_from_json
+
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SluiceError("JUDGE-008", where=str(path), what=f"the ticks cannot be read: {error}") from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise SluiceError(
+                "JUDGE-001", where=where, what="this line is not JSON", why=str(error), do="write one tick a line"
+            ) from error
+        yield tick_from_json(record, where)
+
+
+def _settings(settings_file: Path | None, env: str | None, file: Path | None, endpoint: str | None) -> JudgeSettings:
+    from reconciler.core.judge import JudgeSettings, settings_from_mapping
+
+    if settings_file:
+        return settings_from_mapping(_yaml(settings_file), where=str(settings_file))
+    if not (env or file):
+        return JudgeSettings()
+    from environments.errors import nearest
+
+    spec = load_environment(env, file).spec
+    if endpoint not in spec.endpoints:
+        raise SluiceError(
+            "PLAN-004",
+            where=spec.environment,
+            what=f'there is no endpoint "{endpoint}"',
+            do=f"name one with --endpoint ({nearest(endpoint or '', spec.endpoints)})",
+        )
+    from reconciler.core.judge_block import judge_settings
+    from reconciler.core.settings import settings_of
+
+    return judge_settings(settings_of(spec.endpoints[endpoint]))
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        found = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SluiceError("JUDGE-008", where=str(path), what=f"the settings cannot be read: {error}") from error
+    if not isinstance(found, dict | None):
+        raise SluiceError(
+            "JUDGE-004", where=str(path), what="the settings are no mapping", do="write `alpha: 0.01` and so on"
+        )
+    return found or {}
+
+
+async def _recorded(composed: Composed, endpoint: str, region: str | None, rollout_id: str | None) -> list[Tick]:
+    from reconciler.core.judge import tick_from_json
+
+    environment = composed.loaded.spec.environment
+    stored = await composed.store.rollouts(environment, endpoint=endpoint)
+    for each in stored:
+        if rollout_id in (None, each.id):
+            for name in [region] if region else [r["region"] for r in each.body["regions"]]:
+                ticks = await composed.store.ticks(each.id, name or "")
+                if ticks:
+                    return [tick_from_json(body["tick"]) for body in ticks]
+    raise SluiceError(
+        "JUDGE-009",
+        where=f"{environment}/*/{endpoint}",
+        what="no ticks are recorded",
+        why="noise is measured on ticks of a rollout",
+        do="roll out the same release under another engine argument, or name --rollout",
+    )

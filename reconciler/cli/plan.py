@@ -1,0 +1,101 @@
+"""`sluice plan`: show, save or check a plan. Imports planning and outputs when called."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from reconciler.cli.common import environment_options, json_option, print_json, scope_options, with_ports
+
+if TYPE_CHECKING:
+    from reconciler.core.plan import Plan
+
+EXIT_PENDING, EXIT_DENIED, EXIT_DRIFT = 2, 3, 5
+
+
+@click.command()
+@environment_options
+@scope_options
+@json_option
+@click.option("--markdown", is_flag=True, help="Print Markdown for a pull request.")
+@click.option(
+    "-o", "out", type=click.Path(path_type=Path, dir_okay=False), help="Save the plan, for `sluice apply FILE`."
+)
+@click.option("--refresh-only", is_flag=True, help="Show drift alone.")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when changes are pending, 5 on drift alone.")
+@click.option("--infra", is_flag=True, help="Merge `pulumi preview` into the plan.")
+def plan(
+    env: str | None,
+    file: Path | None,
+    endpoints: tuple[str, ...],
+    regions: tuple[str, ...],
+    **flags: object,
+) -> int:
+    """Show what would change, why, and how it would be done.
+
+    Reads only. The same world gives the same plan and the same digest. Exits 3 when a policy denies it.
+    """
+    if flags["infra"]:
+        raise _not_yet()
+    from reconciler.core.plan import Scope
+
+    scope = Scope(tuple(sorted(endpoints)), tuple(sorted(regions)))
+    made = with_ports(env, file, lambda composed: composed.planner().plan(scope, now=time.time()))
+    _show(made, flags)
+    out = flags["out"]
+    if isinstance(out, Path):
+        save(made, out)
+    return _exit_code(made, detailed=bool(flags["detailed_exitcode"]), drift_only=bool(flags["refresh_only"]))
+
+
+def save(made: Plan, path: Path) -> None:
+    """Write a plan to a file, whole or not at all."""
+    from reconciler.core.plan import plan_to_json
+
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(plan_to_json(made), sort_keys=True, indent=1, ensure_ascii=False) + "\n")
+    partial.replace(path)
+
+
+def _show(made: Plan, flags: dict[str, object]) -> None:
+    from reconciler.core.drift import drift_to_json
+    from reconciler.core.plan import plan_to_json
+    from reconciler.output.console import console
+    from reconciler.output.plan_markdown import plan_markdown
+    from reconciler.output.plan_text import print_plan
+
+    if flags["as_json"]:
+        print_json(plan_to_json(made))
+    elif flags["markdown"]:
+        click.echo(plan_markdown(made))
+    elif flags["refresh_only"]:
+        for found in map(drift_to_json, made.drift):
+            click.echo(f"{found['address']} {found['path']}: {found['recorded']} → {found['live']}")
+        click.echo(f"{len(made.drift)} difference(s) between live and what the ledger last recorded")
+    else:
+        print_plan(made, console())
+
+
+def _exit_code(made: Plan, *, detailed: bool, drift_only: bool) -> int:
+    if made.denied:
+        return EXIT_DENIED
+    if not detailed:
+        return 0
+    if made.pending and not drift_only:
+        return EXIT_PENDING
+    return EXIT_DRIFT if made.drift else 0
+
+
+def _not_yet() -> Exception:
+    from environments.errors import SluiceError
+
+    return SluiceError(
+        "PLAN-006",
+        what="--infra is not in this build",
+        why="merging `pulumi preview` into the plan comes with a later release",
+        do="run `pulumi preview` in stacks/platform and stacks/serving",
+    )

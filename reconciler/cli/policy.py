@@ -1,0 +1,106 @@
+"""`sluice policy`: what the policies are, why, and what they say of an environment. Read only."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from environments.errors import SluiceError, nearest
+from reconciler.cli.common import environment_options, json_option, load_environment, print_json
+
+if TYPE_CHECKING:
+    from policies.catalog import Policy
+
+    from reconciler.core.finding import Finding
+
+EXIT_DENIED = 3
+
+
+@click.group()
+def policy() -> None:
+    """List, explain and check policies."""
+
+
+@policy.command(name="list")
+@click.option("--env", default="prod", show_default=True, help="Whose default levels to show.")
+@json_option
+def list_(env: str, as_json: bool) -> int:
+    """List every policy with its level in an environment."""
+    from policies.catalog import CATALOG
+
+    listed = sorted(CATALOG, key=lambda p: p.id)
+    if as_json:
+        print_json([_to_json(p) for p in listed])
+        return 0
+    for each in listed:
+        click.echo(f"{each.id:10} {each.level_in(env):5} {each.subject:15} {each.title}")
+    return 0
+
+
+@policy.command()
+@click.argument("id")
+@json_option
+def explain(id: str, as_json: bool) -> int:
+    """Say what a policy asks for, why, and how to comply."""
+    from policies.catalog import CATALOG
+
+    found = next((p for p in CATALOG if p.id == id.upper()), None)
+    if found is None:
+        raise SluiceError(
+            "POLICY-002",
+            where=id,
+            what=f"there is no policy {id}",
+            do=f"sluice policy list ({nearest(id, [p.id for p in CATALOG])})",
+        )
+    if as_json:
+        print_json(_to_json(found))
+        return 0
+    click.echo(f"{found.id}  {found.title}\n  why:  {found.why}\n  fix:  {found.fix}")
+    levels = ", ".join(f"{kind} {level}" for kind, level in sorted(found.levels.items()))
+    click.echo(f"  levels: {levels}")
+    return 0
+
+
+@policy.command()
+@environment_options
+@json_option
+@click.option("--sarif", type=click.Path(path_type=Path, dir_okay=False), help="Also write SARIF 2.1.0 to this file.")
+def check(env: str | None, file: Path | None, as_json: bool, sarif: Path | None) -> int:
+    """Check an environment file against the policies, without looking at what is live; exits 3 when one denies."""
+    from datetime import UTC, datetime
+
+    from policies.plans import check_spec
+
+    from reconciler.output.sarif import sarif_of
+
+    loaded = load_environment(env, file)
+    findings = check_spec(loaded.spec, now=datetime.now(UTC))
+    if sarif:
+        text = json.dumps(sarif_of(findings, loaded.lines, loaded.spec), indent=1, sort_keys=True)
+        sarif.write_text(text + "\n")
+    if as_json:
+        print_json({"environment": loaded.spec.environment, "findings": [f.to_json() for f in findings]})
+    else:
+        _print(findings)
+    return EXIT_DENIED if any(f.level == "deny" for f in findings) else 0
+
+
+def _print(findings: tuple[Finding, ...]) -> None:
+    for found in findings:
+        click.echo(f"{found.level:5} {found.policy}  {found.address}\n      {found.message}")
+    denied = sum(f.level == "deny" for f in findings)
+    click.echo(f"{len(findings)} finding(s), {denied} of them deny")
+
+
+def _to_json(found: Policy) -> dict[str, object]:
+    return {
+        "id": found.id,
+        "title": found.title,
+        "why": found.why,
+        "fix": found.fix,
+        "levels": dict(found.levels),
+        "subject": found.subject,
+    }

@@ -1,0 +1,51 @@
+"""A plan as Markdown for a pull request: a table of changes, folded details, findings. Imports core types."""
+
+from __future__ import annotations
+
+from reconciler.core.change import Change
+from reconciler.core.plan import Plan
+from reconciler.output.plan_text import summary
+
+_ICONS = {"deny": "⛔", "warn": "⚠️", "info": "ℹ️"}
+
+
+def plan_markdown(plan: Plan) -> str:
+    """Return the plan as GitHub-flavoured Markdown, the same bytes for the same plan."""
+    lines = [f"### Sluice plan: `{plan.environment}`", "", summary(plan).plain.split("\n")[0], ""]
+    if plan.pending:
+        lines += ["| Address | Action | Release | Moves by |", "|---|---|---|---|"]
+        lines += [f"| `{c.address}` | {c.action} | `{c.release or '-'}` | {c.moves_by} |" for c in plan.pending]
+        lines.append("")
+        for change in plan.pending:
+            lines += _details(change)
+    if plan.findings:
+        lines += ["| | Policy | Address | Finding |", "|---|---|---|---|"]
+        lines += [f"| {_ICONS[f.level]} | {f.policy} | `{f.address}` | {_cell(f.message)} |" for f in plan.findings]
+        lines.append("")
+    lines += [f"- **Not in this build:** {gap}" for gap in plan.gaps]
+    lines += [f"- **Drift:** `{d.address}` {d.path}: {d.recorded} → {d.live}" for d in plan.drift]
+    if plan.cost.get("steady_usd_per_hour"):
+        cost = plan.cost
+        lines.append(
+            f"- **Cost:** {cost['steady_usd_per_hour']:.2f} USD/h, {cost['surge_usd_per_hour']:.2f} more in the rollout"
+        )
+    lines += ["", f"<sub>digest `{plan.digest}`</sub>", ""]
+    return "\n".join(lines)
+
+
+def _details(change: Change) -> list[str]:
+    rows = [f"| `{f.path}` | {_cell(f.before or '')} | {_cell(f.after or '')} |" for f in change.fields]
+    return [
+        f"<details><summary><code>{change.address}</code></summary>",
+        "",
+        "| Field | From | To |",
+        "|---|---|---|",
+        *rows,
+        "",
+        "</details>",
+        "",
+    ]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")

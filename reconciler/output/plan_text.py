@@ -1,0 +1,127 @@
+"""A plan for a terminal: what changes, how it moves, in which steps, what it needs. Imports core types and rich."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from reconciler.core.change import Action, Change
+from reconciler.core.plan import Plan, PlannedStep
+
+_SIGNS = {
+    Action.CREATE: ("+", "green"),
+    Action.ROLLOUT: ("~", "yellow"),
+    Action.UPDATE: ("!", "cyan"),
+    Action.REMOVE: ("-", "red"),
+    Action.NONE: (" ", "dim"),
+}
+_LEVELS = {"deny": "bold red", "warn": "yellow", "info": "cyan"}
+_MOVES = {
+    "pointer": "by pointer: nothing is loaded",
+    "weight": "by weight: the release is already warm in a slot",
+    "warm_load": "warm load: the server runs and has to be warmed up",
+    "cold_load": "cold load: a server has to be started",
+    "new_nodes": "new nodes: GPUs have to be added first",
+}
+
+
+def print_plan(plan: Plan, console: Console) -> None:
+    """Print a plan; with nothing to do, one line says so."""
+    steps = _by_endpoint(plan.steps)
+    for change in plan.pending:
+        _print_change(change, console)
+    for endpoint in sorted({c.address.endpoint for c in plan.pending}):
+        _print_steps(endpoint, steps[endpoint], console)
+    _print_needs(plan, console)
+    for found in plan.drift:
+        console.print(
+            Text.assemble(("drift ", "magenta"), f"{found.address} {found.path}: {found.recorded} → {found.live}")
+        )
+    for finding in plan.findings:
+        words = Text.assemble((f"{finding.level:5}", _LEVELS[finding.level]), f" {finding.policy}  {finding.address}")
+        console.print(words)
+        console.print(Padding(Text(finding.message), (0, 0, 0, 6)))
+    for gap in plan.gaps:
+        console.print(Text.assemble(("not in this build  ", "magenta"), gap))
+    console.print(summary(plan))
+
+
+def summary(plan: Plan) -> Text:
+    """Return the plan in one line."""
+    counts = {action: sum(c.action is action for c in plan.changes) for action in Action}
+    if not plan.pending:
+        return Text(f"Nothing to do: {counts[Action.NONE]} endpoint(s) are as declared.", style="green")
+    said = {
+        Action.CREATE: "to create",
+        Action.ROLLOUT: "to roll out",
+        Action.UPDATE: "to update",
+        Action.REMOVE: "to remove",
+        Action.NONE: "unchanged",
+    }
+    words = ", ".join(f"{counts[action]} {said[action]}" for action in Action if counts[action])
+    end = f"; {len(plan.denied)} finding(s) deny it" if plan.denied else ""
+    return Text.assemble(("Plan: ", "bold"), f"{words}{end}.\n", (f"digest {plan.digest}", "dim"))
+
+
+def _print_change(change: Change, console: Console) -> None:
+    sign, style = _SIGNS[change.action]
+    head = Text.assemble((f"{sign} {change.address}", f"bold {style}"), f"  {change.action}  ")
+    if change.release:
+        head.append(change.release, style="bold")
+    console.print(head)
+    console.print(Padding(Text(_MOVES[str(change.moves_by)], style="dim"), (0, 0, 0, 4)))
+    width = max((len(f.path) for f in change.fields), default=0)
+    for field in change.fields:
+        arrow = f"{field.before} → {field.after}"
+        if field.before is None:
+            arrow = str(field.after)
+        elif field.after is None:
+            arrow = f"{field.before} → (gone)"
+        console.print(Padding(Text(f"{field.path:{width}}  {arrow}"), (0, 0, 0, 4)))
+    console.print()
+
+
+def _print_steps(endpoint: str, steps: list[PlannedStep], console: Console) -> None:
+    waves: dict[int, list[PlannedStep]] = defaultdict(list)
+    for step in steps:
+        waves[step.wave].append(step)
+    for wave, listed in sorted(waves.items()):
+        regions = sorted({s.address.split("/")[1] for s in listed} - {"*"})
+        title = f"wave {wave + 1} ({', '.join(regions)})" if len(waves) > 1 else f"steps of {endpoint}"
+        first = [s for s in listed if s.address.split("/")[1] in (*regions[:1], "*")]
+        console.print(Text.assemble((title + "  ", "bold"), " → ".join(_step(s) for s in first if s.kind != "publish")))
+    console.print()
+
+
+def _step(step: PlannedStep) -> str:
+    if step.kind == "weigh":
+        return f"{step.weight_pct:g} %"
+    return step.kind.removeprefix("gate:") + (" gate" if step.kind.startswith("gate:") else "")
+
+
+def _print_needs(plan: Plan, console: Console) -> None:
+    for need in plan.capacity:
+        style = "dim" if need["fits"] else "bold red"
+        fits = "fits" if need["fits"] else "does NOT fit"
+        words = (
+            f"capacity  {need['region']}/{need['pool']}: {need['gpus_steady']} GPU"
+            f" + {need['gpus_surge']} surge of {need['gpus_max']}: {fits}"
+        )
+        console.print(Text(words, style=style))
+    if plan.cost.get("steady_usd_per_hour"):
+        cost = plan.cost
+        words = (
+            f"cost      {cost['steady_usd_per_hour']:.2f} USD/h, {cost['surge_usd_per_hour']:.2f} more in the rollout"
+        )
+        console.print(Text(f"{words} (list prices)", style="dim"))
+
+
+def _by_endpoint(steps: Iterable[PlannedStep]) -> dict[str, list[PlannedStep]]:
+    found: dict[str, list[PlannedStep]] = defaultdict(list)
+    for step in steps:
+        found[step.address.split("/")[2]].append(step)
+    return found

@@ -1,0 +1,131 @@
+"""A rollout while it runs: a live table on a terminal, one line for each thing that happened everywhere else.
+
+Imports rich and core types; gets `Snapshot`s from the loop and decides nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from reconciler.core.canonical import Json
+from reconciler.core.rollout import FORWARD, Phase, RegionRollout
+from reconciler.core.steps import Await, Note, Step, Weigh, step_kind
+from reconciler.loop import Snapshot
+from reconciler.record import said
+
+_STYLES = {
+    Phase.PROMOTED: "green",
+    Phase.ROLLED_BACK: "red",
+    Phase.ROLLING_BACK: "red",
+    Phase.PAUSED: "yellow",
+    Phase.FAILED: "red",
+}
+
+
+class Progress:
+    """Shows rollouts as they go; a context manager. `watch` is the loop's watcher, `notice` prints a sentence."""
+
+    def __init__(self, console: Console, *, clock: Callable[[], float] = time.time) -> None:
+        self._console = console
+        self._clock = clock
+        self._began = clock()
+        self._latest: dict[str, Snapshot] = {}
+        self._lines: dict[tuple[str, str], str] = {}
+        self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+
+    def __enter__(self) -> Progress:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def notice(self, sentence: str) -> None:
+        """Print a sentence above whatever is live."""
+        self._console.print(Text(sentence))
+
+    def watch(self, snapshot: Snapshot) -> None:
+        """Show one turn of a loop: what is new as a line, what stands as a live table."""
+        self._latest[snapshot.rollout.endpoint] = snapshot
+        for step in snapshot.steps:
+            self._line(snapshot, step)
+        if self._live:
+            self._live.update(self._table())
+
+    def _line(self, snapshot: Snapshot, step: Step) -> None:
+        region = getattr(step, "region", "*")
+        if isinstance(step, Note):
+            return
+        words = step.reason.split(";")[0] if isinstance(step, Await) else said(step)
+        key = (snapshot.rollout.endpoint, region)
+        stem = "await" if isinstance(step, Await) else f"{step_kind(step)} {words}"
+        if isinstance(step, Await) and self._live:
+            return
+        if isinstance(step, Await):
+            stem = f"await {snapshot.rollout.region(region).phase} {snapshot.rollout.region(region).step}"
+        if self._lines.get(key) == stem:
+            return
+        self._lines[key] = stem
+        style = "bold" if isinstance(step, Weigh) else _STYLES.get(getattr(step, "phase", Phase.PENDING), "")
+        stamp = f"{self._clock() - self._began:6.1f} s"
+        self._console.print(Text.assemble((stamp, "dim"), f"  {snapshot.rollout.endpoint}/{region}  ", (words, style)))
+
+    def _table(self) -> Group:
+        parts: list[Table | Text] = []
+        for snapshot in self._latest.values():
+            rollout = snapshot.rollout
+            table = Table(
+                box=None, pad_edge=False, title_justify="left", title=f"{rollout.endpoint} {rollout.challenger.id}"
+            )
+            for column in ("region", "phase", "weight", "champion ok/err", "challenger ok/err", "evidence", "left"):
+                table.add_column(column)
+            for part in rollout.regions:
+                table.add_row(*_row(snapshot, part))
+            parts.append(table)
+            parts += [
+                Text(f"  {s.canary_sentence}", style="dim")
+                for s in snapshot.evidence.values()
+                if rollout.phase in FORWARD
+            ]
+        return Group(*parts)
+
+
+def _row(snapshot: Snapshot, part: RegionRollout) -> list[str]:
+    seen = snapshot.observed.get(part.region)
+    weight = seen.weights.get(part.slot, 0.0) if seen else 0.0
+    waiting = [s for s in snapshot.steps if isinstance(s, Await) and s.region == part.region and s.left_s is not None]
+    return [
+        part.region,
+        str(part.phase),
+        f"{weight:g} %",
+        _counts(snapshot, part.region, part.champion_slot),
+        _counts(snapshot, part.region, part.slot),
+        evidence_words(snapshot.judged.get(part.region, {})),
+        f"{waiting[0].left_s or 0:.0f} s" if waiting else "",
+    ]
+
+
+def _counts(snapshot: Snapshot, region: str, slot: str | None) -> str:
+    counts = snapshot.counters.get(region, {}).get(slot or "")
+    return f"{counts.requests - counts.errors}/{counts.errors}" if counts else "-"
+
+
+def evidence_words(judged: Json) -> str:
+    """Return the evidence against both limits in a few characters, such as `harm 0.4/4.6, cleared 2 of 3`."""
+    rows = judged.get("rows") or []
+    if not rows:
+        return "-"
+    harm, limit = judged.get("rollback", 0.0), judged.get("rollback_limit", 0.0)
+    cleared = sum(bool(row.get("refuted")) for row in rows)
+    return f"harm {harm:.1f}/{limit:.1f}, cleared {cleared} of {len(rows)}"
