@@ -26,7 +26,7 @@ CONTEXT = 2048
 """Tokens that a model can attend to."""
 
 _HIDDEN, _INNER, _HEADS, _KV_HEADS, _HEAD_DIM = 256, 512, 4, 2, 64
-_WEIGHT_LIMIT = 0.06
+_WEIGHT_LIMIT = 0.0625
 _LOGIT_LIMIT = 0.5
 
 
@@ -88,22 +88,22 @@ def parameters(model: TinyModel) -> int:
     return count
 
 
-def write_safetensors(path: Path, tensors: dict[str, NDArray[np.float32]]) -> None:
-    """Write float32 tensors in the order given.
+def write_safetensors(path: Path, tensors: dict[str, NDArray[np.uint16]]) -> None:
+    """Write bfloat16 tensors, given as their bits, in the order given.
 
     Source: the safetensors format: an 8-byte little-endian header length, a JSON header, the raw data.
     """
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     offset = 0
     for name, tensor in tensors.items():
-        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [offset, offset + tensor.nbytes]}
+        header[name] = {"dtype": "BF16", "shape": list(tensor.shape), "data_offsets": [offset, offset + tensor.nbytes]}
         offset += tensor.nbytes
     head = json.dumps(header, separators=(",", ":")).encode()
     head += b" " * (-len(head) % 8)
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(head)) + head)
         for tensor in tensors.values():
-            file.write(tensor.astype("<f4").tobytes())
+            file.write(tensor.astype("<u2").tobytes())
 
 
 def _config(model: TinyModel) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def _config(model: TinyModel) -> dict[str, Any]:
         "mlp_bias": False,
         "bos_token_id": BEGIN,
         "eos_token_id": END,
-        "dtype": "float32",
+        "dtype": "bfloat16",
     }
 
 
@@ -149,30 +149,28 @@ def _shapes(model: TinyModel) -> Iterator[tuple[str, tuple[int, ...], float]]:
     yield "lm_head.weight", (vocab, _HIDDEN), _LOGIT_LIMIT
 
 
-def _tensors(model: TinyModel) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Yield the weights.
+def _tensors(model: TinyModel) -> Iterator[tuple[str, NDArray[np.uint16]]]:
+    """Yield the weights as the bits of bfloat16.
 
-    Random integers times a power-of-two step: no floating-point routine, whose last bit depends on the processor,
-    takes part, so that the content digest is the same everywhere. Rows of special tokens in the output layer are
-    zero: their logit is never the largest, and an answer ends where the client says.
+    Eight-bit random integers times a power of two, which bfloat16 holds exactly: no floating-point routine, whose
+    last bit depends on the processor, takes part, and the content digest is the same everywhere. Rows of special
+    tokens in the output layer are zero: their logit is never the largest, and an answer ends where the client says.
     """
     import numpy as np
 
     generator = np.random.Generator(np.random.PCG64(model.seed))
     for name, shape, limit in _shapes(model):
-        if limit == 0.0:
-            yield name, np.ones(shape, dtype=np.float32)
-            continue
-        whole = generator.integers(-(2**15), 2**15, size=shape, dtype=np.int32)
-        tensor = (whole * (limit / 2**15)).astype(np.float32)
+        tensor = np.ones(shape, dtype=np.float32)
+        if limit:
+            tensor = (generator.integers(-128, 128, size=shape, dtype=np.int32) * (limit / 128)).astype(np.float32)
         if name == "lm_head.weight":
             tensor[: len(SPECIAL)] = 0.0
-        yield name, tensor
+        yield name, (tensor.view(np.uint32) >> 16).astype(np.uint16)
 
 
 def _recipe_digest(model: TinyModel) -> str:
     """Return a digest over everything but the random numbers that decides the bytes of a model."""
-    recipe = [_config(model), tokenizer_json(), tokenizer_config(CONTEXT), list(_shapes(model)), model.seed]
+    recipe = ["bf16", _config(model), tokenizer_json(), tokenizer_config(CONTEXT), list(_shapes(model)), model.seed]
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
 
