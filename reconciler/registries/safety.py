@@ -1,0 +1,82 @@
+"""What may be served: safetensors only, nothing that runs code when it is loaded, nothing outside its folder.
+
+Imports only the standard library and `environments.errors`; the registries of files and of MLflow use it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from environments.errors import SluiceError
+
+PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
+WEIGHTS = ".safetensors"
+_CONFIG = {"model": "config.json", "adapter": "adapter_config.json"}
+_HEADER_MAX = 100_000_000
+"""Longest header that a safetensors file may have, in bytes. Source: the format's own description."""
+
+
+def refuse_pickles(ref: str, names: Iterable[str]) -> None:
+    """Refuse a set of files that holds pickled weights.
+
+    Raises:
+        SluiceError: `REG-002`.
+    """
+    pickled = sorted(name for name in names if PurePosixPath(name).suffix.lower() in PICKLED)
+    if pickled:
+        more = f" and {len(pickled) - 3} more" if len(pickled) > 3 else ""
+        raise SluiceError(
+            "REG-002",
+            where=ref,
+            what=f"pickled weights are refused: {', '.join(pickled[:3])}{more}",
+            why="loading a pickle runs whatever code is in it",
+            do="save the weights as safetensors (`save_pretrained(…, safe_serialization=True)`) and remove these files",
+        )
+
+
+def require_servable(ref: str, kind: str, names: Iterable[str]) -> None:
+    """Refuse a model or an adapter that no runtime could load: it needs its configuration and safetensors weights.
+
+    Raises:
+        SluiceError: `REG-002`.
+    """
+    config = _CONFIG.get(kind)
+    if config is None:
+        return
+    top = [name for name in names if "/" not in name]
+    lacking = [] if config in top else [config]
+    lacking += [] if any(name.endswith(WEIGHTS) for name in top) else [f"a {WEIGHTS} file"]
+    if lacking:
+        raise SluiceError(
+            "REG-002",
+            where=ref,
+            what=f"this is no {kind} that can be served: {' and '.join(lacking)} missing",
+            why=f"found there: {', '.join(sorted(top)[:8]) or 'nothing'}",
+            do=f"point the reference at the folder that `save_pretrained` wrote, with {config} in it",
+        )
+
+
+def check_weights(ref: str, path: Path) -> None:
+    """Refuse a file that is called safetensors and is something else.
+
+    Raises:
+        SluiceError: `REG-002`.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        text = file.read(length) if length <= min(size - 8, _HEADER_MAX) else b""
+    try:
+        sound = isinstance(json.loads(text), dict)
+    except ValueError:
+        sound = False
+    if not sound:
+        raise SluiceError(
+            "REG-002",
+            where=ref,
+            what=f"{path.name} is not a safetensors file",
+            why="its header cannot be read: it was cut short, or another format was renamed",
+            do="download or save it again",
+        )

@@ -1,0 +1,75 @@
+"""Which registry answers for which reference: the one line that a new registry adds.
+
+Imports its siblings; `plan` and `apply` get their registry here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import assert_never
+
+from environments.errors import SluiceError
+from environments.refs import FileRef, HfRef, MlflowRef, Ref, S3Ref
+from environments.spec import RegistrySpec
+from reconciler.ports import Registry, Resolved
+from reconciler.registries.file import FileRegistry
+from reconciler.registries.mlflow import MlflowRegistry
+
+
+class Registries:
+    """A registry that hands each reference to the adapter for its kind."""
+
+    def __init__(self, files: FileRegistry, mlflow: MlflowRegistry | None) -> None:
+        self._files = files
+        self._mlflow = mlflow
+
+    async def resolve(self, ref: Ref, *, kind: str) -> Resolved:
+        """Return digest and lineage.
+
+        Raises:
+            SluiceError: `REG-004` no adapter for such references, `REG-005` no server declared, and the adapter's own.
+        """
+        return await self._for(ref).resolve(ref, kind=kind)
+
+    async def mark(self, ref: Ref, alias: str, *, kind: str) -> str | None:
+        """Point `alias` at `ref` and return the reference that had it before."""
+        return await self._for(ref).mark(ref, alias, kind=kind)
+
+    async def unmark(self, ref: Ref, alias: str) -> None:
+        """Take `alias` away from what `ref` is a version of; succeed if it has none, or there are no aliases."""
+        if isinstance(ref, MlflowRef) and self._mlflow:
+            await self._mlflow.unmark(ref, alias)
+
+    def _for(self, ref: Ref) -> Registry:
+        match ref:
+            case FileRef():
+                return self._files
+            case MlflowRef():
+                return self._mlflow or _undeclared(ref)
+            case HfRef() | S3Ref():
+                raise SluiceError(
+                    "REG-004",
+                    where=str(ref),
+                    what=f"this build has no adapter for {str(ref).partition(':')[0]}: references",
+                    why="file: and mlflow: are the ones it has",
+                    do="register it in MLflow, or put it into a folder, and declare that reference",
+                )
+            case _:
+                assert_never(ref)
+
+
+def registry_for(spec: RegistrySpec, root: Path, home: Path) -> Registries:
+    """Return the registry of an environment; nothing is contacted before it is asked.
+
+    `root` is the folder that holds `environments/`; `home` keeps copies and digests under `cache/`.
+    """
+    return Registries(FileRegistry(root, home), MlflowRegistry(spec.mlflow, home) if spec.mlflow else None)
+
+
+def _undeclared(ref: MlflowRef) -> Registry:
+    raise SluiceError(
+        "REG-005",
+        where=str(ref),
+        what="the environment declares no MLflow server",
+        do='add `registry: {mlflow: "${env:MLFLOW_TRACKING_URI}"}` to the environment file',
+    )
