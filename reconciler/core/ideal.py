@@ -34,7 +34,10 @@ _ROUNDS_MAX = 500
 
 def ideal_steps(rollout: Rollout, observed: Mapping[str, ObservedEndpoint]) -> tuple[Step, ...]:
     """Return every effect and phase that the rollout passes through when nothing goes wrong, in order."""
-    world = {r.region: observed.get(r.region) or empty_endpoint(rollout.address(r.region)) for r in rollout.regions}
+    world = {
+        r.region: _recovered(observed.get(r.region) or empty_endpoint(rollout.address(r.region)))
+        for r in rollout.regions
+    }
     done: list[Step] = []
     now = rollout.started_at
     for _ in range(_ROUNDS_MAX):
@@ -45,10 +48,21 @@ def ideal_steps(rollout: Rollout, observed: Mapping[str, ObservedEndpoint]) -> t
             found = GateResult(step.gate, Verdict.PASS, "") if isinstance(step, RunGate) else None
             world = happened(world, rollout, step)
             rollout = after(rollout, step, now, found)
-            if isinstance(step, EFFECTS | Enter | Finish):
+            if isinstance(step, (*EFFECTS, Enter, Finish)):
                 done.append(step)
         now += max(rollout.settings.step_min_s, rollout.settings.bake_s, 1.0)
     raise AssertionError(f"rollout {rollout.id} has no end in an ideal world: {done[-5:]}")
+
+
+def _recovered(seen: ObservedEndpoint) -> ObservedEndpoint:
+    """Return the endpoint with every server that comes back by itself ready; a dead one stays dead until started."""
+    slots = {
+        name: replace(slot, ready=True, warm=slot.warm and slot.ready, fatal=False, restarts=0)
+        if slot.release and slot.running
+        else slot
+        for name, slot in seen.slots.items()
+    }
+    return replace(seen, slots=slots)
 
 
 def happened(world: Mapping[str, ObservedEndpoint], rollout: Rollout, step: Step) -> dict[str, ObservedEndpoint]:

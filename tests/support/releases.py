@@ -1,0 +1,61 @@
+"""Releases, endpoints and rollouts for tests of the core, made from one word each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from environments.names import Address
+from reconciler.core.begin import new_rollout
+from reconciler.core.desired import DesiredEndpoint, DesiredState
+from reconciler.core.observed import ObservedEndpoint, ObservedSlot
+from reconciler.core.release import Artifact, Release
+from reconciler.core.rollout import Rollout
+from reconciler.core.settings import RolloutSettings
+
+ENVIRONMENT = "test"
+SETTINGS = RolloutSettings(steps_pct=(10.0, 50.0), step_min_s=4, step_max_s=60, bake_s=10, slo={"error_rate": 0.01})
+
+
+def release(word: str, *, prompt: str | None = None, endpoint: str = "chat") -> Release:
+    """Return a release whose model is called `word`."""
+    prompts = {"system": Artifact(f"file:{prompt}", f"sha256:{prompt}")} if prompt else {}
+    texts = {"system": f"text of {prompt}"} if prompt else {}
+    model = Artifact(f"file:models/{word}", f"sha256:{word}")
+    return Release(endpoint=endpoint, runtime="vllm", model=model, prompts=prompts, prompt_texts=texts)
+
+
+def endpoint(
+    slots: Mapping[str, tuple[Release | None, float]], *, region: str = "local", name: str = "chat", ready: bool = True
+) -> ObservedEndpoint:
+    """Return an endpoint with `(release, weight)` by slot, ready and warm, its prompts published as the weights are."""
+    seen = {
+        slot: ObservedSlot(
+            held, ready=bool(held) and ready, warm=bool(held) and ready, weight_pct=weight, url="http://x"
+        )
+        if held
+        else ObservedSlot()
+        for slot, (held, weight) in slots.items()
+    }
+    serving = [held for held, weight in slots.values() if held and weight == 100]
+    prompts = {p: ((serving[0].id, 100.0),) for p in serving[0].prompts} if serving else {}
+    return ObservedEndpoint(Address(ENVIRONMENT, region, name), seen, prompts)
+
+
+def desired(
+    wanted: Release, *, regions: tuple[str, ...] = ("local",), settings: RolloutSettings = SETTINGS
+) -> DesiredState:
+    """Return a desired state in which each region is a wave of its own."""
+    made = [
+        DesiredEndpoint(Address(ENVIRONMENT, region, wanted.endpoint), wave, wanted, settings, "team", None, 0)
+        for wave, region in enumerate(regions)
+    ]
+    return DesiredState(ENVIRONMENT, tuple(sorted(made, key=lambda d: d.address)))
+
+
+def rollout(
+    challenger: Release, live: Mapping[str, ObservedEndpoint], *, settings: RolloutSettings = SETTINGS
+) -> Rollout:
+    """Return the rollout that takes `challenger` to the regions in `live`, one wave each, begun at 0."""
+    wanted = desired(challenger, regions=tuple(live), settings=settings)
+    made = new_rollout("r1", wanted.endpoints, {e.address: e for e in live.values()}, now=0.0, actor="test")
+    return made
