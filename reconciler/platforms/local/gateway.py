@@ -1,0 +1,235 @@
+"""One region's Envoy: started under a supervisor, told by files, believed only when it says that it obeys.
+
+Imports this package's parts. Called by `platform` under the region's lock, and without it for reading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from environments.errors import SluiceError
+from environments.names import slot_object
+from environments.spec import LocalRegion
+from reconciler.core.canonical import Json
+from reconciler.platforms.local import admin, xds
+from reconciler.platforms.local.admin import AdminError
+from reconciler.platforms.local.envoy import bootstrap, envoy_program
+from reconciler.platforms.local.ports import handing_over, reserve, reserve_port
+from reconciler.platforms.local.processes import Launch, end_folder, last_words, launch, read_supervised
+from reconciler.platforms.local.routes import ROUTES, Line, cluster_config, lines_of, route_config, table_of
+from reconciler.platforms.local.state import read_json, write_json
+from reconciler.platforms.local.supervisor import LOG
+
+_START_S = 30.0
+_STARTS_MAX = 3
+_GRACE_S = 5.0
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What an Envoy listens on; part of what it was started with, like `allow_slot_header`."""
+
+    public: int
+    pinned: int
+    admin: int
+    allow_slot_header: bool
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The weights in force. With a `problem` nothing is in force, and the table is what the file intends."""
+
+    table: Mapping[str, Line]
+    problem: str | None = None
+
+
+class Gateway:
+    """The Envoy of one region. `where` names the region in errors."""
+
+    def __init__(self, folder: Path, spec: LocalRegion, where: str) -> None:
+        self._folder, self._spec, self._where = folder, spec, where
+
+    async def read(self) -> Reading:
+        """Return what Envoy does now, or what it will do when it is back. Starts nothing, raises nothing."""
+        ports = self._ports()
+        found = read_supervised(self._folder)
+        if ports is None or found is None:
+            return Reading(self._intended_or_none(), "the gateway has not been started")
+        if not found.running:
+            return Reading(self._intended_or_none(), "the gateway and its supervisor are gone")
+        try:
+            (resource,) = [r for r in await admin.route_tables(ports.admin) if r["name"] == ROUTES]
+            return Reading(lines_of(resource))
+        except (AdminError, KeyError, TypeError, ValueError):
+            why = last_words(self._folder / LOG) if not found.generation else "it does not answer"
+            return Reading(self._intended_or_none(), f"the gateway is not ready: {why}")
+
+    async def table(self) -> dict[str, Line]:
+        """Return the table to change: the file's; where that is damaged, what Envoy has.
+
+        Raises:
+            SluiceError: `PLAT-002` the file is damaged and Envoy does not run.
+        """
+        try:
+            return self._intended()
+        except SluiceError:
+            reading = await self.read()
+            if reading.problem:
+                raise
+            return dict(reading.table)
+
+    async def ensure(self) -> None:
+        """Have Envoy run with this region's settings and answer; do nothing when it does.
+
+        Raises:
+            SluiceError: `PLAT-006` its port is taken, `PLAT-007` not installed, `PLAT-008`, `PLAT-010` not ready.
+        """
+        ports, found = self._ports(), read_supervised(self._folder)
+        running = found is not None and found.running
+        if ports is None or not running or not self._suits(ports):
+            if found is not None:
+                await end_folder(self._folder, grace_s=_GRACE_S)
+            ports = await self._start()
+        await self._until_ready(ports)
+
+    async def apply_clusters(self, ports: Mapping[str, Mapping[str, int]]) -> None:
+        """Put clusters in force: endpoint → slot → port.
+
+        Raises:
+            SluiceError: `PLAT-009` Envoy refuses them, `PLAT-010` it does not answer; the old ones are back then.
+        """
+        await self._apply(xds.CLUSTERS, cluster_config(ports))
+
+    async def apply_routes(self, table: Mapping[str, Line]) -> None:
+        """Put routes in force, whose clusters must be there already.
+
+        Raises:
+            SluiceError: `PLAT-009` Envoy refuses them, `PLAT-010` it does not answer; the old ones are back then.
+        """
+        await self._apply(xds.ROUTES, route_config(table))
+
+    async def active(self, endpoint: str, slot: str) -> int:
+        """Return the number of requests in flight to a slot; 0 when Envoy does not run."""
+        ports = self._ports()
+        name = f"cluster.{slot_object(endpoint, slot)}.upstream_rq_active"
+        try:
+            found = await admin.stats(ports.admin, f"^{re.escape(name)}$") if ports else {}
+        except AdminError:
+            return 0
+        return int(found.get(name, "0"))
+
+    async def counters(self, pattern: str) -> tuple[str, Mapping[str, str]]:
+        """Return a text that changes when Envoy restarts, and its statistics that match a pattern.
+
+        Raises:
+            SluiceError: `PLAT-001` Envoy does not answer.
+        """
+        ports, found = self._ports(), read_supervised(self._folder)
+        try:
+            if ports is None or found is None:
+                raise AdminError("it was never started")
+            return found.generation, await admin.stats(ports.admin, pattern)
+        except AdminError as error:
+            raise SluiceError(
+                "PLAT-001",
+                where=self._where,
+                what="the gateway's counters cannot be read",
+                why=str(error),
+                do=f"look at {self._folder / LOG}; the gateway is restarted by itself",
+                retryable=True,
+            ) from error
+
+    def is_running(self) -> bool:
+        """Return whether an Envoy runs here or will be back by itself."""
+        found = read_supervised(self._folder)
+        return found is not None and found.running and self._ports() is not None
+
+    def pinned_port(self) -> int | None:
+        """Return the port of loopback that honours `x-sluice-slot` always; None when the gateway never started."""
+        ports = self._ports()
+        return ports.pinned if ports else None
+
+    def _suits(self, ports: Ports) -> bool:
+        return (ports.public, ports.allow_slot_header) == (self._spec.gateway_port, self._spec.allow_slot_header)
+
+    def _ports(self) -> Ports | None:
+        try:
+            data = read_json(self._folder / "gateway.json", self._where)
+            return Ports(**data) if data else None
+        except (SluiceError, TypeError):
+            return None
+
+    def _intended(self) -> dict[str, Line]:
+        path = self._folder / xds.ROUTES
+        data = read_json(path, self._where)
+        try:
+            return table_of(data) if data is not None else {}
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise SluiceError(
+                "PLAT-002",
+                where=self._where,
+                what=f"{path} is damaged",
+                why=repr(error),
+                do="clear the environment with `sluice down` and apply again",
+            ) from error
+
+    def _intended_or_none(self) -> dict[str, Line]:
+        try:
+            return self._intended()
+        except SluiceError:
+            return {}
+
+    async def _start(self) -> Ports:
+        """Start Envoy with the clusters and routes that its files hold."""
+        program = envoy_program()
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        reserved = [reserve_port(self._spec.gateway_port, self._where)]
+        with handing_over(reserved):
+            reserved += [reserve(f"{self._folder}/{name}") for name in ("pinned", "admin")]
+            public, pinned, own = (r.port for r in reserved)
+            ports = Ports(public, pinned, own, self._spec.allow_slot_header)
+            self._write_start(ports)
+            command = (program, "-c", str(self._folder / "bootstrap.json"), "--disable-hot-restart")
+            options = ("--concurrency", "2", "--log-level", "warning")
+            wanted = Launch((*command, *options), _GRACE_S, pause_first_s=0.1, pause_last_s=5.0, stable_s=10.0)
+            await launch(self._folder, wanted, reserved, where=self._where)
+        return ports
+
+    def _write_start(self, ports: Ports) -> None:
+        for name, empty in ((xds.CLUSTERS, cluster_config({})), (xds.ROUTES, route_config({}))):
+            if not (self._folder / name).exists():
+                write_json(self._folder / name, empty)
+        settings = bootstrap(
+            public_port=ports.public,
+            pinned_port=ports.pinned,
+            admin_port=ports.admin,
+            xds=self._folder,
+            allow_slot_header=ports.allow_slot_header,
+        )
+        write_json(self._folder / "bootstrap.json", settings)
+        write_json(self._folder / "gateway.json", asdict(ports))
+
+    async def _until_ready(self, ports: Ports) -> None:
+        until, pause = time.monotonic() + _START_S, 0.01
+        while True:
+            try:
+                await admin.get(ports.admin, "/ready")
+            except AdminError as error:
+                found = read_supervised(self._folder)
+                if time.monotonic() > until or found is None or found.restarts >= _STARTS_MAX:
+                    raise xds.silent(self._folder, self._where, f"it does not start: {error}") from error
+                await asyncio.sleep(pause)
+                pause = min(pause * 1.5, 0.2)
+            else:
+                return
+
+    async def _apply(self, name: str, response: Json) -> None:
+        ports = self._ports() if self.is_running() else None
+        await xds.put_in_force(
+            self._folder / name, response, admin_port=ports.admin if ports else None, where=self._where
+        )

@@ -1,0 +1,273 @@
+"""The local platform: reader, writer and traffic counts of one region on this machine.
+
+Imports this package's parts, the ports and the core. Made by the registry of platforms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from pathlib import Path
+
+from environments.errors import SluiceError
+from environments.names import SLOTS, Address
+from environments.spec import LocalRegion
+from reconciler.core.observed import ObservedEndpoint
+from reconciler.core.release import Release
+from reconciler.platforms.local import slots, traffic
+from reconciler.platforms.local.gateway import Gateway, Reading
+from reconciler.platforms.local.routes import Line, check_weights
+from reconciler.platforms.local.state import Layout, check_fence, locked, write_slot
+from reconciler.ports import Runtime, SlotAddress, SlotCounts
+
+_REGION_WAIT_S = 30.0
+_SLOT_WAIT_S = 5.0
+_DRAIN_LOOK_S = 0.05
+_DRAIN_LOOKS = 600
+
+
+class LocalPlatform:
+    """PlatformReader, PlatformWriter and CountsTraffic for one local region. Holds no state of its own.
+
+    `home` is the absolute state folder (`.sluice`), `runtime_for` gives the runtime of a release, `model_path` the
+    folder that holds a release's weights.
+    """
+
+    def __init__(
+        self,
+        environment: str,
+        region: str,
+        spec: LocalRegion,
+        runtime_for: Callable[[str], Runtime],
+        home: Path,
+        *,
+        model_path: Callable[[Release], str],
+    ) -> None:
+        self._environment, self._region, self._spec = environment, region, spec
+        self._runtime_for, self._model_path = runtime_for, model_path
+        self._layout = Layout(home / environment / region)
+        self._gateway = Gateway(self._layout.gateway, spec, f"{environment}/{region}")
+
+    async def observe(self, endpoints: Sequence[str] | None = None) -> tuple[ObservedEndpoint, ...]:
+        """Return every slot and weight; nothing is started or changed.
+
+        Raises:
+            SluiceError: `PLAT-001` the state folder cannot be read.
+        """
+        reading = await self._gateway.read()
+        present = {*self._layout.endpoints(), *reading.table}
+        names = sorted(present if endpoints is None else set(endpoints))
+        return tuple(await asyncio.gather(*(self._observe(name, reading) for name in names)))
+
+    async def start(self, slot: SlotAddress, release: Release, *, fence: int) -> None:
+        """Run a release in a slot; do nothing when it runs there already.
+
+        Raises:
+            SluiceError: `PLAT-003` the slot serves another release; `PLAT-006` to `PLAT-012`; `LEASE-002`.
+        """
+        folder, where = self._folder(slot), str(slot)
+        async with self._slot_lock(slot):
+            async with self._region_lock(slot.address, fence):
+                line = (await self._gateway.table()).get(slot.address.endpoint, Line())
+                seen = slots.look(folder, where)
+                held = seen.record.release.id if seen.record else line.releases.get(slot.slot)
+                if line.weights_pct.get(slot.slot, 0.0) > 0 and held != release.id:
+                    raise _serving(slot, line.weights_pct[slot.slot])
+                await self._gateway.ensure()
+            if not (seen.serving and held == release.id and seen.record):
+                await self._empty(slot)
+                await slots.start_server(
+                    folder,
+                    release,
+                    self._runtime_for(release.runtime),
+                    command=self._spec.serve_command,
+                    model_path=self._model_path(release),
+                    where=where,
+                )
+            async with self._region_lock(slot.address, fence):
+                await self._converge()
+
+    async def mark_warm(self, slot: SlotAddress, *, fence: int) -> None:
+        """Remember that the slot's present server is warm.
+
+        Raises:
+            SluiceError: `PLAT-003` no server runs there; `LEASE-002`.
+        """
+        async with self._region_lock(slot.address, fence):
+            seen = slots.look(self._folder(slot), str(slot))
+            if seen.record is None or not seen.generation:
+                raise SluiceError(
+                    "PLAT-003",
+                    where=str(slot),
+                    what="the slot cannot be marked as warm",
+                    why="no server runs there now",
+                    do="wait until it runs again and warm it up then",
+                    retryable=True,
+                )
+            if seen.record.warm != seen.generation:
+                write_slot(self._folder(slot), replace(seen.record, warm=seen.generation))
+
+    async def weigh(self, endpoint: Address, weights_pct: Mapping[str, float], *, fence: int) -> None:
+        """Split traffic by these weights; return when Envoy says that they are in force.
+
+        Raises:
+            SluiceError: `PLAT-004`, `PLAT-005` bad weights; `PLAT-009`, `PLAT-010` Envoy did not take them and has
+                the old ones; `LEASE-002`.
+        """
+        async with self._region_lock(endpoint, fence):
+            serving = self._serving(endpoint.endpoint)
+            check_weights(endpoint, weights_pct, serving)
+            await self._gateway.ensure()
+            weights = {slot: float(weights_pct.get(slot, 0.0)) for slot in SLOTS}
+            await self._converge({endpoint.endpoint: weights})
+
+    async def stop(self, slot: SlotAddress, *, fence: int) -> None:
+        """Empty a slot without weight after its requests in flight; succeed when it is empty.
+
+        Raises:
+            SluiceError: `PLAT-003` it has weight; `PLAT-009`, `PLAT-010`, `PLAT-012`, `PLAT-013`; `LEASE-002`.
+        """
+        async with self._slot_lock(slot):
+            async with self._region_lock(slot.address, fence):
+                table = await self._gateway.table()
+                if slot.address.endpoint not in {*table, *self._layout.endpoints()}:
+                    return
+                line = table.get(slot.address.endpoint, Line())
+                if line.weights_pct.get(slot.slot, 0.0) > 0:
+                    raise _serving(slot, line.weights_pct[slot.slot])
+                self._mark_stopping(slot)
+            await self._empty(slot)
+            async with self._region_lock(slot.address, fence):
+                await self._converge()
+
+    async def remove(self, endpoint: Address, *, fence: int) -> None:
+        """Take an endpoint out of the gateway, then empty its slots; succeed when it is gone.
+
+        Raises:
+            SluiceError: `PLAT-009`, `PLAT-010`, `PLAT-012`, `PLAT-013`; `LEASE-002`.
+        """
+        places = [SlotAddress(endpoint, slot) for slot in SLOTS]
+        async with self._region_lock(endpoint, fence):
+            table = await self._gateway.table()
+            if endpoint.endpoint not in {*table, *self._layout.endpoints()}:
+                return
+            await self._gateway.apply_routes({n: line for n, line in table.items() if n != endpoint.endpoint})
+            for place in places:
+                self._mark_stopping(place)
+        for place in places:
+            async with self._slot_lock(place):
+                await self._empty(place)
+        async with self._region_lock(endpoint, fence):
+            self._layout.forget(endpoint.endpoint)
+            await self._gateway.apply_clusters(self._ports(await self._gateway.table()))
+
+    async def traffic(self, endpoint: Address) -> Mapping[str, SlotCounts]:
+        """Return requests and errors by slot as clients saw them at the gateway.
+
+        Raises:
+            SluiceError: `PLAT-001` the gateway does not answer.
+        """
+        epoch, counters = await self._gateway.counters(traffic.PATTERN)
+        return traffic.counts_by_slot(endpoint.endpoint, counters, epoch)
+
+    async def _observe(self, name: str, reading: Reading) -> ObservedEndpoint:
+        line = reading.table.get(name, Line())
+        address = Address(self._environment, self._region, name)
+        found = await asyncio.gather(
+            *(
+                slots.observed(
+                    self._layout.slot(name, slot),
+                    line.weights_pct.get(slot, 0.0),
+                    self._runtime_for,
+                    f"{address}/{slot}",
+                )
+                for slot in SLOTS
+            )
+        )
+        by_slot = dict(zip(SLOTS, found, strict=True))
+        used = any(slot.release for slot in found) or name in reading.table
+        return ObservedEndpoint(address, by_slot, gateway_problem=reading.problem if used else None)
+
+    async def _empty(self, slot: SlotAddress) -> None:
+        """Let a slot's requests in flight finish, end its server and forget it. Call under the slot's lock."""
+        for _ in range(_DRAIN_LOOKS):
+            if await self._gateway.active(slot.address.endpoint, slot.slot) == 0:
+                break
+            await asyncio.sleep(_DRAIN_LOOK_S)
+        await slots.end_server(self._folder(slot), where=str(slot))
+
+    async def _converge(self, weights_pct: Mapping[str, Mapping[str, float]] | None = None) -> None:
+        """Bring the gateway's clusters and routes in line with the slots, with new weights for some endpoints.
+
+        Clusters come first: a route must never name one that is not there.
+        """
+        table = await self._gateway.table()
+        changed = weights_pct or {}
+        for name in {*table, *self._layout.endpoints()}:
+            line = table.get(name, Line())
+            for slot in SLOTS:
+                seen = slots.look(self._layout.slot(name, slot), name)
+                if seen.damage is None:
+                    line = line.with_release(slot, seen.record.release.id if seen.record else None)
+            table[name] = replace(line, weights_pct=changed.get(name, line.weights_pct))
+        await self._gateway.apply_clusters(self._ports(table))
+        await self._gateway.apply_routes(table)
+
+    def _ports(self, table: Mapping[str, Line]) -> dict[str, dict[str, int]]:
+        """Return the ports of all servers, endpoint → slot → port, with every endpoint that has a route."""
+        found: dict[str, dict[str, int]] = {}
+        for name in {*table, *self._layout.endpoints()}:
+            records = {slot: slots.look(self._layout.slot(name, slot), name).record for slot in SLOTS}
+            found[name] = {slot: record.port for slot, record in records.items() if record}
+        return found
+
+    def _serving(self, endpoint: str) -> dict[str, str]:
+        """Return the release id of every slot that may get weight."""
+        seen = {slot: slots.look(self._layout.slot(endpoint, slot), endpoint) for slot in SLOTS}
+        return {slot: s.record.release.id for slot, s in seen.items() if s.serving and s.record}
+
+    def _mark_stopping(self, slot: SlotAddress) -> None:
+        seen = slots.look(self._folder(slot), str(slot))
+        if seen.record and not seen.record.stopping:
+            write_slot(self._folder(slot), replace(seen.record, stopping=True))
+
+    def _folder(self, slot: SlotAddress) -> Path:
+        return self._layout.slot(slot.address.endpoint, slot.slot)
+
+    def _slot_lock(self, slot: SlotAddress) -> AbstractAsyncContextManager[None]:
+        return locked(self._folder(slot).with_suffix(".lock"), wait_s=_SLOT_WAIT_S, where=str(slot))
+
+    def _region_lock(self, address: Address, fence: int) -> AbstractAsyncContextManager[None]:
+        return _Fenced(self._layout, address, fence)
+
+
+class _Fenced:
+    """The region's lock, with the lease token checked inside it, where nobody can overtake the check."""
+
+    def __init__(self, layout: Layout, address: Address, fence: int) -> None:
+        self._layout, self._address, self._fence = layout, address, fence
+        path = layout.root / "region.lock"
+        self._lock = locked(path, wait_s=_REGION_WAIT_S, where=f"{address.environment}/{address.region}")
+
+    async def __aenter__(self) -> None:
+        await self._lock.__aenter__()
+        try:
+            check_fence(self._layout, self._address, self._fence)
+        except BaseException:
+            await self._lock.__aexit__(None, None, None)
+            raise
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._lock.__aexit__(None, None, None)
+
+
+def _serving(slot: SlotAddress, weight_pct: float) -> SluiceError:
+    return SluiceError(
+        "PLAT-003",
+        where=str(slot),
+        what=f"the slot serves {weight_pct:g} % of the traffic and was left as it is",
+        why="ending its server would fail requests",
+        do="give the weight to the other slot first; `sluice apply` and `sluice rollback` do that",
+    )

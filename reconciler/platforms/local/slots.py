@@ -1,0 +1,158 @@
+"""One slot's server: started from a release, looked at, and ended. Imports this package's parts and the ports.
+
+Called by `platform`; knows nothing of weights.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from environments.errors import SluiceError
+from reconciler.core.observed import ObservedSlot
+from reconciler.core.release import Release
+from reconciler.platforms.local.ports import handing_over, reserve
+from reconciler.platforms.local.processes import Launch, Supervised, end_folder, last_words, launch, read_supervised
+from reconciler.platforms.local.state import SlotRecord, read_slot, write_slot
+from reconciler.platforms.local.supervisor import LOG
+from reconciler.ports import Runtime
+
+GRACE_S = 30.0
+"""How long a server may take to finish what is in flight: more than vLLM's `--shutdown-timeout 20`."""
+_READY_S = 3.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A slot's record (None: empty), why it cannot be read, and what its supervisor says (None: never started)."""
+
+    record: SlotRecord | None
+    damage: SluiceError | None
+    supervised: Supervised | None
+
+    @property
+    def serving(self) -> bool:
+        """Return whether a server runs here or will be back by itself, and is not about to be stopped."""
+        return bool(self.record and not self.record.stopping and self.supervised and self.supervised.running)
+
+    @property
+    def generation(self) -> str:
+        """Return a text that changes when the server is started again; empty when none runs."""
+        return self.supervised.generation if self.supervised else ""
+
+
+def look(folder: Path, where: str) -> Seen:
+    """Return what is on disk about a slot; a damaged record is told, not raised."""
+    try:
+        return Seen(read_slot(folder, where), None, read_supervised(folder))
+    except SluiceError as error:
+        return Seen(None, error, read_supervised(folder))
+
+
+async def observed(folder: Path, weight_pct: float, runtime_for: Callable[[str], Runtime], where: str) -> ObservedSlot:
+    """Return the slot as it is, asking the server itself whether it is ready."""
+    seen = look(folder, where)
+    if seen.record is None:
+        problem = str(seen.damage.problem.what) if seen.damage else None
+        return ObservedSlot(weight_pct=weight_pct, problem=problem, running=seen.damage is None)
+    problem, fatal = await _problem(seen, seen.record, runtime_for, folder)
+    warm = bool(seen.generation) and seen.record.warm == seen.generation
+    return ObservedSlot(
+        release=seen.record.release,
+        ready=problem is None,
+        warm=warm,
+        weight_pct=weight_pct,
+        url=seen.record.url,
+        problem=problem,
+        fatal=fatal,
+        running=seen.serving,
+        restarts=seen.supervised.restarts if seen.supervised else 0,
+    )
+
+
+async def start_server(
+    folder: Path, release: Release, runtime: Runtime, *, command: Sequence[str], model_path: str, where: str
+) -> None:
+    """Start a release's server in an empty folder; return when its process exists.
+
+    Raises:
+        SluiceError: `PLAT-006` no port, `PLAT-008` the program is not there or does not start; the slot is empty then.
+    """
+    reserved = reserve(str(folder))
+    with handing_over([reserved]):
+        line = runtime.command(release, command, model_path=model_path, port=reserved.port)
+        wanted = Launch((_program(line[0], where), *line[1:]), GRACE_S)
+        # The record comes first: if this process dies here, the next one finds a slot whose server is missing.
+        write_slot(folder, SlotRecord(release, reserved.port))
+        await launch(folder, wanted, [reserved], where=where)
+
+
+async def end_server(folder: Path, *, where: str) -> None:
+    """End a slot's server and forget it; succeed when there is none.
+
+    Raises:
+        SluiceError: `PLAT-013` it would not die.
+    """
+    left = await end_folder(folder, grace_s=GRACE_S)
+    if left:
+        raise SluiceError(
+            "PLAT-013",
+            where=where,
+            what=f"process {left[0].pid} could not be ended",
+            why="it belongs to another user or hangs in the kernel",
+            do=f"end it by hand: kill -9 {left[0].pid}",
+            retryable=True,
+        )
+    await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+async def _problem(
+    seen: Seen, record: SlotRecord, runtime_for: Callable[[str], Runtime], folder: Path
+) -> tuple[str | None, bool]:
+    """Return why the slot is not ready (None: it is), and whether waiting will not help."""
+    if record.stopping:
+        return "it is being stopped", False
+    if seen.supervised is None:
+        return "its server was never started", False
+    if not seen.supervised.running:
+        return "its server and supervisor are gone" + _history(seen.supervised, folder), False
+    if not seen.generation:
+        return "its server is down and will be restarted" + _history(seen.supervised, folder), False
+    try:
+        ask = runtime_for(record.release.runtime).ready(record.url, record.release)
+        why = await asyncio.wait_for(ask, _READY_S)
+    except TimeoutError:
+        return f"no answer within {_READY_S:g} s", False
+    except SluiceError as error:
+        return error.problem.what, not error.retryable
+    return (why + _history(seen.supervised, folder) if why else None), False
+
+
+def _history(supervised: Supervised, folder: Path) -> str:
+    """Return how the last process ended and what it said last; empty when none has ended yet."""
+    ended = supervised.last_exit
+    if not ended:
+        return ""
+    ago = max(0.0, time.time() - float(ended["at"]))
+    said = last_words(folder / LOG)
+    how = f"signal {-ended['code']}" if ended["code"] < 0 else f"exit code {ended['code']}"
+    return f"; the last one ended {ago:.0f} s ago with {how}" + (f", saying: {said[:300]}" if said else "")
+
+
+def _program(name: str, where: str) -> str:
+    """Return the absolute path of a program, so that the supervisor finds it whatever PATH it has."""
+    found = shutil.which(name)
+    if found is None:
+        raise SluiceError(
+            "PLAT-008",
+            where=where,
+            what=f'the program "{name}" of `serve_command` is not there',
+            why="it is neither a program on PATH nor a file that can be run",
+            do="install it, or correct `serve_command` in the environment file",
+        )
+    return os.path.abspath(found)

@@ -1,0 +1,219 @@
+"""What one region keeps on disk, under `HOME/ENVIRONMENT/REGION/`: slots, fences, locks and the gateway's files.
+
+    region.lock               held while gateway files or records change
+    fences.json               the highest lease token seen for each endpoint
+    gateway/                  Envoy's supervised folder, with gateway.json, bootstrap.json, cds.json, rds.json
+    endpoints/NAME/SLOT/      a server's supervised folder, with slot.json
+    endpoints/NAME/SLOT.lock  held by `start` and `stop` of the slot
+
+Imports the core. Called by `platform`, `slots`, `gateway` and `down`. Every file is replaced by renaming.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from environments.errors import SluiceError
+from environments.names import SLOTS, Address
+from reconciler.core.canonical import Json
+from reconciler.core.release import Release, release_from_json, release_to_json
+
+_POLL_S = 0.005
+
+
+@dataclass(frozen=True)
+class SlotRecord:
+    """What a slot was told to run. `warm` is the server generation that was warmed up; `stopping` says it is to go."""
+
+    release: Release
+    port: int
+    warm: str = ""
+    stopping: bool = False
+
+    @property
+    def url(self) -> str:
+        """Return the server's own address, past the gateway."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the files of one region lie."""
+
+    root: Path
+
+    @property
+    def gateway(self) -> Path:
+        """Return Envoy's folder."""
+        return self.root / "gateway"
+
+    def slot(self, endpoint: str, slot: str) -> Path:
+        """Return the folder of one slot."""
+        return self.root / "endpoints" / endpoint / slot
+
+    def endpoints(self) -> tuple[str, ...]:
+        """Return the endpoints with something in a slot, sorted; none when the region was never started."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            found = (self.root / "endpoints").iterdir()
+            return tuple(sorted(p.name for p in found if any((p / slot).is_dir() for slot in SLOTS)))
+        return ()
+
+    def forget(self, endpoint: str) -> None:
+        """Delete an endpoint's folder; succeed when it is gone."""
+        shutil.rmtree(self.root / "endpoints" / endpoint, ignore_errors=True)
+
+
+def read_slot(folder: Path, where: str) -> SlotRecord | None:
+    """Return a slot's record; None when the slot is empty.
+
+    Raises:
+        SluiceError: `PLAT-002` the file is damaged.
+    """
+    data = read_json(folder / "slot.json", where)
+    if data is None:
+        return None
+    try:
+        release = release_from_json(data["release"])
+        return SlotRecord(release, int(data["port"]), str(data["warm"]), bool(data["stopping"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(folder / "slot.json", where, repr(error)) from error
+
+
+def write_slot(folder: Path, record: SlotRecord) -> None:
+    """Replace a slot's record."""
+    data = {
+        "release": release_to_json(record.release),
+        "port": record.port,
+        "warm": record.warm,
+        "stopping": record.stopping,
+    }
+    write_json(folder / "slot.json", data)
+
+
+def read_json(path: Path, where: str) -> Json | None:
+    """Return a JSON object, None when there is no such file.
+
+    Raises:
+        SluiceError: `PLAT-001` it cannot be read, `PLAT-002` it holds something else.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise _damaged(path, where, str(error)) from error
+    except OSError as error:
+        raise SluiceError(
+            "PLAT-001", where=where, what=f"{path} cannot be read", why=str(error), do="check its permissions"
+        ) from error
+    if not isinstance(data, dict):
+        raise _damaged(path, where, "it holds no JSON object")
+    return data
+
+
+def write_json(path: Path, data: Json) -> None:
+    """Replace a file in one step; readers see the old content or the new one.
+
+    Raises:
+        SluiceError: `PLAT-011` it could not be written, and the old file is still there.
+    """
+    new = path.with_name(path.name + ".new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        new.write_text(json.dumps(data, indent=1), encoding="utf-8")
+        os.replace(new, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            new.unlink()
+        raise SluiceError(
+            "PLAT-011",
+            where=str(path),
+            what="the local platform's state could not be written",
+            why=str(error),
+            do="make room on the disk, or set SLUICE_HOME to a folder that can be written",
+            retryable=True,
+        ) from error
+
+
+def check_fence(layout: Layout, address: Address, fence: int) -> None:
+    """Refuse a lease token lower than one seen for the endpoint, and remember this one. Call under the region's lock.
+
+    Raises:
+        SluiceError: `LEASE-002` the caller's lease has passed to someone else.
+    """
+    path = layout.root / "fences.json"
+    seen = read_json(path, str(address)) or {}
+    highest = int(seen.get(address.endpoint, 0))
+    if fence < highest:
+        raise SluiceError(
+            "LEASE-002",
+            where=str(address),
+            what=f"lease token {fence} is older than {highest}, which has acted here since",
+            why="another process took the rollout over while this one slept; nothing was changed",
+            do="run `sluice status` to see who owns it; if the ledger was deleted on purpose, `sluice down` first",
+        )
+    if fence > highest:
+        write_json(path, seen | {address.endpoint: fence})
+
+
+@contextlib.asynccontextmanager
+async def locked(path: Path, *, wait_s: float, where: str) -> AsyncIterator[None]:
+    """Hold a file lock, which ends with this process at the latest.
+
+    Raises:
+        SluiceError: `PLAT-012` someone else held it for all of `wait_s`.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise SluiceError(
+            "PLAT-011",
+            where=where,
+            what=f"{path} cannot be made",
+            why=str(error),
+            do="set SLUICE_HOME to a folder that can be written",
+        ) from error
+    try:
+        await _take(lock, time.monotonic() + wait_s, path, where)
+        yield
+    finally:
+        os.close(lock)
+
+
+async def _take(lock: int, until: float, path: Path, where: str) -> None:
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise SluiceError(
+                    "PLAT-012",
+                    where=where,
+                    what=f"{path.name} is held by another process",
+                    why="one process at a time changes a region's gateway, and one a slot",
+                    do="try again; `sluice status` shows who is at work",
+                    retryable=True,
+                ) from None
+            await asyncio.sleep(_POLL_S)
+        else:
+            return
+
+
+def _damaged(path: Path, where: str, why: str) -> SluiceError:
+    return SluiceError(
+        "PLAT-002",
+        where=where,
+        what=f"{path} is damaged",
+        why=why,
+        do="start the release again (`sluice apply`), or clear the environment with `sluice down`",
+    )
