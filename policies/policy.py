@@ -1,0 +1,134 @@
+"""What a policy is: an id, words for people, a level for each kind of environment, and a pure rule. Pure.
+
+Rule modules declare policies; `policies.catalog` collects them; `policies.plans` and the CrossGuard pack run them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Literal
+
+from environments.spec import EndpointSpec, EnvironmentSpec, Level
+from reconciler.core.change import Change
+
+Kind = Literal["dev", "staging", "prod", "other"]
+KINDS: tuple[Kind, ...] = ("dev", "staging", "prod", "other")
+Subject = Literal["infrastructure", "plan"]
+Hit = tuple[str, str]
+"""What a rule found: what it is about (an address, a URN, or "" for all of it) and a message."""
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One Pulumi resource as a program declared it, with the engine's camelCase names.
+
+    Values that are not known before `up` are `policies.values.UNKNOWN`; `depends_on` holds URNs.
+    """
+
+    type: str
+    name: str
+    props: Mapping[str, Any]
+    urn: str = ""
+    depends_on: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class StackContext:
+    """The environment that a stack belongs to, which is the one of its name."""
+
+    spec: EnvironmentSpec
+
+    @property
+    def kind(self) -> Kind:
+        """Return which levels apply."""
+        return kind_of(self.spec.environment)
+
+
+@dataclass(frozen=True)
+class PlanContext:
+    """What rules over plans see. `endpoints` are the names to judge: those that a plan touches, or all.
+
+    `now` is None when only the file is judged: rules about time are silent then.
+    """
+
+    spec: EnvironmentSpec
+    endpoints: tuple[str, ...]
+    changes: tuple[Change, ...] = ()
+    now: datetime | None = None
+
+    def each(self) -> Iterable[tuple[str, EndpointSpec]]:
+        """Yield the address and the declaration of every endpoint to judge."""
+        for name in self.endpoints:
+            yield endpoint_address(self.spec, name), self.spec.endpoints[name]
+
+
+@dataclass(frozen=True)
+class OnResource:
+    """A rule over one resource; it is asked about resources of `types` only."""
+
+    types: frozenset[str]
+    check: Callable[[Resource, StackContext], Iterable[str]]
+
+
+@dataclass(frozen=True)
+class OnStack:
+    """A rule over all resources of a stack; what it finds is about a URN, or the stack when that is empty."""
+
+    check: Callable[[Sequence[Resource], StackContext], Iterable[Hit]]
+
+
+@dataclass(frozen=True)
+class OnPlan:
+    """A rule over an environment file and the changes of a plan."""
+
+    check: Callable[[PlanContext], Iterable[Hit]]
+
+
+Rule = OnResource | OnStack | OnPlan
+
+
+def levels(*, dev: Level, staging: Level, prod: Level, other: Level | None = None) -> Mapping[str, Level]:
+    """Return a level for each kind of environment; `other` is dev's unless it is given."""
+    return MappingProxyType({"dev": dev, "staging": staging, "prod": prod, "other": other or dev})
+
+
+@dataclass(frozen=True)
+class Policy:
+    """One policy. `levels` has one of deny, warn, info and off for each kind of environment."""
+
+    id: str
+    title: str
+    why: str
+    fix: str
+    rule: Rule = field(repr=False)
+    levels: Mapping[str, Level]
+
+    @property
+    def subject(self) -> Subject:
+        """Return what it judges."""
+        return "plan" if isinstance(self.rule, OnPlan) else "infrastructure"
+
+    def default_level(self, spec: EnvironmentSpec) -> Level:
+        """Return the level that it has in this kind of environment."""
+        return self.levels[kind_of(spec.environment)]
+
+    def level(self, spec: EnvironmentSpec) -> Level:
+        """Return the level in force: the environment file's, or the default."""
+        override = spec.policies.get(self.id)
+        return override.level if override else self.default_level(spec)
+
+
+def kind_of(environment: str) -> Kind:
+    """Return the kind of an environment: `prod` and `prod-eu` are prod, `local` is other."""
+    for kind in KINDS:
+        if environment == kind or environment.startswith(f"{kind}-"):
+            return kind
+    return "other"
+
+
+def endpoint_address(spec: EnvironmentSpec, endpoint: str) -> str:
+    """Return the address of an endpoint in all its regions: `prod/*/chat`."""
+    return f"{spec.environment}/*/{endpoint}"

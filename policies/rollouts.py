@@ -1,0 +1,144 @@
+"""Policies over how releases get to production: steps, gates, bakes, judges. Pure; listed in `policies.catalog`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from policies.policy import Hit, OnPlan, PlanContext, Policy, levels
+from reconciler.core.change import Action
+
+FIRST_STEP_MAX_PCT = 10.0
+BAKE_MIN_S = 300.0
+ERROR_CHANCE_MAX = 0.05
+CHANGED_MAX_SHARE = 0.5
+
+
+def first_step(context: PlanContext) -> Iterator[Hit]:
+    """Find canaries whose first step is more than a tenth of the traffic, and strategies without steps."""
+    for address, endpoint in context.each():
+        first = endpoint.rollout.steps_pct[0]
+        if endpoint.rollout.strategy == "canary" and first > FIRST_STEP_MAX_PCT:
+            yield address, f"the first step gives the challenger {first:g} % of the traffic, more than 10 %"
+        if endpoint.rollout.strategy == "blue_green":
+            yield address, "blue_green moves all traffic at once, before the judge has seen any"
+
+
+def replicas(context: PlanContext) -> Iterator[Hit]:
+    """Find endpoints that one machine's failure takes down."""
+    for address, endpoint in context.each():
+        if endpoint.replicas.min < 2:
+            yield address, f"replicas.min is {endpoint.replicas.min}: one machine's failure is an outage"
+
+
+def gates(context: PlanContext) -> Iterator[Hit]:
+    """Find releases that nothing asks anything before users see them."""
+    for address, endpoint in context.each():
+        if endpoint.rollout.gates.eval is None and endpoint.rollout.gates.load is None:
+            yield address, "neither an eval nor a load gate stands before the first percent of traffic"
+
+
+def bake(context: PlanContext) -> Iterator[Hit]:
+    """Find bakes that end before a slow failure shows."""
+    for address, endpoint in context.each():
+        if endpoint.rollout.bake_s < BAKE_MIN_S:
+            yield address, f"bake_s is {endpoint.rollout.bake_s:g}; a leak or a full cache needs {BAKE_MIN_S:g} to show"
+
+
+def judge(context: PlanContext) -> Iterator[Hit]:
+    """Find judges that are wrong too often."""
+    for address, endpoint in context.each():
+        for name, value in (("alpha", endpoint.rollout.judge.alpha), ("beta", endpoint.rollout.judge.beta)):
+            if value > ERROR_CHANCE_MAX:
+                yield address, f"judge.{name} is {value:g}: the judge may be wrong more than once in twenty releases"
+
+
+def protect(context: PlanContext) -> Iterator[Hit]:
+    """Find rollouts that no regression would stop."""
+    for address, endpoint in context.each():
+        protected = {row.metric for row in endpoint.rollout.judge.protect}
+        if "error_rate" not in protected:
+            yield address, "judge.protect has no row for error_rate: a release that fails requests would be promoted"
+
+
+def inconclusive(context: PlanContext) -> Iterator[Hit]:
+    """Find rollouts that take missing evidence for good news."""
+    for address, endpoint in context.each():
+        if endpoint.rollout.on_inconclusive == "promote":
+            yield address, "on_inconclusive is promote: a release without traffic becomes champion unseen"
+
+
+def slo(context: PlanContext) -> Iterator[Hit]:
+    """Find endpoints that promise nothing."""
+    for address, endpoint in context.each():
+        if endpoint.slo.error_rate is None and endpoint.slo.ttft_p95_ms is None:
+            yield address, "the endpoint has no SLO: neither alerts nor the load gate know what is good enough"
+
+
+def removal(context: PlanContext) -> Iterator[Hit]:
+    """Find endpoints that a plan takes away."""
+    for change in context.changes:
+        if change.action is Action.REMOVE:
+            yield str(change.address), "the plan removes this endpoint: its clients get 404 from then on"
+
+
+def blast_radius(context: PlanContext) -> Iterator[Hit]:
+    """Find plans that change most of an environment at once."""
+    moving = [c for c in context.changes if c.action in (Action.ROLLOUT, Action.REMOVE)]
+    total = len([c for c in context.changes if c.action is not Action.CREATE])
+    if len(moving) > 2 and len(moving) > total * CHANGED_MAX_SHARE:
+        share = 100 * len(moving) / total
+        yield context.spec.environment, f"{len(moving)} of {total} endpoints change at once ({share:.0f} %, limit 50 %)"
+
+
+POLICIES = (
+    Policy(
+        "ROL-001", "The first canary step is at most 10 %", "the first step is the price of a bad release, in users",
+        "begin rollout.steps_pct with 10 or less", OnPlan(first_step),
+        levels(dev="off", staging="info", prod="deny"),
+    ),
+    Policy(
+        "ROL-002", "At least two replicas", "a node is drained or dies every week",
+        "raise replicas.min to 2", OnPlan(replicas),
+        levels(dev="off", staging="off", prod="deny"),
+    ),
+    Policy(
+        "ROL-003", "A gate stands before traffic", "users should not be the first to try a release",
+        "add rollout.gates.eval or rollout.gates.load", OnPlan(gates),
+        levels(dev="off", staging="info", prod="deny"),
+    ),
+    Policy(
+        "ROL-004", "The bake is long enough", "leaks, full caches and slow clients need minutes to show",
+        "raise rollout.bake_s to 300 or more", OnPlan(bake),
+        levels(dev="off", staging="warn", prod="deny"),
+    ),
+    Policy(
+        "ROL-005", "The judge is rarely wrong", "a judge that cries wolf is switched off within a month",
+        "lower judge.alpha and judge.beta to 0.05 or less", OnPlan(judge),
+        levels(dev="info", staging="warn", prod="deny"),
+    ),
+    Policy(
+        "ROL-006", "Missing evidence promotes nothing", "no data is not good data",
+        "set rollout.on_inconclusive to pause or roll_back", OnPlan(inconclusive),
+        levels(dev="off", staging="warn", prod="deny"),
+    ),
+    Policy(
+        "ROL-007", "Errors are protected", "the first thing that users notice is a request that fails",
+        "add {metric: error_rate, ratio: 2.0} to judge.protect", OnPlan(protect),
+        levels(dev="info", staging="warn", prod="deny"),
+    ),
+    Policy(
+        "SLO-001", "Every endpoint has an SLO", "alerts and the load gate are measured against it",
+        "add slo.error_rate, and slo.ttft_p95_ms where answers are streamed", OnPlan(slo),
+        levels(dev="info", staging="warn", prod="deny"),
+    ),
+    Policy(
+        "PLN-001", "Removing an endpoint is deliberate", "an endpoint that vanishes takes its clients along",
+        "put it back, or set PLN-001: warn in the same pull request and say why", OnPlan(removal),
+        levels(dev="info", staging="warn", prod="deny"),
+    ),
+    Policy(
+        "PLN-002", "A plan changes a part, not everything", "one wrong line should not reach every endpoint at once",
+        "split the pull request, or set PLN-002: info with a reason", OnPlan(blast_radius),
+        levels(dev="off", staging="info", prod="warn"),
+    ),
+)  # fmt: skip
