@@ -88,6 +88,12 @@ def ensure_vllm(cache: Path, echo: Callable[[str], None]) -> Path:
     return program
 
 
+def is_installed(cache: Path) -> bool:
+    """Say whether `ensure_vllm` would have nothing to install."""
+    home = cache.resolve() / "vllm"
+    return _is_installed(home, _stamp(home / "venv" / "bin" / "vllm"))
+
+
 def serve_command(cache: Path) -> tuple[str, ...]:
     """Return the `serve_command` for an environment file after `ensure_vllm`."""
     return (str(cache.resolve() / "vllm" / "serve"),)

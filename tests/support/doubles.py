@@ -13,11 +13,10 @@ from typing import Any
 
 import httpx
 
+from tests.support.lifeline import dies_with_parent
+
 SERVE_COMMAND = (sys.executable, str(Path(__file__).with_name("vllm_double.py")))
 """What an environment's `serve_command` is set to when the double serves."""
-
-_PR_SET_PDEATHSIG = 1
-_SIGKILL = 9
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def model_folder(parent: Path, name: str = "model", *, content: str = "1", **fau
 def running_double(model: Path, *arguments: str, served: str = "chat") -> Iterator[RunningDouble]:
     """Run a double on a free port until the block ends; the kernel ends it if this process dies first."""
     command = [*SERVE_COMMAND, str(model), "--port", "0", "--served-model-name", served, *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=_die_with_parent) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=dies_with_parent()) as process:
         assert process.stdout is not None
         try:
             line = process.stdout.readline()
@@ -70,11 +69,3 @@ def running_double(model: Path, *arguments: str, served: str = "chat") -> Iterat
             yield RunningDouble(f"http://{line.removeprefix('listening on ').strip()}", process)
         finally:
             process.kill()
-
-
-def _die_with_parent() -> None:
-    """Ask Linux for SIGKILL when the parent dies; elsewhere the block's end is all there is."""
-    import ctypes
-
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _SIGKILL)
