@@ -193,7 +193,7 @@ class Cluster(pulumi.ComponentResource):
             opts=self._own,
         )
         for addon, values in ADDONS.items():
-            identity = aws.eks.AddonPodIdentityAssociationArgs(
+            identity = aws.eks.AddonPodIdentityAssociationArgsDict(
                 role_arn=storage.arn, service_account="ebs-csi-controller-sa"
             )
             aws.eks.Addon(

@@ -100,6 +100,10 @@ ROLLOUT_PAUSED_METRIC = "sluice_rollout_paused"
 LEDGER_METRIC = "sluice_ledger_verified"
 CONTROLLER_TICK_METRIC = "sluice_controller_last_tick_timestamp_seconds"
 CONTROLLER_METRICS_PORT = 9464
+MLFLOW_NAME = "mlflow"
+MLFLOW_PORT = 5000
+PROMETHEUS_NAME = "prometheus"
+PROMETHEUS_PORT = 9090
 
 
 def slot_labels(endpoint: str, slot: str) -> dict[str, str]:
@@ -146,11 +150,6 @@ def model_bucket(environment: str, region: str, account: str) -> str:
 def image_repository(environment: str, image: str) -> str:
     """Return the ECR repository of one of our images."""
     return f"sluice/{environment}/{image}"
-
-
-def private_domain(environment: str) -> str:
-    """Return the private DNS zone in which `mlflow` and the regions' `prometheus.REGION` are found."""
-    return f"sluice-{environment}.internal"
 
 
 def fit(text: str, limit: int) -> str:

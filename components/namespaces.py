@@ -1,0 +1,43 @@
+"""Namespaces with their pod security level and a network that is closed until a policy opens it.
+
+Imports `components.objects`. Stacks make one for each team and each part of the platform.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pulumi
+from pulumi_kubernetes.core.v1 import Namespace
+from pulumi_kubernetes.networking.v1 import NetworkPolicy, NetworkPolicyIngressRuleArgsDict
+
+from components.objects import meta
+from components.tags import Owned
+
+POD_SECURITY = "pod-security.kubernetes.io"
+
+
+def make_namespace(
+    name: str, namespace: str, owned: Owned, *, level: str = "restricted", opts: pulumi.ResourceOptions
+) -> Namespace:
+    """Return a namespace; `level` is the pod security standard that the API server enforces in it."""
+    labels = {f"{POD_SECURITY}/enforce": level, f"{POD_SECURITY}/warn": "restricted"}
+    return Namespace(name, metadata=meta(namespace, owned, labels=labels), opts=opts)
+
+
+def close_ingress(name: str, namespace: pulumi.Input[str], owned: Owned, *, opts: pulumi.ResourceOptions) -> None:
+    """Refuse all traffic into a namespace's pods but what another policy allows."""
+    NetworkPolicy(
+        name,
+        metadata=meta("closed", owned, namespace=namespace),
+        spec={"pod_selector": {}, "policy_types": ["Ingress"]},
+        opts=opts,
+    )
+
+
+def from_namespaces(namespaces: Sequence[str], *ports: int) -> NetworkPolicyIngressRuleArgsDict:
+    """Return a rule that lets pods of some namespaces reach some TCP ports."""
+    return {
+        "from_": [{"namespace_selector": {"match_labels": {"kubernetes.io/metadata.name": n}}} for n in namespaces],
+        "ports": [{"protocol": "TCP", "port": port} for port in ports],
+    }
