@@ -105,6 +105,19 @@ def handing_over(reservations: Iterable[Reservation]) -> Iterator[None]:
             reservation.close()
 
 
+def forget(paths: Iterable[str]) -> None:
+    """Delete the lock files of supervisors that were killed; a file that somebody holds now stays."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            lock = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _same_file(lock, Path(path)):
+                    os.unlink(path)
+            finally:
+                os.close(lock)
+
+
 def holder(port: int) -> str:
     """Return ` by "NAME" (pid N)` for the program that listens on a port; empty where the system does not tell."""
     import psutil

@@ -19,7 +19,7 @@ from typing import Any
 
 from environments.errors import SluiceError
 from reconciler.platforms.local import supervisor
-from reconciler.platforms.local.ports import Reservation
+from reconciler.platforms.local.ports import Reservation, forget
 from reconciler.platforms.local.supervisor import MARK, SPEC, STATE, start_mark
 
 _LAUNCH_S = 20.0
@@ -165,7 +165,16 @@ async def end_folder(folder: Path, *, grace_s: float) -> list[Process]:
         if not strays:
             break
         left = await end(strays, grace_s=1.0)
+    forget(port_files(folder))
     return left
+
+
+def port_files(folder: Path) -> list[str]:
+    """Return the lock files of the ports that a folder's supervisor was given."""
+    try:
+        return [str(path) for path in json.loads((folder / SPEC).read_text(encoding="utf-8"))["port_files"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def marked(folder: Path) -> list[Process]:

@@ -1,0 +1,171 @@
+"""Worlds for the platform's contract suite: the fake one and real local regions, with the same handles on both."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from environments.names import Address
+from environments.spec import LocalRegion
+from reconciler.core.observed import ObservedSlot
+from reconciler.core.release import Artifact, Lineage, Release
+from reconciler.platforms.local import LocalPlatform
+from reconciler.platforms.local.processes import Process, Supervised, read_supervised
+from reconciler.ports import CountsTraffic, PlatformReader, PlatformWriter, Runtime, SlotAddress
+from reconciler.runtimes.vllm import VllmRuntime
+from tests.support.doubles import SERVE_COMMAND, model_folder
+from tests.support.fake_platform import FakePlatform
+from tests.support.processes import free_port, kill
+
+PATIENCE_S = 120.0
+"""How long a test waits for something that takes a second on an idle machine."""
+
+
+class Platform(PlatformReader, PlatformWriter, CountsTraffic, Protocol):
+    """What every platform of the suite is."""
+
+
+class World(Protocol):
+    """A region, and hands that reach behind its back."""
+
+    address: Address
+
+    @property
+    def platform(self) -> Platform:
+        """Return the platform."""
+        ...
+
+    def release(self, word: str, endpoint: str = "chat") -> Release:
+        """Return a release that this region can run."""
+        ...
+
+    def crash(self, slot: str) -> None:
+        """Let the slot's server die; it is restarted."""
+        ...
+
+    def kill(self, slot: str) -> None:
+        """Let the slot's server die and whatever would restart it."""
+        ...
+
+
+def place(world: World, slot: str) -> SlotAddress:
+    """Return the address of a slot of the world's first endpoint."""
+    return SlotAddress(world.address, slot)
+
+
+async def seen(world: World, slot: str) -> ObservedSlot:
+    """Return one slot as it is."""
+    (endpoint,) = await world.platform.observe([world.address.endpoint])
+    return endpoint.slots[slot]
+
+
+async def until(world: World, slot: str, wanted: Callable[[ObservedSlot], bool]) -> ObservedSlot:
+    """Look at a slot until it is as wanted; fail with what it was last."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not wanted(found := await seen(world, slot)):
+        assert time.monotonic() < deadline, found
+        await asyncio.sleep(0.02)
+    return found
+
+
+async def serve(world: World, slot: str, word: str, *, fence: int = 1) -> Release:
+    """Start a release in a slot and wait until it is ready."""
+    release = world.release(word)
+    await world.platform.start(place(world, slot), release, fence=fence)
+    await until(world, slot, lambda s: s.ready)
+    return release
+
+
+class FakeWorld:
+    """The fake platform."""
+
+    def __init__(self) -> None:
+        self.platform = FakePlatform("test", "local")
+        self.address = Address("test", "local", "chat")
+
+    def release(self, word: str, endpoint: str = "chat") -> Release:
+        """Return a release without anything behind it."""
+        return Release(endpoint, "vllm", Artifact(f"file:{word}", f"sha256:{word}"))
+
+    def crash(self, slot: str) -> None:
+        """Let the slot's server die; it is restarted."""
+        self.platform.crash("chat", slot)
+
+    def kill(self, slot: str) -> None:
+        """Let the slot's server and its supervisor die."""
+        self.platform.kill("chat", slot)
+
+
+class LocalWorld:
+    """A real local region: vLLM doubles behind the real Envoy."""
+
+    def __init__(
+        self, home: Path, models: Path, *, environment: str = "test", region: str = "local", pinning: bool = False
+    ) -> None:
+        self.home, self.models = home, models
+        self.address = Address(environment, region, "chat")
+        self.port = free_port(f"{home} {environment} {region}")
+        self.spec = LocalRegion(
+            platform="local", gateway_port=self.port, serve_command=list(SERVE_COMMAND), allow_slot_header=pinning
+        )
+        self.platform = self.opened()
+
+    def opened(self) -> LocalPlatform:
+        """Return a new platform object for the same region, as a new process would make."""
+        runtime: Runtime = VllmRuntime()
+        return LocalPlatform(
+            self.address.environment,
+            self.address.region,
+            self.spec,
+            lambda _: runtime,
+            self.home,
+            model_path=lambda release: str(release.lineage["model"].path),
+        )
+
+    def release(self, word: str, endpoint: str = "chat", **faults: object) -> Release:
+        """Return a release whose model folder exists; the same word gives the same release."""
+        folder = self.models / word
+        if not folder.exists():
+            model_folder(self.models, word, content=word, **faults)
+        model = Artifact(f"file:{word}", f"sha256:{word}")
+        return Release(endpoint, "vllm", model, lineage={"model": Lineage(path=str(folder))})
+
+    @property
+    def root(self) -> Path:
+        """Return the region's state folder."""
+        return self.home / self.address.environment / self.address.region
+
+    def supervised(self, slot: str) -> Supervised:
+        """Return what the slot's supervisor says."""
+        found = read_supervised(self.root / "endpoints" / "chat" / slot)
+        assert found is not None
+        return found
+
+    def gateway(self) -> Supervised:
+        """Return what Envoy's supervisor says."""
+        found = read_supervised(self.root / "gateway")
+        assert found is not None
+        return found
+
+    def crash(self, slot: str) -> None:
+        """Kill the slot's server."""
+        kill(self.supervised(slot).server)
+
+    def kill(self, slot: str) -> None:
+        """Kill the slot's supervisor; the kernel takes the server with it."""
+        found = self.supervised(slot)
+        kill(found.supervisor)
+        assert found.server is not None
+        _wait_gone(found.server)
+
+
+def _wait_gone(process: Process) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while process.alive:
+        assert time.monotonic() < deadline, f"{process} outlives its supervisor"
+        process.signal(signal.SIGCONT)
+        time.sleep(0.01)
