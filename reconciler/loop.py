@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from environments.errors import SluiceError
 from reconciler.analysis import Analyst
-from reconciler.core.after import after
+from reconciler.core.after import after, watched_again
 from reconciler.core.canonical import Json
 from reconciler.core.judge_block import judge_settings
 from reconciler.core.next_steps import Evidence, next_steps
@@ -61,16 +61,17 @@ class Snapshot:
 
 
 Watcher = Callable[[Snapshot], None]
+Idle = Callable[[float], Awaitable[None]]
 
 
 class Loop:
     """Drives one rollout to its end, or to where a person has to decide."""
 
-    def __init__(self, shop: Workshop, record: Record, watch: Watcher, *, poll_s: float = _POLL_S) -> None:
+    def __init__(self, shop: Workshop, record: Record, watch: Watcher, *, idle: Idle = asyncio.sleep) -> None:
         self._shop = shop
         self._record = record
         self._watch = watch
-        self._poll_s = poll_s
+        self._idle = idle
         self._analysts: dict[str, Analyst] = {}
         self._failures: dict[Step, int] = {}
         self._busy: dict[str, asyncio.Task[None]] = {}
@@ -86,6 +87,7 @@ class Loop:
         """
         async with _kept(self._shop, self._record):
             try:
+                await self._record.change(partial(watched_again, now=self._shop.clock()))
                 while True:
                     rollout = await self._record.reload()
                     if rollout.ended or (rollout.phase is Phase.PAUSED and rollout.intent is not Intent.ABORT):
@@ -107,9 +109,9 @@ class Loop:
                 self._doing[name] = group[0]
                 self._busy[name] = asyncio.create_task(self._region(rollout, group, seen, evidence))
         if not self._busy:
-            await asyncio.sleep(self._poll_s)
+            await self._idle(_POLL_S)
             return
-        await asyncio.wait(self._busy.values(), timeout=self._poll_s, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(self._busy.values(), timeout=_POLL_S, return_when=asyncio.FIRST_COMPLETED)
         for name in [name for name, task in self._busy.items() if task.done()]:
             task = self._busy.pop(name)
             if not task.cancelled():
@@ -200,7 +202,7 @@ class Loop:
         tries = self._failures[effect.step] = self._failures.get(effect.step, 0) + 1
         verdict = _blame(effect, error, tries)
         if verdict is None:
-            await asyncio.sleep(self._poll_s * min(tries, 10))
+            await self._idle(_POLL_S * min(tries, 10))
             return
         name = effect.step.region if not isinstance(effect.step, Mark | Finish) else effect.rollout.regions[0].region
         why = f"{error.code}: {error.problem.what}"

@@ -28,6 +28,6 @@ def down(env: str | None, file: Path | None) -> int:
             why="down ends processes of this machine and touches nothing else",
             do="remove endpoints from the environment file and apply",
         )
-    ended = asyncio.run(end_all(home_of(loaded.root), loaded.spec.environment))
-    click.echo(f"{loaded.spec.environment}: {ended} process(es) ended, nothing is left running")
+    done = asyncio.run(end_all(home_of(loaded.root), loaded.spec.environment))
+    click.echo(f"{loaded.spec.environment}: {done.processes} process(es) ended, nothing is left running")
     return 0

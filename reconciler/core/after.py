@@ -64,6 +64,15 @@ def _entered(rollout: Rollout, step: Enter, now: float) -> Rollout:
     return replace(moved, phase=_overall(moved))
 
 
+def watched_again(rollout: Rollout, now: float) -> Rollout:
+    """Return the rollout as a new owner takes it: time in which nobody watched counts for no step and no bake."""
+    regions = tuple(
+        replace(r, since=now, unready_since=None) if r.phase in (Phase.SHIFTING, Phase.BAKING) else r
+        for r in rollout.regions
+    )
+    return replace(rollout, regions=regions)
+
+
 def _overall(rollout: Rollout) -> Phase:
     phases = [r.phase for r in rollout.regions]
     if Phase.ROLLING_BACK in phases or Phase.ROLLED_BACK in phases:

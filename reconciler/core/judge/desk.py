@@ -18,8 +18,10 @@ from reconciler.core.judge.latency import LatencyBook, LatencyPlan
 from reconciler.core.judge.settings import JudgeSettings, Metric, Protect
 
 LATENCIES: tuple[Metric, ...] = ("ttft", "itl")
-ERROR_SHARE = 0.57  # of alpha: a nat about errors costs ten times the requests of a nat about latency
-ROW_SHARE = 0.85  # of a row's alpha; the rest is on the row squared
+ERROR_SHARE = 0.62  # of alpha: a nat about errors costs ten times the requests of a nat about latency
+LATENCY_SHARE = 0.23
+LATENCY_SHARE_QUIET = 0.38  # with noise a sixth of alpha is kept back: the filter is calibrated, not proven
+ROW_SHARE = 0.9  # of a row's alpha; the rest is on the row squared
 
 
 @dataclass(frozen=True)
@@ -126,20 +128,21 @@ def verdicts(stand: Standing, settings: JudgeSettings) -> tuple[npt.NDArray[np.b
 
 
 def alpha_shares(settings: JudgeSettings) -> tuple[float, ...]:
-    """Return each row's share of alpha: errors 0.57 together, latencies the rest equally; one kind alone gets all."""
+    """Return each row's share of alpha, at most 1 together; rows of one kind share equally, one kind alone gets all."""
     errors = len(rows_of(settings, "error_rate"))
     others = len(settings.protect) - errors
     if not errors or not others:
         return tuple(1.0 / len(settings.protect) for _ in settings.protect)
+    latency_share = LATENCY_SHARE if settings.noise > 0.0 else LATENCY_SHARE_QUIET
     return tuple(
-        ERROR_SHARE / errors if row.metric == "error_rate" else (1.0 - ERROR_SHARE) / others for row in settings.protect
+        ERROR_SHARE / errors if row.metric == "error_rate" else latency_share / others for row in settings.protect
     )
 
 
 def _evidence(books: Books, plans: Plans, metric: Metric) -> tuple[Array, Array, Array] | None:
     if metric == "error_rate":
         book = books.failures
-        return None if book is None else (book.up, failures.in_favour(book), book.overshoot)
+        return None if book is None else (book.up, failures.in_favour(book), np.zeros_like(book.up))
     latency_book = books.latency.get(metric)
     if latency_book is None:
         return None

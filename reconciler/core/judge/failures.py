@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from reconciler.core.judge.bets import BLOCK_REQUESTS, Array, null_variance, settle
+from reconciler.core.judge.bets import BLOCK_REQUESTS, Array, settle
 from reconciler.core.judge.settings import JudgeSettings, Protect
 
 MEMORY_REQUESTS = 20_000.0
 EXCESS_MIN = 0.005  # a regression smaller than half a percent of all requests is no harm worth a rollback
 _PRIOR_ERRORS, _PRIOR_REQUESTS = 0.5, 50.0
-_OWN_RATE_WEIGHT = 0.2
+_OWN_RATE_WEIGHT = 0.1
+_LEARNED_REQUESTS = 2_000.0  # from here on a burst of failures is no longer taken for the usual rate
 _RATE_MAX = 0.98
 
 
@@ -33,7 +34,6 @@ class FailureBook:
     up: Array
     down: Array
     own_rate: Array
-    overshoot: Array
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def plan_bets(rows: tuple[Protect, ...], settings: JudgeSettings) -> FailurePlan
 def open_book(plan: FailurePlan, runs: int) -> FailureBook:
     """Return the book before any data."""
     wealth = np.zeros((runs, len(plan.ratios)))
-    return FailureBook(np.zeros((runs, 2, 2)), np.zeros((runs, 3)), wealth, wealth, np.zeros(runs), wealth)
+    return FailureBook(np.zeros((runs, 2, 2)), np.zeros((runs, 3)), wealth, wealth, np.zeros(runs))
 
 
 def advance(book: FailureBook, counts: Array, plan: FailurePlan) -> FailureBook:
@@ -71,7 +71,6 @@ def advance(book: FailureBook, counts: Array, plan: FailurePlan) -> FailureBook:
         up=book.up + np.minimum(paid, up),
         down=book.down + np.maximum(paid, down),
         own_rate=book.own_rate + _own_rate(block, plan.settings.slo_error_rate),
-        overshoot=np.minimum(1.0, 0.583 * np.sqrt(null_variance(table, block))),
     )
 
 
@@ -83,9 +82,12 @@ def in_favour(book: FailureBook) -> Array:
 
 
 def _remember(past: Array, block: Array) -> Array:
-    """Return failed, all and the challenger's requests of the last 20,000; an outage counts up to its limit."""
+    """Return failed, all and the challenger's requests of the last 20,000; a burst counts up to a limit."""
     requests = block.sum((1, 2))
-    failed = np.minimum(block[:, :, 0].sum(1), _outage_from(requests, _rate(past)))
+    failed = block[:, :, 0].sum(1)
+    expected = requests * _rate(past)
+    unusual = (past[:, 1] > _LEARNED_REQUESTS) & (failed > expected + np.sqrt(expected) + 1.0)
+    failed = np.where(unusual, expected + np.sqrt(expected) + 1.0, failed)
     kept = np.minimum(1.0, np.maximum(MEMORY_REQUESTS - requests, 0.0) / np.maximum(past[:, 1], 1.0))
     seen: Array = np.stack([failed, requests, block[:, 1].sum(-1)], -1)
     return kept[:, None] * past + seen
@@ -96,17 +98,10 @@ def _rate(past: Array) -> Array:
     return rate
 
 
-def _outage_from(requests: Array, usual: Array) -> Array:
-    """Return the failures in a block above which everybody suffers, or one arm does badly."""
-    expected = requests * usual
-    limit: Array = expected + 2.0 * np.sqrt(expected) + 2.0
-    return limit
-
-
 def _tables(past: Array, block: Array, plan: FailurePlan) -> Array:
     """Return log p1/p0 for failed and served, [R, B, 2].
 
-    In an outage p0 rises; a row's excess stays the usual one, so that sharing an outage refutes nothing, and only its
+    When more fails than usual p0 rises with it; a row's excess stays the usual one, so that sharing an outage refutes nothing, and only its
     square keeps the ratio, so that a challenger that fails outright is caught at once.
     """
     ratio = np.array(plan.ratios)
@@ -116,9 +111,9 @@ def _tables(past: Array, block: Array, plan: FailurePlan) -> Array:
     p0 = usual / (1.0 + share * (ratio - 1.0))
     requests = np.maximum(block.sum((1, 2)), 1.0)
     failed = block[:, :, 0].sum(1)
-    outage = failed > _outage_from(requests, usual[:, 0])
+    present = (failed - 1.5 * np.sqrt(failed)) / requests
     usual_p0 = p0
-    p0 = np.minimum(np.where(outage[:, None], np.maximum(p0, (failed / requests)[:, None]), p0), _RATE_MAX)
+    p0 = np.minimum(np.maximum(p0, present[:, None]), _RATE_MAX)
     excess = np.maximum((ratio - 1.0) * np.where(square, p0, usual_p0), EXCESS_MIN)
     p1 = np.minimum(p0 + excess, 0.5 * (1.0 + p0))
     ratios: Array = np.stack([np.log(p1 / p0), np.log((1.0 - p1) / (1.0 - p0))], -1)

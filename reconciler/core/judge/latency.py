@@ -130,8 +130,7 @@ def _settle_block(book: LatencyBook, block: Array, share: Array, since_s: Array,
     score = (paid[:, :, 2] - paid[:, :, 0]) / (2.0 * step)
     belief = wander.wait(book.belief, since_s, plan.settings)
     averaged, belief = wander.absorb(belief, score, information)
-    overshoot = _overshoot(null_variance(table[:, 1:, 1], block))
-    return _pay(replace(book, belief=belief, overshoot=overshoot), paid[:, 1:, 1], paid[:, :, 1] + averaged, plan)
+    return _pay(replace(book, belief=belief), paid[:, 1:, 1], paid[:, :, 1] + averaged, plan)
 
 
 def _settle_quiet(book: LatencyBook, block: Array, champions: list[Array], plan: LatencyPlan) -> LatencyBook:
@@ -168,13 +167,12 @@ def against(book: LatencyBook, plan: LatencyPlan) -> Array:
 
 
 def in_favour(book: LatencyBook, plan: LatencyPlan) -> Array:
-    """Return the log e-value against each row's regression, with or without noise, [R, rows]."""
+    """Return the log e-value against each row's regression, noise there or not at even odds, [R, rows]."""
     rows = len(plan.bets) // 2
     if not plan.noisy:
         return -book.fixed_down[:, :rows]
-    numerator = np.logaddexp(0.0, book.noisy_down[:, :1]) - math.log(2.0)
-    feared: Array = np.maximum(book.fixed_down[:, :rows], book.noisy_down[:, 1 : rows + 1])
-    return numerator - feared
+    feared: Array = np.logaddexp(book.fixed_down[:, :rows], book.noisy_down[:, 1 : rows + 1])
+    return np.logaddexp(0.0, book.noisy_down[:, :1]) - feared
 
 
 def _champion_cdfs(cdf: Array, share: Array, plan: LatencyPlan) -> list[Array]:

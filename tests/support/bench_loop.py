@@ -1,0 +1,218 @@
+"""A whole reconciler in memory: fake regions, a real SQLite store, a clock that moves one second a turn.
+
+Scenario tests run rollouts over it; `crash_at` makes the process die at the n-th write to store or platform.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from environments.names import Address
+from reconciler.core.begin import empty_endpoint, new_rollout
+from reconciler.core.desired import DesiredEndpoint
+from reconciler.core.release import Release
+from reconciler.core.rollout import Rollout, rollout_from_json, rollout_to_json
+from reconciler.core.settings import RolloutSettings
+from reconciler.loop import Loop, Snapshot
+from reconciler.observing import observe
+from reconciler.pointers.flagd import FlagdPointers
+from reconciler.ports import GateContext, GateEvidence, SlotCounts, Store
+from reconciler.record import Record
+from reconciler.region import Region, Workshop
+from reconciler.store.connect import open_store
+from tests.support.fake_platform import Call, FakePlatform
+from tests.support.fake_runtime import FakeRuntime
+from tests.support.releases import ENVIRONMENT
+
+TURNS_MAX = 4000
+BOUNDS = ("0.02", "0.04", "0.06", "0.08", "0.1", "0.25", "0.5", "+Inf")
+
+
+class Died(BaseException):
+    """The process was killed here; nothing after this line happened."""
+
+
+class NoRegistry:
+    """A registry that remembers what was marked."""
+
+    def __init__(self) -> None:
+        self.marked: list[str] = []
+
+    async def resolve(self, ref: Any, *, kind: str) -> Any:
+        raise AssertionError("scenarios bring resolved releases")
+
+    async def mark(self, ref: Any, alias: str, *, kind: str) -> str | None:
+        self.marked.append(str(ref))
+        return None
+
+
+@dataclass
+class FakeGate:
+    """A gate that answers what it is told to."""
+
+    verdict: str = "PASS"
+    asked: int = 0
+
+    async def evidence(self, context: GateContext) -> GateEvidence:
+        self.asked += 1
+        return GateEvidence("eval", self.verdict, f"said {self.verdict}")
+
+
+class MortalStore:
+    """A store whose process dies before or after its n-th write."""
+
+    def __init__(self, store: Store, bench: Bench) -> None:
+        self._store, self._bench = store, bench
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._store, name)
+        if name not in ("append", "save_rollout", "create_rollout", "add_tick"):
+            return found
+
+        async def mortal(*args: Any, **kwargs: Any) -> Any:
+            self._bench.live_or_die(f"{name} before")
+            answer = await found(*args, **kwargs)
+            self._bench.live_or_die(f"{name} after")
+            return answer
+
+        return mortal
+
+
+@dataclass
+class Bench:
+    """The world of one scenario. `arms` maps a model's word to its error share and latency in seconds."""
+
+    home: Path
+    regions: tuple[str, ...] = ("local",)
+    requests_a_second: int = 100
+    arms: dict[str, tuple[float, float]] = field(default_factory=dict)
+    crash_at: int | None = None
+    now: float = 1_000_000.0
+    writes: int = 0
+    trail: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.platforms = {r: FakePlatform(ENVIRONMENT, r, now=lambda: self.now) for r in self.regions}
+        self.runtime = FakeRuntime(*self.platforms.values())
+        self.registry = NoRegistry()
+        self.gate = FakeGate()
+        self.store: Store = open_store("sqlite:///store.db", home=self.home / ".sluice", root=self.home)
+        self.weights_seen: list[Mapping[str, float]] = []
+        for platform in self.platforms.values():
+            platform.flow = self._flow
+            platform.before = self._before
+            platform.after = self._after
+
+    def live_or_die(self, what: str) -> None:
+        """Count one point of possible death, and die there when it is its turn."""
+        self.writes += 1
+        self.trail.append(what)
+        if self.crash_at == self.writes:
+            raise Died(what)
+
+    async def _before(self, call: Call) -> None:
+        self.live_or_die(f"{call.verb} before")
+
+    async def _after(self, call: Call) -> None:
+        self.live_or_die(f"{call.verb} after")
+        for platform in self.platforms.values():
+            for found in platform.endpoints.values():
+                self.weights_seen.append(dict(found.weights))
+
+    def shop(self) -> Workshop:
+        """Return what a loop works with; every write may be its last."""
+        regions = {
+            name: Region(name, platform, FlagdPointers(self.home / name), platform, {"vllm": self.runtime})
+            for name, platform in self.platforms.items()
+        }
+        store: Any = MortalStore(self.store, self)
+        return Workshop(store, self.registry, regions, {"eval": self.gate}, lambda: self.now, str(self.home))
+
+    async def serve(self, release: Release, *, slot: str = "a") -> None:
+        """Put a champion in place, as an earlier rollout would have left it."""
+        crash, self.crash_at = self.crash_at, None
+        for name, platform in self.platforms.items():
+            from reconciler.ports import PromptSplit, SlotAddress
+
+            address = Address(ENVIRONMENT, name, release.endpoint)
+            await platform.start(SlotAddress(address, slot), release, fence=0)
+            await platform.mark_warm(SlotAddress(address, slot), fence=0)
+            await platform.weigh(address, {"a": 0.0, "b": 0.0} | {slot: 100.0}, fence=0)
+            splits = [
+                PromptSplit(release.endpoint, p, ((release.id, release.prompt_texts[p], 100.0),), "seed")
+                for p in release.prompts
+            ]
+            await FlagdPointers(self.home / name).publish(release.endpoint, splits, fence=0)
+        self.crash_at, self.writes, self.trail = crash, 0, []
+
+    async def begin(self, challenger: Release, settings: RolloutSettings) -> Rollout:
+        """Return a new rollout of `challenger` in all regions, one wave each, not stored yet."""
+        shop = self.shop()
+        seen = (await observe(shop.regions.values(), [challenger.endpoint])).endpoints
+        wanted = [
+            DesiredEndpoint(Address(ENVIRONMENT, r, challenger.endpoint), w, challenger, settings, "t", None, 0)
+            for w, r in enumerate(self.regions)
+        ]
+        live = {d.address: seen.get(d.address, empty_endpoint(d.address)) for d in wanted}
+        return new_rollout("r1", wanted, live, now=self.now, actor="test")
+
+    async def run(self, rollout: Rollout, *, owner: str = "one", meddle: Any = None) -> Rollout:
+        """Drive a rollout as one process would: with a lease of its own, from what the store holds."""
+        shop = self.shop()
+        lease = await shop.store.acquire(f"{ENVIRONMENT}/{rollout.endpoint}", owner, ttl_s=15, now=self.now)
+        stored = await shop.store.rollout(rollout.id)
+        if stored is None:
+            stored = await shop.store.create_rollout(
+                ENVIRONMENT, rollout.endpoint, rollout.id, rollout_to_json(rollout), lease=lease
+            )
+        record = Record(shop.store, stored, rollout_from_json(stored.body), lease, shop.clock)
+        turns = 0
+
+        def turn(snapshot: Snapshot) -> None:
+            nonlocal turns
+            turns += 1
+            assert turns < TURNS_MAX, snapshot.rollout
+            if meddle:
+                meddle(snapshot)
+
+        ended = await Loop(shop, record, turn, idle=self._second).run()
+        await shop.store.release(lease)
+        return ended
+
+    async def _second(self, wanted_s: float) -> None:
+        """Let one second pass, with its traffic."""
+        self.now += 1.0
+        for platform in self.platforms.values():
+            platform.tick()
+        await asyncio.sleep(0)
+
+    def die_and_forget(self) -> None:
+        """Let enough time pass for the dead owner's lease to run out."""
+        self.crash_at = None
+        self.now += 60
+
+    def _flow(
+        self, address: Address, weights: Mapping[str, float], releases: Mapping[str, str | None]
+    ) -> Mapping[str, SlotCounts]:
+        added = {}
+        for slot, weight in weights.items():
+            held = self.platforms[address.region].endpoints[address.endpoint].slots.get(slot)
+            if held is None or weight == 0:
+                continue
+            word = held.release.model.ref.rpartition("/")[2]
+            bad_share, latency_s = self.arms.get(word, (0.0, 0.05))
+            requests = round(self.requests_a_second * weight / 100)
+            errors = round(requests * bad_share)
+            served = requests - errors
+            spread = {le: float(sum(_latency(i, latency_s) <= float(le) for i in range(served))) for le in BOUNDS}
+            added[slot] = SlotCounts(requests, errors, ttft_s=spread, itl_s=spread)
+        return added
+
+
+def _latency(number: int, mean_s: float) -> float:
+    """Return the latency of the n-th request of a tick: spread evenly over ±50 % of the mean, the same every tick."""
+    return mean_s * (0.5 + (number * 0.618034) % 1.0)
