@@ -49,9 +49,9 @@ def _share_out(environment: Environment, **_: Any) -> None:
         options: Any = environment.parsed_options
         options.load_shards = {name: [index, len(workers)] for index, name in enumerate(workers)}
         options.load_start_at = time.time() + _TOGETHER_S
-        EngineShape.left = len(workers)
+        EngineShape.users = EngineShape.left = len(workers)
     elif isinstance(runner, LocalRunner):
-        EngineShape.left = 1
+        EngineShape.users = EngineShape.left = 1
 
 
 HOOKS: Any = events
@@ -68,13 +68,14 @@ class EngineShape(LoadTestShape):
     """One user a worker, until every worker has said that its part is over."""
 
     left = 1
+    users = 0
 
     def tick(self) -> tuple[int, float] | None:
         """Return how many users there must be; None ends the test."""
         if EngineShape.left <= 0:
             return None
-        runner = self.runner
-        users = max(1, runner.worker_count) if isinstance(runner, MasterRunner) else 1
+        workers = self.runner.worker_count if isinstance(self.runner, MasterRunner) else 1
+        users = EngineShape.users or max(1, workers)
         return users, float(users)
 
 
@@ -84,8 +85,12 @@ class EngineUser(User):
     @task
     def drive(self) -> None:
         """Run the engine to its end; locust's `stop` ends it early."""
+        shard = _shard(self.environment)
+        if shard is None:
+            _fire(self.environment, "run", 0.0, 0, "LOAD-040: this worker joined after the start; it sends nothing")
+            raise StopUser
         child = subprocess.Popen(
-            _command(self.environment),
+            _command(self.environment, shard),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -121,12 +126,18 @@ class EngineUser(User):
             EngineShape.left -= 1
 
 
-def _command(environment: Environment) -> list[str]:
+def _shard(environment: Environment) -> tuple[int, int] | None:
+    """Return this process's part of the load, None for a worker that was not there when parts were given out."""
     options: Any = environment.parsed_options
-    shard, start_in_s = (0, 1), 0.0
-    if isinstance(environment.runner, WorkerRunner):
-        shard = options.load_shards[environment.runner.client_id]
-        start_in_s = max(0.0, options.load_start_at - time.time())
+    if not isinstance(environment.runner, WorkerRunner):
+        return 0, 1
+    part = options.load_shards.get(environment.runner.client_id)
+    return None if part is None else (part[0], part[1])
+
+
+def _command(environment: Environment, shard: tuple[int, int]) -> list[str]:
+    options: Any = environment.parsed_options
+    start_in_s = max(0.0, getattr(options, "load_start_at", 0.0) - time.time())
     command = [sys.executable, "-m", "loadtests", "--events", "--profile", options.load_profile]
     command += ["--url", environment.host or "", "--model", options.load_model]
     command += ["--shard", f"{shard[0]}/{shard[1]}", "--start-in-s", f"{start_in_s:.3f}"]

@@ -75,7 +75,7 @@ def html_report(
 
 
 def junit_xml(suite: str, cases: Sequence[Case]) -> str:
-    """Return JUnit XML: FAIL is a failure, ERROR an error, INCONCLUSIVE a failure of its own type, for it is no pass."""
+    """Return JUnit XML: FAIL is a failure, ERROR an error, INCONCLUSIVE a failure of its own type: it is no pass."""
     failed = [case for case in cases if case.verdict in ("FAIL", "INCONCLUSIVE")]
     broken = [case for case in cases if case.verdict == "ERROR"]
     counts = {"tests": str(len(cases)), "failures": str(len(failed)), "errors": str(len(broken))}

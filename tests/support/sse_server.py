@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ctypes
+import gc
 import json
 import os
 import signal
@@ -249,6 +250,8 @@ async def sse_server(behaviour: Behaviour | None = None) -> AsyncIterator[SseSer
 async def _serve(behaviour: Behaviour) -> None:
     async with sse_server(behaviour) as server:
         server.keep_bodies = False
+        gc.collect()
+        gc.freeze()
         print(json.dumps({"port": server.port}), flush=True)
         await asyncio.Event().wait()
 
