@@ -5,7 +5,6 @@ Imports `environments.names`. `stacks/platform` makes one for each cluster; vers
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,68 +14,32 @@ import pulumi_aws as aws
 from pulumi_kubernetes.core.v1 import Service
 from pulumi_kubernetes.helm.v3 import Release
 
+from components.charts import (
+    AUTOSCALER,
+    CERT_MANAGER,
+    DCGM,
+    DEVICE_PLUGIN,
+    ENVOY_GATEWAY,
+    GATEWAY_SHIM,
+    KEDA,
+    PROMETHEUS,
+    Chart,
+    autoscaler_values,
+    dcgm_values,
+    gpu_values,
+    prometheus_values,
+)
 from components.iam import assumed_by_pods, statements
 from components.namespaces import make_namespace
 from components.objects import custom, meta
 from components.tags import Owned
 from environments.names import (
-    GPU_TAINT,
     MONITORING_NAMESPACE,
     PROMETHEUS_NAME,
     PROMETHEUS_PORT,
 )
 
 ISSUER = "letsencrypt"
-GPU_SELECTOR = {"nvidia.com/gpu.present": "true"}
-GPU_TOLERATION = {"key": GPU_TAINT, "operator": "Exists", "effect": "NoSchedule"}
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A Helm chart at one version. `repository` is None for an OCI chart, whose `chart` is an address."""
-
-    name: str
-    namespace: str
-    chart: str
-    version: str
-    repository: str | None = None
-    level: str = "restricted"
-
-
-ENVOY_GATEWAY = Chart("envoy-gateway", "envoy-gateway-system", "oci://docker.io/envoyproxy/gateway-helm", "1.9.0")
-KEDA = Chart("keda", "keda", "keda", "2.17.0", "https://kedacore.github.io/charts")
-PROMETHEUS = Chart(
-    "monitoring",
-    MONITORING_NAMESPACE,
-    "kube-prometheus-stack",
-    "77.0.0",
-    "https://prometheus-community.github.io/helm-charts",
-    level="privileged",  # the node exporter reads the host's own file systems
-)
-AUTOSCALER = Chart(
-    "cluster-autoscaler",
-    "cluster-autoscaler",
-    "cluster-autoscaler",
-    "9.50.0",
-    "https://kubernetes.github.io/autoscaler",
-)
-CERT_MANAGER = Chart("cert-manager", "cert-manager", "cert-manager", "v1.18.2", "https://charts.jetstack.io")
-DEVICE_PLUGIN = Chart(
-    "nvidia-device-plugin",
-    "nvidia",
-    "nvidia-device-plugin",
-    "0.17.3",
-    "https://nvidia.github.io/k8s-device-plugin",
-    level="privileged",  # talks to the kubelet's sockets and to the devices
-)
-DCGM = Chart(
-    "dcgm-exporter",
-    "nvidia",
-    "dcgm-exporter",
-    "4.5.0",
-    "https://nvidia.github.io/dcgm-exporter/helm-charts",
-    "privileged",
-)
 
 
 @dataclass(frozen=True)
@@ -92,6 +55,7 @@ class AddonsArgs:
     """The cluster, whether it has GPU pools, and how long and how safely metrics are kept."""
 
     region: str
+    account: pulumi.Input[str]
     cluster_name: str
     eks_name: pulumi.Input[str]
     has_gpus: bool
@@ -116,7 +80,7 @@ class Addons(pulumi.ComponentResource):
             (ENVOY_GATEWAY, {"deployment": {"replicas": args.replicas}}),
             (KEDA, {"operator": {"replicaCount": args.replicas}}),
             (PROMETHEUS, prometheus_values(args.replicas)),
-            (AUTOSCALER, self._autoscaler_values()),
+            (AUTOSCALER, autoscaler_values(args.cluster_name, args.region)),
         ]
         charts += [(DEVICE_PLUGIN, gpu_values()), (DCGM, dcgm_values())] if args.has_gpus else []
         charts += [(CERT_MANAGER, {"crds": {"enabled": True}, "config": GATEWAY_SHIM})] if args.certificates else []
@@ -152,29 +116,26 @@ class Addons(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[namespace]),
         )
 
-    def _autoscaler_values(self) -> Mapping[str, Any]:
-        return {
-            "autoDiscovery": {"clusterName": self._args.cluster_name},
-            "awsRegion": self._args.region,
-            "rbac": {"serviceAccount": {"name": "cluster-autoscaler"}},
-            "extraArgs": {
-                "balance-similar-node-groups": True,
-                "scale-down-unneeded-time": "10m",
-                "expander": "least-waste",
-            },
-        }
-
     def _identities(self) -> None:
-        tag = f"k8s.io/cluster-autoscaler/{self._args.cluster_name}"
-        self._role("cluster-autoscaler", ("cluster-autoscaler", "cluster-autoscaler"), autoscaler_policy(tag))
+        args = self._args
+        policy = pulumi.Output.from_input(args.account).apply(
+            lambda account: autoscaler_policy(args.region, account, args.cluster_name)
+        )
+        role = self._role("cluster-autoscaler", ("cluster-autoscaler",) * 2, policy)
+        aws.iam.RolePolicyAttachment(
+            f"{self._name}-cluster-autoscaler",
+            role=role.name,
+            policy_arn="arn:aws:iam::aws:policy/AutoScalingReadOnlyAccess",
+            opts=self._own,
+        )
         if topics := self._args.alert_topic_arns:
-            policy = pulumi.Output.all(*topics).apply(lambda arns: statements((["sns:Publish"], arns)))
-            self._role("alertmanager", (MONITORING_NAMESPACE, "alertmanager"), policy)
-        if self._args.certificates:
-            policy = dns_policy(self._args.certificates.hosted_zone_id)
-            self._role("cert-manager", ("cert-manager", "cert-manager"), policy)
+            publish = pulumi.Output.all(*topics).apply(lambda arns: statements((["sns:Publish"], arns)))
+            self._role("alertmanager", (MONITORING_NAMESPACE, "alertmanager"), publish)
+        if args.certificates:
+            answer = dns_policy(args.certificates.hosted_zone_id)
+            self._role("cert-manager", ("cert-manager", "cert-manager"), answer)
 
-    def _role(self, suffix: str, account: tuple[str, str], policy: pulumi.Input[str]) -> None:
+    def _role(self, suffix: str, account: tuple[str, str], policy: pulumi.Input[str]) -> aws.iam.Role:
         """Let the pods of one ServiceAccount (namespace, name) take a role with `policy`."""
         name = f"{self._name}-{suffix}"
         tags = self._args.owned.tags()
@@ -189,6 +150,7 @@ class Addons(pulumi.ComponentResource):
             tags=tags,
             opts=self._own,
         )
+        return role
 
     def _prometheus_service(self, namespace: pulumi.Resource) -> None:
         """Give Prometheus the address that environment files use: http://prometheus.monitoring:9090."""
@@ -220,77 +182,13 @@ class Addons(pulumi.ComponentResource):
         )
 
 
-GATEWAY_SHIM = {
-    "apiVersion": "controller.config.cert-manager.io/v1alpha1",
-    "kind": "ControllerConfiguration",
-    "enableGatewayAPI": True,
-}
-
-
-def prometheus_values(replicas: int) -> Mapping[str, Any]:
-    """Return kube-prometheus-stack's values: rules and monitors of every namespace, dashboards from ConfigMaps."""
-    disk = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "100Gi"}}}
-    return {
-        "fullnameOverride": "kube-prometheus",
-        "prometheus": {
-            "prometheusSpec": {
-                "replicas": replicas,
-                "retention": "30d",
-                "ruleSelectorNilUsesHelmValues": False,
-                "podMonitorSelectorNilUsesHelmValues": False,
-                "serviceMonitorSelectorNilUsesHelmValues": False,
-                "storageSpec": {"volumeClaimTemplate": {"spec": disk}},
-            }
-        },
-        "alertmanager": {
-            "serviceAccount": {"name": "alertmanager"},
-            "alertmanagerSpec": {"replicas": replicas, "alertmanagerConfigMatcherStrategy": {"type": "None"}},
-        },
-        "grafana": {
-            "sidecar": {"dashboards": {"enabled": True, "label": "grafana_dashboard", "searchNamespace": "ALL"}}
-        },
-    }
-
-
-def gpu_values() -> Mapping[str, Any]:
-    """Return the device plugin's values: only on GPU nodes, in spite of their taint."""
-    return {"nodeSelector": GPU_SELECTOR, "tolerations": [GPU_TOLERATION], "affinity": {}}
-
-
-def dcgm_values() -> Mapping[str, Any]:
-    """Return the DCGM exporter's values: the device plugin's, and a monitor for Prometheus."""
-    return {**gpu_values(), "serviceMonitor": {"enabled": True, "interval": "15s"}}
-
-
-def autoscaler_policy(tag: str) -> str:
-    """Return cluster-autoscaler's policy: it sees all groups and changes those that carry `tag`.
-
-    Source: cluster-autoscaler's AWS documentation; none of the describing calls can be narrowed to a resource.
-    """
-
-    read = [
-        "autoscaling:DescribeAutoScalingGroups",
-        "autoscaling:DescribeAutoScalingInstances",
-        "autoscaling:DescribeLaunchConfigurations",
-        "autoscaling:DescribeScalingActivities",
-        "ec2:DescribeImages",
-        "ec2:DescribeInstanceTypes",
-        "ec2:DescribeLaunchTemplateVersions",
-        "ec2:GetInstanceTypesFromInstanceRequirements",
-        "eks:DescribeNodegroup",
-    ]
-    write = ["autoscaling:SetDesiredCapacity", "autoscaling:TerminateInstanceInAutoScalingGroup"]
-    owned = {"StringEquals": {f"aws:ResourceTag/{tag}": "owned"}}
-    found = [
-        {"Effect": "Allow", "Action": read, "Resource": "*"},
-        {
-            "Effect": "Allow",
-            "Action": write,
-            "Resource": "arn:aws:autoscaling:*:*:autoScalingGroup:*",
-            "Condition": owned,
-        },
-    ]
-    return json.dumps({"Version": "2012-10-17", "Statement": found})
+def autoscaler_policy(region: str, account: str, cluster: str) -> str:
+    """Return cluster-autoscaler's policy: it changes EKS's own groups; AWS's read-only policy lets it see."""
+    groups = f"arn:aws:autoscaling:{region}:{account}:autoScalingGroup:*:autoScalingGroupName/eks-*"
+    return statements(
+        (["autoscaling:SetDesiredCapacity", "autoscaling:TerminateInstanceInAutoScalingGroup"], [groups]),
+        (["eks:DescribeNodegroup"], [f"arn:aws:eks:{region}:{account}:nodegroup/{cluster}/*"]),
+    )
 
 
 def dns_policy(zone: str) -> str:
