@@ -1,0 +1,1 @@
+"""Rules over Pulumi resources, one file an area. Pure; `policies.catalog` collects their policies."""
