@@ -121,13 +121,7 @@ class Addons(pulumi.ComponentResource):
         policy = pulumi.Output.from_input(args.account).apply(
             lambda account: autoscaler_policy(args.region, account, args.cluster_name)
         )
-        role = self._role("cluster-autoscaler", ("cluster-autoscaler",) * 2, policy)
-        aws.iam.RolePolicyAttachment(
-            f"{self._name}-cluster-autoscaler",
-            role=role.name,
-            policy_arn="arn:aws:iam::aws:policy/AutoScalingReadOnlyAccess",
-            opts=self._own,
-        )
+        self._role("cluster-autoscaler", ("cluster-autoscaler", "cluster-autoscaler"), policy)
         if topics := self._args.alert_topic_arns:
             publish = pulumi.Output.all(*topics).apply(lambda arns: statements((["sns:Publish"], arns)))
             self._role("alertmanager", (MONITORING_NAMESPACE, "alertmanager"), publish)
@@ -135,7 +129,7 @@ class Addons(pulumi.ComponentResource):
             answer = dns_policy(args.certificates.hosted_zone_id)
             self._role("cert-manager", ("cert-manager", "cert-manager"), answer)
 
-    def _role(self, suffix: str, account: tuple[str, str], policy: pulumi.Input[str]) -> aws.iam.Role:
+    def _role(self, suffix: str, account: tuple[str, str], policy: pulumi.Input[str]) -> None:
         """Let the pods of one ServiceAccount (namespace, name) take a role with `policy`."""
         name = f"{self._name}-{suffix}"
         tags = self._args.owned.tags()
@@ -150,7 +144,6 @@ class Addons(pulumi.ComponentResource):
             tags=tags,
             opts=self._own,
         )
-        return role
 
     def _prometheus_service(self, namespace: pulumi.Resource) -> None:
         """Give Prometheus the address that environment files use: http://prometheus.monitoring:9090."""
@@ -183,10 +176,12 @@ class Addons(pulumi.ComponentResource):
 
 
 def autoscaler_policy(region: str, account: str, cluster: str) -> str:
-    """Return cluster-autoscaler's policy: it changes EKS's own groups; AWS's read-only policy lets it see."""
+    """Return cluster-autoscaler's policy: it changes EKS's own groups; what it may see knows no resource."""
+    see = [f"autoscaling:Describe{kind}" for kind in ("AutoScalingGroups", "AutoScalingInstances", "ScalingActivities")]
     groups = f"arn:aws:autoscaling:{region}:{account}:autoScalingGroup:*:autoScalingGroupName/eks-*"
     return statements(
         (["autoscaling:SetDesiredCapacity", "autoscaling:TerminateInstanceInAutoScalingGroup"], [groups]),
+        ([*see, "autoscaling:DescribeTags"], ["*"]),
         (["eks:DescribeNodegroup"], [f"arn:aws:eks:{region}:{account}:nodegroup/{cluster}/*"]),
     )
 

@@ -67,7 +67,6 @@ class Budget(pulumi.ComponentResource):
         self.register_outputs({"monitor_arn": monitor.arn})
 
     def _budget(self, name: str, args: BudgetArgs, usd: float) -> None:
-        emails = [args.team.alert_email] if args.team.alert_email else []
         thresholds = [("ACTUAL", pct) for pct in ACTUAL_PCT] + [("FORECASTED", FORECAST_PCT)]
         aws.budgets.Budget(
             name,
@@ -77,21 +76,22 @@ class Budget(pulumi.ComponentResource):
             limit_unit="USD",
             time_unit="MONTHLY",
             metrics=["UnblendedCost"],
-            filter_expression={
-                "ands": [
-                    {"tags": {"key": "environment", "values": [args.owned.environment]}},
-                    {"tags": {"key": "team", "values": [args.owned.team]}},
+            filter_expression=aws.budgets.BudgetFilterExpressionArgs(
+                ands=[
+                    aws.budgets.BudgetFilterExpressionAndArgs(
+                        tags=aws.budgets.BudgetFilterExpressionAndTagsArgs(key=key, values=[value])
+                    )
+                    for key, value in (("environment", args.owned.environment), ("team", args.owned.team))
                 ]
-            },
+            ),
             notifications=[
-                {
-                    "comparison_operator": "GREATER_THAN",
-                    "notification_type": kind,
-                    "threshold": pct,
-                    "threshold_type": "PERCENTAGE",
-                    "subscriber_sns_topic_arns": [args.topic_arn],
-                    "subscriber_email_addresses": emails,
-                }
+                aws.budgets.BudgetNotificationArgs(
+                    comparison_operator="GREATER_THAN",
+                    notification_type=kind,
+                    threshold=pct,
+                    threshold_type="PERCENTAGE",
+                    subscriber_sns_topic_arns=[args.topic_arn],
+                )
                 for kind, pct in thresholds
             ],
             tags=args.owned.tags(name),

@@ -17,8 +17,6 @@ from components.tags import Owned
 from environments.infrastructure import GatewaySpec, TeamSpec
 from environments.names import (
     ENVIRONMENT_LABEL,
-    GATES_LISTENER,
-    GATES_PORT,
     GATEWAY_NAMESPACE,
     SLOT_HEADER,
     gateway_name,
@@ -74,7 +72,7 @@ class Gateway(pulumi.ComponentResource):
             {"gatewayClassName": self._gateway, "listeners": listeners(args.domain, args.owned.environment)},
             annotations={"cert-manager.io/cluster-issuer": args.issuer} if args.domain else None,
         )
-        self._client_policies()
+        self._client_policy()
         self._make("allow", ENVOY, "SecurityPolicy", self._gateway, self._allow_list())
         for team, endpoints in sorted(args.endpoints.items()):
             self._team_limits(team, endpoints)
@@ -104,17 +102,15 @@ class Gateway(pulumi.ComponentResource):
             opts=self._own,
         )
 
-    def _client_policies(self) -> None:
-        public = listener_name(self._args.domain)
-        for section, strips in ((public, not self._args.allow_slot_header), (GATES_LISTENER, False)):
-            spec = {"targetRefs": [self._target(section)], **client_settings(self._args.spec, strips_slot=strips)}
-            if section == public and self._args.domain:
-                spec["tls"] = {"minVersion": "1.2", "alpnProtocols": ["h2", "http/1.1"]}
-            self._make(f"clients-{section}", ENVOY, "ClientTrafficPolicy", f"{self._gateway}-{section}", spec)
+    def _client_policy(self) -> None:
+        args = self._args
+        spec = {"targetRefs": [self._target()], **client_settings(args.spec, strips_slot=not args.allow_slot_header)}
+        if args.domain:
+            spec["tls"] = {"minVersion": "1.2", "alpnProtocols": ["h2", "http/1.1"]}
+        self._make("clients", ENVOY, "ClientTrafficPolicy", self._gateway, spec)
 
-    def _target(self, section: str | None = None) -> dict[str, str]:
-        target = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": self._gateway}
-        return target | ({"sectionName": section} if section else {})
+    def _target(self) -> dict[str, str]:
+        return {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": self._gateway}
 
     def _allow_list(self) -> Mapping[str, Any]:
         clients = {"clientCIDRs": list(self._args.spec.allowed_cidrs)}
@@ -144,6 +140,7 @@ def proxy_spec(spec: GatewaySpec) -> dict[str, Any]:
     scheme = "internet-facing" if spec.public else "internal"
     service = {
         "type": "LoadBalancer",
+        "loadBalancerSourceRanges": list(spec.allowed_cidrs),
         "externalTrafficPolicy": "Local",  # keeps the client's address, which the allow list judges
         "annotations": {f"{NLB}-type": "nlb", f"{NLB}-scheme": scheme, f"{NLB}-internal": str(not spec.public).lower()},
     }
@@ -171,15 +168,14 @@ def proxy_spec(spec: GatewaySpec) -> dict[str, Any]:
 
 
 def listeners(domain: str | None, environment: str) -> list[dict[str, Any]]:
-    """Return the Gateway's listeners: one for clients, and one inside the cluster for gates and warm-up."""
+    """Return the Gateway's one listener; gates and warm-up reach a slot through its Service, past the gateway."""
     selector = {"matchLabels": {ENVIRONMENT_LABEL: environment}}
     routes = {"namespaces": {"from": "Selector", "selector": selector}, "kinds": [{"kind": "HTTPRoute"}]}
-    gates = {"name": GATES_LISTENER, "protocol": "HTTP", "port": GATES_PORT, "allowedRoutes": routes}
     if domain is None:
-        return [{"name": listener_name(None), "protocol": "HTTP", "port": 80, "allowedRoutes": routes}, gates]
+        return [{"name": listener_name(None), "protocol": "HTTP", "port": 80, "allowedRoutes": routes}]
     tls = {"mode": "Terminate", "certificateRefs": [{"kind": "Secret", "name": f"{gateway_name(environment)}-tls"}]}
     clients = {"name": listener_name(domain), "protocol": "HTTPS", "port": 443, "hostname": domain, "tls": tls}
-    return [{**clients, "allowedRoutes": routes}, gates]
+    return [{**clients, "allowedRoutes": routes}]
 
 
 def client_settings(spec: GatewaySpec, *, strips_slot: bool) -> dict[str, Any]:
