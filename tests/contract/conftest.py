@@ -10,6 +10,7 @@ import pytest
 
 from reconciler.ports import Store
 from reconciler.store.connect import open_store
+from tests.support.mlflow_server import running_mlflow
 from tests.support.postgres import PostgresServer, running_postgres
 
 
@@ -41,3 +42,10 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
         return Database("sqlite", "sqlite:///.sluice/test.db", home)
     server: PostgresServer = request.getfixturevalue("postgres")
     return Database("postgresql", server.new_database(), home)
+
+
+@pytest.fixture(scope="session")
+def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the address of a running MLflow server."""
+    with running_mlflow(tmp_path_factory.mktemp("mlflow")) as url:
+        yield url
