@@ -75,7 +75,7 @@ class Budget(pulumi.ComponentResource):
             limit_amount=f"{usd:g}",
             limit_unit="USD",
             time_unit="MONTHLY",
-            metrics=["UnblendedCost"],
+            metrics="UnblendedCost",
             filter_expression=aws.budgets.BudgetFilterExpressionArgs(
                 ands=[
                     aws.budgets.BudgetFilterExpressionAndArgs(

@@ -25,12 +25,19 @@ def make_namespace(
     return Namespace(name, metadata=meta(namespace, owned, labels=labels), opts=opts)
 
 
-def close_ingress(name: str, namespace: pulumi.Input[str], owned: Owned, *, opts: pulumi.ResourceOptions) -> None:
-    """Refuse all traffic into a namespace's pods but what another policy allows."""
+def close_ingress(
+    name: str,
+    namespace: pulumi.Input[str],
+    owned: Owned,
+    *,
+    allowed: Sequence[NetworkPolicyIngressRuleArgsDict] = (),
+    opts: pulumi.ResourceOptions,
+) -> None:
+    """Refuse all traffic into a namespace's pods but `allowed` and what another policy lets in."""
     NetworkPolicy(
         name,
         metadata=meta("closed", owned, namespace=namespace),
-        spec={"pod_selector": {}, "policy_types": ["Ingress"]},
+        spec={"pod_selector": {}, "policy_types": ["Ingress"], "ingress": list(allowed)},
         opts=opts,
     )
 

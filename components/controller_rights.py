@@ -1,0 +1,97 @@
+"""What controllers may do in one cluster: write slots, routes and flag documents of the teams, and read around them.
+
+Imports `environments.names`. `stacks/serving` makes one for each cluster; `components.ownership` reads the lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_kubernetes.rbac.v1 import (
+    ClusterRole,
+    ClusterRoleBinding,
+    PolicyRuleArgsDict,
+    Role,
+    RoleBinding,
+    SubjectArgsDict,
+)
+
+from components.objects import meta
+from components.tags import Owned
+from environments.names import CONTROLLER_GROUP, CONTROLLER_NAME
+
+# What the reconciler writes in a team's namespace; everything else of an endpoint is Pulumi's.
+WRITES: Sequence[tuple[str, Sequence[str]]] = (
+    ("apps", ("deployments",)),
+    ("gateway.networking.k8s.io", ("httproutes",)),
+    ("", ("configmaps",)),
+)
+READS: Sequence[tuple[str, Sequence[str]]] = (
+    ("", ("pods", "pods/log", "services", "events")),
+    ("apps", ("replicasets",)),
+    ("discovery.k8s.io", ("endpointslices",)),
+    ("keda.sh", ("scaledobjects",)),
+)
+# Slots are warmed and judged past the gateway, through the API server's proxy where another region's pods are meant.
+PROXIES: Sequence[tuple[str, Sequence[str]]] = (("", ("services/proxy", "pods/proxy")),)
+READ_VERBS, WRITE_VERBS = ("get", "list", "watch"), ("get", "list", "watch", "create", "update", "patch", "delete")
+
+
+@dataclass(frozen=True)
+class ControllerRightsArgs:
+    """The teams' namespaces of one cluster, by team."""
+
+    namespaces: Mapping[str, pulumi.Input[str]]
+    owned: Owned
+
+
+class ControllerRights(pulumi.ComponentResource):
+    """RBAC of one cluster for everyone in the group `sluice-controllers`, which EKS gives to the controllers' role.
+
+    Costs nothing. Protects by: writes to Deployments, HTTPRoutes and flag documents in the teams' namespaces and
+    nowhere else; no Secret can be read anywhere.
+    """
+
+    def __init__(self, name: str, args: ControllerRightsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("sluice:serving:ControllerRights", name, None, opts)
+        own = pulumi.ResourceOptions(parent=self)
+        group: SubjectArgsDict = {"api_group": "rbac.authorization.k8s.io", "kind": "Group", "name": CONTROLLER_GROUP}
+        for team, namespace in sorted(args.namespaces.items()):
+            owned = args.owned.by(team)
+            Role(
+                f"{name}-{team}",
+                metadata=meta(CONTROLLER_NAME, owned, namespace=namespace),
+                rules=[*rules(WRITES, WRITE_VERBS), *rules(READS, READ_VERBS), *rules(PROXIES, ("get", "create"))],
+                opts=own,
+            )
+            RoleBinding(
+                f"{name}-{team}",
+                metadata=meta(CONTROLLER_NAME, owned, namespace=namespace),
+                role_ref={"api_group": "rbac.authorization.k8s.io", "kind": "Role", "name": CONTROLLER_NAME},
+                subjects=[group],
+                opts=own,
+            )
+        ClusterRole(
+            name,
+            metadata=meta(CONTROLLER_NAME, args.owned),
+            rules=rules(
+                (("", ("nodes", "namespaces")), ("gateway.networking.k8s.io", ("gateways", "gatewayclasses"))),
+                READ_VERBS,
+            ),
+            opts=own,
+        )
+        ClusterRoleBinding(
+            name,
+            metadata=meta(CONTROLLER_NAME, args.owned),
+            role_ref={"api_group": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": CONTROLLER_NAME},
+            subjects=[group],
+            opts=own,
+        )
+        self.register_outputs({"group": CONTROLLER_GROUP})
+
+
+def rules(objects: Sequence[tuple[str, Sequence[str]]], verbs: Sequence[str]) -> list[PolicyRuleArgsDict]:
+    """Return one RBAC rule for each API group."""
+    return [{"api_groups": [group], "resources": list(resources), "verbs": list(verbs)} for group, resources in objects]
