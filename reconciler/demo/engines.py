@@ -105,7 +105,8 @@ def launcher_text(program: Path) -> str:
     The model folder goes first: vLLM takes it in no other place. Compiled bytecode must be kept: without it each
     start compiles all that is imported anew and takes twice as long.
     """
-    settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in sorted(vllm_environment().items()))
+    environment = {**vllm_environment(), "VLLM_CACHE_ROOT": str(program.parents[2] / "cache")}
+    settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in sorted(environment.items()))
     flags = " ".join(map(shlex.quote, VLLM_FLAGS))
     start = f'exec {shlex.quote(str(program))} serve "$model" {flags} "$@"'
     return f"#!/bin/sh\nunset PYTHONDONTWRITEBYTECODE\nmodel=$1\nshift\nexport {settings}\n{start}\n"

@@ -1,0 +1,184 @@
+"""The demo's script: what is shown, in which order, with what is measured on the way.
+
+Imports this package's parts; `sluice demo` calls `tour`. Every step is a command that a user could type.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from environments.errors import SluiceError
+from reconciler.demo.engines import ensure_vllm, serve_command
+from reconciler.demo.mlflow import address_of, register, start_mlflow
+from reconciler.demo.models import ensure_models
+from reconciler.demo.watchdog import Watchdog, end_group
+
+Say = Callable[[str], None]
+RATE_RPS = 20.0
+ENVIRONMENT = "local"
+PROMPTS = {"v1": "You answer in one short sentence.", "v2": "You answer in one short sentence, kindly."}
+
+
+@dataclass(frozen=True)
+class Act:
+    """One act: the version that is declared, and the exit code and phase that it has to end in."""
+
+    version: int
+    prompt: int
+    title: str
+    exit_code: int
+
+
+ACTS = (
+    Act(2, 2, "a new model and a new prompt, as good as the old ones: it has to be promoted", 0),
+    Act(3, 2, "a model with five times the layers: it is slower, and has to be rolled back", 4),
+)
+
+
+def tour(cache: Path, repository: Path, say: Say) -> int:
+    """Run the whole demo and return its exit code: 0 when everything ended as it should, 1 otherwise."""
+    began = time.monotonic()
+    folder = cache / "demo"
+    say("1/6  vLLM for CPU and three small models (kept in .cache/)")
+    ensure_vllm(cache, say)
+    models = ensure_models(cache, say)
+    _clear(folder)
+    watchdog = Watchdog(folder / "state", ENVIRONMENT)
+    try:
+        good = _play(folder, repository, cache, models, watchdog, say)
+    finally:
+        say("6/6  ending every process")
+        watchdog.finish()
+    say(f"{'done' if good else 'NOT as it should be'} after {time.monotonic() - began:.0f} s; nothing is left running")
+    return 0 if good else 1
+
+
+def _play(folder: Path, repository: Path, cache: Path, models: dict[str, Path], watchdog: Watchdog, say: Say) -> bool:
+    say("2/6  MLflow on SQLite, with three versions of the model chat-llm and two of the prompt chat-system")
+    server = start_mlflow(folder)
+    watchdog.guard(server)
+    address = address_of(server, folder)
+    register(address, models, PROMPTS)
+    port = _free_port(18080)
+    stage = Stage(folder, address, port, say)
+    stage.declare(repository / "environments" / "local.yaml", serve_command(cache))
+    say("3/6  the first deployment: chat-llm/1")
+    if stage.sluice("apply", ENVIRONMENT, "--yes") != 0:
+        return False
+    say(f"     clients: {RATE_RPS:g} streaming chats a second through http://127.0.0.1:{port}/chat/v1")
+    clients = stage.clients()
+    watchdog.guard(clients)
+    results = [stage.act(number, act) for number, act in enumerate(ACTS, start=4)]
+    stage.sluice("status", ENVIRONMENT)
+    verified = stage.sluice("ledger", "verify", ENVIRONMENT) == 0
+    end_group(clients.pid)
+    clients.wait(timeout=30)
+    total, failed = stage.counted()
+    say(f"     all in all: {total} client requests, {failed} failed")
+    return all(results) and verified and failed == 0 and total > 0
+
+
+class Stage:
+    """The demo's folder: an environment file of its own, state, and what the clients counted."""
+
+    def __init__(self, folder: Path, mlflow: str, port: int, say: Say) -> None:
+        self._folder, self._port, self._say = folder, port, say
+        self._file = folder / "environments" / f"{ENVIRONMENT}.yaml"
+        self._report = folder / "clients.json"
+        self._environ = {
+            **os.environ,
+            "SLUICE_HOME": str(folder / "state"),
+            "SLUICE_ENVIRONMENTS": str(folder / "environments"),
+            "MLFLOW_TRACKING_URI": mlflow,
+        }
+
+    def declare(self, source: Path, serve: tuple[str, ...]) -> None:
+        """Make the demo's environment file out of the repository's: another port and serve command, a prompt."""
+        text = source.read_text()
+        text = _put(text, r"gateway_port: \d+", f"gateway_port: {self._port}")
+        text = _put(text, r"serve_command: \[[^]]*\]", f"serve_command: {json.dumps(list(serve))}")
+        text = _put(text, r'prompts: \{system: "[^"]*"\}', "prompts: {system: mlflow:chat-system/1}")
+        shutil.copytree(source.parent / "evals", self._file.parent / "evals", dirs_exist_ok=True)
+        shutil.copy(source.parent / "schema.json", self._file.parent)
+        self._file.write_text(text)
+
+    def act(self, number: int, act: Act) -> bool:
+        """Declare a version, show the plan, apply it, and say what the clients saw meanwhile."""
+        self._say(f"{number}/6  chat-llm/{act.version}: {act.title}")
+        text = _put(self._file.read_text(), r"mlflow:chat-llm/\d+", f"mlflow:chat-llm/{act.version}")
+        self._file.write_text(_put(text, r"mlflow:chat-system/\d+", f"mlflow:chat-system/{act.prompt}"))
+        before = self.counted()
+        self.sluice("plan", ENVIRONMENT)
+        code = self.sluice("apply", ENVIRONMENT, "--yes")
+        after = self.counted()
+        total, failed = after[0] - before[0], after[1] - before[1]
+        self._say(f"     meanwhile: {total} client requests, {failed} failed; apply ended with exit code {code}")
+        return code == act.exit_code and failed == 0 and total > 0
+
+    def clients(self) -> subprocess.Popen[bytes]:
+        """Start the clients and wait for their first answers."""
+        flags = self._folder / "state" / ENVIRONMENT / "local" / "flags.json"
+        command = [sys.executable, "-m", "reconciler.demo.traffic", f"http://127.0.0.1:{self._port}/chat/v1"]
+        command += [str(flags), str(self._report), str(RATE_RPS)]
+        process = subprocess.Popen(command, start_new_session=True)
+        deadline = time.monotonic() + 60
+        while self.counted()[0] < 20 and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.2)
+        return process
+
+    def counted(self) -> tuple[int, int]:
+        """Return how many client requests were sent and how many of them failed, up to now."""
+        try:
+            counts = json.loads(self._report.read_text())["counts"]
+        except FileNotFoundError:
+            return 0, 0
+        return counts.get("ok", 0) + counts.get("failed", 0), counts.get("failed", 0)
+
+    def sluice(self, *arguments: str) -> int:
+        """Run a command as a user would, after saying which."""
+        self._say(f"\n$ sluice {' '.join(arguments)}")
+        program = [sys.executable, "-m", "reconciler.cli.main"]
+        return subprocess.run([*program, *arguments], env=self._environ, check=False).returncode
+
+
+def _put(text: str, pattern: str, replacement: str) -> str:
+    changed, count = re.subn(pattern, lambda _: replacement, text, count=1)
+    if count != 1:
+        raise SluiceError(
+            "DEMO-002",
+            where="environments/local.yaml",
+            what=f"no line matches {pattern}",
+            why="the demo makes its own copy of this file and changes some lines of it",
+            do="git checkout environments/local.yaml",
+        )
+    return changed
+
+
+def _clear(folder: Path) -> None:
+    """Begin anew: an earlier demo that was killed may have left state, and its watchdog has ended its processes."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "environments").mkdir(parents=True)
+
+
+def _free_port(wanted: int) -> int:
+    with closing(socket.socket()) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            with closing(socket.socket()) as other:
+                other.bind(("127.0.0.1", 0))
+                port: int = other.getsockname()[1]
+                return port
+    return wanted

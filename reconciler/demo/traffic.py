@@ -1,0 +1,107 @@
+"""The demo's clients: streaming chats at a steady rate, each user with the prompt that the flags give them.
+
+Runs as a process of its own and writes what it counted to a file, until it is told to end. Imports httpx, the
+OpenFeature SDK and the flag file's provider.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+_USERS = 500
+_TOKENS = 12
+_REQUESTS_MAX = 30_000
+_WORDS = ("river", "stone", "light", "cloud", "seven", "green", "north", "paper")
+
+
+class Clients:
+    """Users of one endpoint. `counts` holds requests by outcome and by release."""
+
+    def __init__(self, url: str, flags: Path, report: Path) -> None:
+        self._url, self._flags, self._report = url, flags, report
+        self.counts: Counter[str] = Counter()
+        self.prompts: Counter[str] = Counter()
+        self.first_failure: str | None = None
+
+    async def run(self, rate_rps: float, stop: asyncio.Event) -> None:
+        """Send requests at a steady rate, whatever the server does, until `stop`."""
+        import httpx
+        from openfeature import api
+
+        from reconciler.pointers.provider import FlagFileProvider
+
+        api.set_provider(FlagFileProvider(self._flags))
+        limits = httpx.Limits(max_connections=400)
+        began, tasks = time.monotonic(), set()
+        async with httpx.AsyncClient(limits=limits, timeout=60) as client:
+            for number in range(_REQUESTS_MAX):
+                await asyncio.sleep(max(0.0, began + number / rate_rps - time.monotonic()))
+                if stop.is_set():
+                    break
+                task = asyncio.create_task(self._one(client, number))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+                if number % 10 == 0:
+                    self._write()
+            await asyncio.gather(*tasks)
+        self._write()
+
+    async def _one(self, client: object, number: int) -> None:
+        import httpx
+
+        if not isinstance(client, httpx.AsyncClient):
+            raise TypeError("client")
+        user = f"user-{number % _USERS}"
+        messages = [
+            {"role": "system", "content": self._prompt(user)},
+            {"role": "user", "content": " ".join(_WORDS[(number * k) % len(_WORDS)] for k in (1, 3, 5))},
+        ]
+        body = {"model": "chat", "messages": messages, "max_tokens": _TOKENS, "stream": True, "temperature": 0.0}
+        try:
+            async with client.stream("POST", f"{self._url}/chat/completions", json=body) as answer:
+                content = b"".join([part async for part in answer.aiter_bytes()])
+        except httpx.HTTPError as error:
+            self._failed(f"{type(error).__name__} {error}")
+            return
+        if answer.status_code != 200 or b"data: [DONE]" not in content:
+            self._failed(f"HTTP {answer.status_code} {content[-80:]!r}")
+            return
+        self.counts["ok"] += 1
+        self.counts[f"release {answer.headers.get('x-sluice-release', '?')}"] += 1
+
+    def _prompt(self, user: str) -> str:
+        from openfeature import api
+        from openfeature.evaluation_context import EvaluationContext
+
+        text = api.get_client().get_string_value("chat.system", "Be brief.", EvaluationContext(targeting_key=user))
+        self.prompts[text] += 1
+        return text
+
+    def _failed(self, why: str) -> None:
+        self.counts["failed"] += 1
+        self.first_failure = self.first_failure or why
+
+    def _write(self) -> None:
+        told = {"counts": self.counts, "prompts": self.prompts, "first_failure": self.first_failure}
+        partial = self._report.with_suffix(".partial")
+        partial.write_text(json.dumps(told))
+        partial.replace(self._report)
+
+
+async def _main(url: str, flags: str, report: str, rate_rps: str) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await Clients(url, Path(flags), Path(report)).run(float(rate_rps), stop)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_main(*sys.argv[1:5]))

@@ -1,0 +1,74 @@
+"""Ends what the demo started when the demo is gone, however it went: also after kill -9.
+
+Runs as a process of its own. Its standard input is a pipe that only the demo holds open: each line names a process
+group to end, and the end of the pipe means that the demo has ended. Imports the local platform's `down`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+_GRACE_S = 10.0
+
+
+class Watchdog:
+    """The demo's side: tells the watchdog what to end, and waits for it."""
+
+    def __init__(self, home: Path, environment: str) -> None:
+        command = [sys.executable, "-m", "reconciler.demo.watchdog", str(home), environment]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+
+    def guard(self, process: subprocess.Popen[bytes]) -> None:
+        """Have a process group ended with the demo; the process must lead its group."""
+        if self._process.stdin:
+            self._process.stdin.write(f"{process.pid}\n".encode())
+            self._process.stdin.flush()
+
+    def finish(self) -> None:
+        """End everything now and wait until it is gone."""
+        if self._process.stdin and not self._process.stdin.closed:
+            self._process.stdin.close()
+        self._process.wait(timeout=120)
+
+
+def main(arguments: list[str]) -> None:
+    """Wait for the end of standard input, then end every group named there and the environment's own processes."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    groups = [int(line) for line in sys.stdin if line.strip().isdigit()]
+    for group in groups:
+        end_group(group)
+    from reconciler.platforms.local.down import down
+
+    asyncio.run(down(Path(arguments[0]), arguments[1]))
+
+
+def end_group(group: int) -> None:
+    """End a process group: politely, then for good; succeed if it is gone."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, number)
+        deadline = time.monotonic() + _GRACE_S
+        while _exists(group) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if not _exists(group):
+            return
+
+
+def _exists(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
