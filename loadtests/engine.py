@@ -82,7 +82,7 @@ async def run_load(
     run = _Run(profile, targets, work=work, hooks=chosen, salt=salt)
     try:
         for arm in run.arms:
-            await _probe(arm, work.sessions[0].turns[0], profile)
+            await _probe(arm, work.probe, profile)
         await asyncio.sleep(chosen.start_in_s)
         return await run.drive()
     finally:

@@ -44,8 +44,12 @@ class Session:
 
 @dataclass(frozen=True)
 class Workload:
-    """Sessions sorted by `at_s`; `cut` says that `max_requests` left out the end."""
+    """Sessions sorted by `at_s`; `cut` says that `max_requests` left out the end.
 
+    `probe` is one more request, like no other, that asks whether the target is there at all.
+    """
+
+    probe: Turn
     sessions: tuple[Session, ...]
     cut: bool
 
@@ -76,7 +80,8 @@ def plan_workload(
             do="raise the rate, `duration_s` or `max_requests`",
         )
     mine = [session for session in kept if session.number % shard[1] == shard[0]]
-    return Workload((*_warmup(profile, writer, rng, share=shard[1]), *mine), cut)
+    (probe,) = writer.turns("probe", [(8, 4)])
+    return Workload(probe, (*_warmup(profile, writer, rng, share=shard[1]), *mine), cut)
 
 
 def _sessions(profile: Profile, timed: Schedule, writer: _Writer, rng: np.random.Generator) -> list[Session]:
