@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from environments.errors import SluiceError, nearest
 from reconciler.cli.common import environment_options, json_option, load_environment, print_json
 
 if TYPE_CHECKING:
-    from policies.catalog import Policy
-
+    from policies.policy import Policy
     from reconciler.core.finding import Finding
 
 EXIT_DENIED = 3
@@ -30,13 +28,13 @@ def policy() -> None:
 def list_(env: str, as_json: bool) -> int:
     """List every policy with its level in an environment."""
     from policies.catalog import CATALOG
+    from policies.policy import kind_of
 
-    listed = sorted(CATALOG, key=lambda p: p.id)
     if as_json:
-        print_json([_to_json(p) for p in listed])
+        print_json([_to_json(each) for each in CATALOG])
         return 0
-    for each in listed:
-        click.echo(f"{each.id:10} {each.level_in(env):5} {each.subject:15} {each.title}")
+    for each in CATALOG:
+        click.echo(f"{each.id:10} {each.levels[kind_of(env)]:5} {each.subject:15} {each.title}")
     return 0
 
 
@@ -45,16 +43,9 @@ def list_(env: str, as_json: bool) -> int:
 @json_option
 def explain(id: str, as_json: bool) -> int:
     """Say what a policy asks for, why, and how to comply."""
-    from policies.catalog import CATALOG
+    from policies.catalog import find_policy
 
-    found = next((p for p in CATALOG if p.id == id.upper()), None)
-    if found is None:
-        raise SluiceError(
-            "POLICY-002",
-            where=id,
-            what=f"there is no policy {id}",
-            do=f"sluice policy list ({nearest(id, [p.id for p in CATALOG])})",
-        )
+    found = find_policy(id.upper())
     if as_json:
         print_json(_to_json(found))
         return 0
@@ -73,7 +64,6 @@ def check(env: str | None, file: Path | None, as_json: bool, sarif: Path | None)
     from datetime import UTC, datetime
 
     from policies.plans import check_spec
-
     from reconciler.output.sarif import sarif_of
 
     loaded = load_environment(env, file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import subprocess
@@ -54,6 +55,8 @@ def address_of(process: subprocess.Popen[bytes], folder: Path) -> str:
 def register(address: str, models: Mapping[str, Path], prompts: Mapping[str, str]) -> None:
     """Register `models` as versions 1, 2, … of `chat-llm` and `prompts` as versions of `chat-system`, in their order."""
     os.environ.update({**_QUIET, "MLFLOW_TRACKING_URI": address, "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"})
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
     import mlflow
     from mlflow import MlflowClient
 

@@ -99,11 +99,26 @@ class MlflowRegistry:
     async def _learn(self, ref: MlflowRef, kind: str, version: dict[str, Any], folder: Path) -> dict[str, Any]:
         query = {"name": ref.name, "version": str(ref.version)}
         answer = await self._api.get("model-versions/get-download-uri", str(ref), **query)
-        await fetch(self._api, ref=str(ref), kind=kind, uri=str(answer.get("artifact_uri", "")), folder=folder)
+        uri = await self._stored_at(ref, str(answer.get("artifact_uri", "")))
+        await fetch(self._api, ref=str(ref), kind=kind, uri=uri, folder=folder)
         digest = await asyncio.to_thread(self._digest, ref, kind, folder)
         facts = {"ref": str(ref), "digest": digest, "datasets": await self._datasets(ref, version)}
         remember(folder, facts)
         return facts
+
+    async def _stored_at(self, ref: MlflowRef, uri: str) -> str:
+        """Return where the files are, for a version that was registered by its run or its logged model."""
+        scheme, _, rest = uri.partition(":/")
+        owner, _, path = rest.strip("/").partition("/")
+        if scheme == "runs":
+            answer = await self._api.get("runs/get", str(ref), run_id=owner)
+            base = answer.get("run", {}).get("info", {}).get("artifact_uri", "")
+        elif scheme == "models" and owner.startswith("m-"):
+            answer = await self._api.get(f"logged-models/{owner}", str(ref))
+            base = answer.get("model", {}).get("info", {}).get("artifact_uri", "")
+        else:
+            return uri
+        return f"{base.rstrip('/')}/{path}".rstrip("/")
 
     async def _datasets(self, ref: MlflowRef, version: dict[str, Any]) -> list[str]:
         run_id = version.get("run_id")

