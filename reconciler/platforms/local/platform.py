@@ -172,6 +172,10 @@ class LocalPlatform:
         epoch, counters = await self._gateway.counters(traffic.PATTERN)
         return traffic.counts_by_slot(endpoint.endpoint, counters, epoch)
 
+    def pinned_port(self) -> int | None:
+        """Return the port of loopback on which `x-sluice-slot` always holds; None before the gateway's first start."""
+        return self._gateway.pinned_port()
+
     async def _observe(self, name: str, reading: Reading) -> ObservedEndpoint:
         line = reading.table.get(name, Line())
         address = Address(self._environment, self._region, name)

@@ -80,13 +80,14 @@ class Supervised:
 
 @dataclass(frozen=True)
 class Launch:
-    """How a server is to be kept running. Times in seconds."""
+    """How a server is to be kept running. Times in seconds; `look_s` is how often its log's length is looked at."""
 
     command: tuple[str, ...]
     grace_s: float
     pause_first_s: float = 0.5
     pause_last_s: float = 30.0
     stable_s: float = 60.0
+    look_s: float = 5.0
 
 
 async def launch(folder: Path, wanted: Launch, ports: Sequence[Reservation], *, where: str) -> None:
@@ -103,6 +104,7 @@ async def launch(folder: Path, wanted: Launch, ports: Sequence[Reservation], *, 
         "pause_first_s": wanted.pause_first_s,
         "pause_last_s": wanted.pause_last_s,
         "stable_s": wanted.stable_s,
+        "look_s": wanted.look_s,
         "log_bytes": LOG_BYTES,
         "port_locks": locks,
         "port_files": [str(reservation.path) for reservation in ports],

@@ -28,7 +28,6 @@ MARK = "SLUICE_SUPERVISED"
 SPEC, STATE, LOCK, LOG = "supervised.json", "state.json", "supervisor.lock", "server.log"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 _PR_SET_PDEATHSIG = 1
-_LOOK_S = 5.0
 _CHUNK = 1 << 20
 _EXEC_FAILED = 127
 
@@ -111,7 +110,7 @@ class Supervisor:
     def watch(self) -> bool:
         """Wait for the server's end; return True when it was this process that was told to end."""
         while os.waitid(os.P_PID, self.child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-            if self.told_to_end(_LOOK_S, until_exit=True):
+            if self.told_to_end(self.spec["look_s"], until_exit=True):
                 self.end()
                 return True
             self.shorten_log()
@@ -144,7 +143,7 @@ class Supervisor:
         until = time.monotonic() + self.spec["grace_s"]
         while os.waitid(os.P_PID, self.child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             left = until - time.monotonic()
-            if left <= 0 or self.told_to_end(min(left, _LOOK_S), until_exit=True):
+            if left <= 0 or self.told_to_end(left, until_exit=True):
                 _signal_group(self.child, signal.SIGKILL)
                 os.waitid(os.P_PID, self.child, os.WEXITED | os.WNOWAIT)
         self.reap()

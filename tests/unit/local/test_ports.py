@@ -1,0 +1,90 @@
+"""Ports: never given twice, given back when their holder dies, refused when another program has them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Barrier, Event
+from pathlib import Path
+
+import pytest
+
+from environments.errors import SluiceError
+from reconciler.platforms.local import ports
+from tests.support.lifeline import dies_with_parent
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the lock files of these tests apart from everybody's."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+
+
+def hold(gate: Barrier, found: SimpleQueue[int], end: Event) -> None:
+    """Reserve the port that all want, once all are there, and hold it until told to end."""
+    dies_with_parent()()
+    gate.wait(60)
+    found.put(ports.reserve("race").port)
+    end.wait(60)
+
+
+def test_twenty_processes_at_once_get_twenty_ports() -> None:
+    context = multiprocessing.get_context("fork")
+    gate, found, end = context.Barrier(20), context.SimpleQueue(), context.Event()
+    racers = [context.Process(target=hold, args=(gate, found, end), daemon=True) for _ in range(20)]
+    for racer in racers:
+        racer.start()
+    taken = {found.get() for _ in racers}
+    end.set()
+    for racer in racers:
+        racer.join(60)
+    assert len(taken) == 20
+    assert all(ports.FIRST <= port <= ports.LAST for port in taken)
+    assert [racer.exitcode for racer in racers] == [0] * 20
+
+
+def test_a_reserved_port_is_free_again_after_it_was_closed() -> None:
+    found = ports.reserve("one")
+    assert ports.try_reserve(found.port) is None
+    found.close()
+    again = ports.reserve("one")
+    assert again.port == found.port
+    again.close()
+
+
+def test_a_port_of_another_program_is_passed_over_and_named() -> None:
+    found = ports.reserve("two")
+    found.close()
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", found.port))
+        other.listen(1)
+        second = ports.reserve("two")
+        assert second.port != found.port
+        second.close()
+        with pytest.raises(SluiceError) as taken:
+            ports.reserve_port(found.port, "test/local")
+    assert taken.value.code == "PLAT-006"
+    assert f"port {found.port}" in taken.value.problem.what
+    assert f"(pid {os.getpid()})" in taken.value.problem.what
+
+
+def test_lock_files_of_the_dead_are_deleted_and_held_ones_stay(tmp_path: Path) -> None:
+    held, dead = ports.reserve("three"), ports.reserve("four")
+    dead.close()
+    ports.forget([str(held.path), str(dead.path), str(tmp_path / "never-there")])
+    assert held.path.exists()
+    assert not dead.path.exists()
+    held.close()
+
+
+def test_no_port_left_is_an_error_with_a_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = ports.reserve("five")
+    monkeypatch.setattr(ports, "FIRST", held.port)
+    monkeypatch.setattr(ports, "LAST", held.port)
+    with pytest.raises(SluiceError, match="PLAT-006"):
+        ports.reserve("five")
+    held.close()

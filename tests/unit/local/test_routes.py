@@ -1,0 +1,84 @@
+"""Routes and clusters as Envoy gets them: weights exact, both clusters always named, bad weights refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from environments.errors import SluiceError
+from environments.names import SLOTS, Address
+from reconciler.platforms.local import routes
+from reconciler.platforms.local.routes import PARTS, Line
+
+ADDRESS = Address("test", "local", "chat")
+percents = st.floats(min_value=0, max_value=100, allow_nan=False)
+names = st.from_regex(r"[a-z]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
+
+
+def line(pct: float) -> Line:
+    return Line({"a": 100.0 - pct, "b": pct}, {"a": "chat-1", "b": "chat-2"})
+
+
+@given(st.dictionaries(names, percents, max_size=5))
+def test_a_table_is_read_back_exactly(found: dict[str, float]) -> None:
+    table = {name: line(pct) for name, pct in found.items()}
+    assert routes.table_of(json.loads(json.dumps(routes.route_config(table)))) == table
+
+
+@given(percents)
+def test_whole_numbers_add_up_and_stand_for_the_weights(pct: float) -> None:
+    parts = routes.parts_of(line(pct).weights_pct)
+    assert sum(parts.values()) == PARTS
+    assert all(part >= 0 for part in parts.values())
+    assert abs(parts["b"] - pct * PARTS / 100) <= 1
+
+
+def test_weights_that_envoy_has_otherwise_are_told_as_envoy_has_them() -> None:
+    response = routes.route_config({"chat": line(10)})
+    route = next(r for r in response["resources"][0]["virtual_hosts"][0]["routes"] if "name" in r)
+    for cluster, weight in zip(route["route"]["weighted_clusters"]["clusters"], (750_000, 250_000), strict=True):
+        cluster["weight"] = weight
+    assert routes.table_of(response)["chat"].weights_pct == {"a": 75.0, "b": 25.0}
+
+
+def test_both_clusters_are_named_whatever_the_weights_and_slots() -> None:
+    for pct in (0.0, 50.0, 100.0):
+        text = json.dumps(routes.route_config({"chat": line(pct)}))
+        assert text.count('"name": "chat-a"') == text.count('"name": "chat-b"') == 1
+    clusters = routes.cluster_config({"chat": {"a": 20001}})["resources"]
+    assert [c["name"] for c in clusters] == ["chat-a", "chat-b"]
+    assert clusters[1]["load_assignment"]["endpoints"] == []
+
+
+def test_an_endpoint_without_weights_answers_for_itself() -> None:
+    routed = json.dumps(routes.route_config({"chat": Line()}))
+    assert "no release of this endpoint serves yet" in routed
+    assert routes.table_of(json.loads(routed))["chat"] == Line()
+
+
+def test_the_version_is_the_content() -> None:
+    one, same, other = (routes.route_config({"chat": line(pct)}) for pct in (10.0, 10.0, 11.0))
+    assert one["version_info"] == same["version_info"] != other["version_info"]
+
+
+def test_no_time_limit_cuts_a_stream() -> None:
+    for route in routes.route_config({"chat": line(10)})["resources"][0]["virtual_hosts"][0]["routes"][:-1]:
+        assert (route["route"]["timeout"], route["route"]["idle_timeout"]) == ("0s", "0s")
+        assert route["route"]["prefix_rewrite"] == "/"
+
+
+@given(st.dictionaries(st.sampled_from(SLOTS), percents))
+def test_only_splits_of_slots_with_servers_pass(weights: dict[str, float]) -> None:
+    serving = {"a": "chat-1"}
+    fine = abs(sum(weights.values()) - 100) <= 1e-6 and weights.get("b", 0) == 0
+    if fine:
+        routes.check_weights(ADDRESS, weights, serving)
+        return
+    with pytest.raises(SluiceError) as refused:
+        routes.check_weights(ADDRESS, weights, serving)
+    assert refused.value.code in ("PLAT-004", "PLAT-005")
+    assert refused.value.problem.where == "test/local/chat"
+    assert refused.value.problem.do

@@ -1,0 +1,107 @@
+"""State on disk: replaced whole, read back equal, damaged files told with a code."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from environments.errors import SluiceError
+from environments.names import Address
+from reconciler.core.release import Artifact, Lineage, Release
+from reconciler.platforms.local import state
+from reconciler.platforms.local.state import Layout, SlotRecord
+
+ADDRESS = Address("test", "local", "chat")
+RELEASE = Release(
+    "chat",
+    "vllm",
+    Artifact("file:m", "sha256:m"),
+    engine={"max_model_len": 2048},
+    prompts={"system": Artifact("file:p", "sha256:p")},
+    lineage={"model": Lineage(path="/models/m", datasets=("d",))},
+    prompt_texts={"system": "Be kind."},
+)
+
+
+def test_a_record_is_read_back_equal(tmp_path: Path) -> None:
+    record = SlotRecord(RELEASE, 20001, warm="1:2", stopping=True)
+    state.write_slot(tmp_path, record)
+    found = state.read_slot(tmp_path, "here")
+    assert found == record
+    assert found is not None
+    assert (found.release.lineage, found.release.prompt_texts) == (RELEASE.lineage, RELEASE.prompt_texts)
+    assert state.read_slot(tmp_path / "empty", "here") is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"release": 1}', '{"port": 1}', "\x00\x01", '{"release": {}}']
+)
+def test_a_damaged_record_is_an_error_with_a_code(tmp_path: Path, text: str) -> None:
+    (tmp_path / "slot.json").write_text(text)
+    with pytest.raises(SluiceError) as damaged:
+        state.read_slot(tmp_path, "test/local/chat/a")
+    assert damaged.value.code == "PLAT-002"
+    assert damaged.value.problem.where == "test/local/chat/a"
+
+
+def test_a_changed_release_is_damage(tmp_path: Path) -> None:
+    state.write_slot(tmp_path, SlotRecord(RELEASE, 20001))
+    path = tmp_path / "slot.json"
+    path.write_text(path.read_text().replace("2048", "4096"))
+    with pytest.raises(SluiceError, match="PLAT-002"):
+        state.read_slot(tmp_path, "here")
+
+
+def test_a_write_that_fails_keeps_the_old_file(tmp_path: Path) -> None:
+    state.write_json(tmp_path / "x.json", {"old": 1})
+    (tmp_path / "x.json.new").mkdir()
+    with pytest.raises(SluiceError) as failed:
+        state.write_json(tmp_path / "x.json", {"new": 1})
+    assert (failed.value.code, failed.value.retryable) == ("PLAT-011", True)
+    assert state.read_json(tmp_path / "x.json", "here") == {"old": 1}
+
+
+def test_tokens_never_go_back_and_each_endpoint_has_its_own(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    for token in (1, 1, 3, 3):
+        state.check_fence(layout, ADDRESS, token)
+    with pytest.raises(SluiceError, match="LEASE-002"):
+        state.check_fence(layout, ADDRESS, 2)
+    state.check_fence(layout, Address("test", "local", "other"), 1)
+    state.check_fence(layout, ADDRESS, 3)
+
+
+async def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "lock"
+    holders = 0
+
+    async def hold() -> None:
+        nonlocal holders
+        async with state.locked(path, wait_s=60, where="here"):
+            holders += 1
+            assert holders == 1
+            await asyncio.sleep(0)
+            holders -= 1
+
+    await asyncio.gather(*(hold() for _ in range(20)))
+
+
+async def test_a_lock_that_stays_taken_is_an_error_that_may_be_tried_again(tmp_path: Path) -> None:
+    async with state.locked(tmp_path / "lock", wait_s=1, where="here"):
+        with pytest.raises(SluiceError) as taken:
+            async with state.locked(tmp_path / "lock", wait_s=0, where="here"):
+                pass
+    assert (taken.value.code, taken.value.retryable) == ("PLAT-012", True)
+
+
+def test_only_endpoints_with_something_in_a_slot_are_there(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    assert layout.endpoints() == ()
+    layout.slot("chat", "a").mkdir(parents=True)
+    (tmp_path / "endpoints" / "locks-only").mkdir()
+    assert layout.endpoints() == ("chat",)
+    layout.forget("chat")
+    layout.forget("chat")
+    assert layout.endpoints() == ()
