@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from environments.names import GPU_TAINT, MONITORING_NAMESPACE
+from environments.names import GPU_TAINT, MONITORING_NAMESPACE, PROXY_NAMESPACE
 
 GPU_SELECTOR = {"nvidia.com/gpu.present": "true"}
 GPU_TOLERATION = {"key": GPU_TAINT, "operator": "Exists", "effect": "NoSchedule"}
@@ -27,7 +27,7 @@ class Chart:
     level: str = "restricted"
 
 
-ENVOY_GATEWAY = Chart("envoy-gateway", "envoy-gateway-system", "oci://docker.io/envoyproxy/gateway-helm", "1.9.0")
+ENVOY_GATEWAY = Chart("envoy-gateway", PROXY_NAMESPACE, "oci://docker.io/envoyproxy/gateway-helm", "1.9.0")
 KEDA = Chart("keda", "keda", "keda", "2.17.0", "https://kedacore.github.io/charts")
 PROMETHEUS = Chart(
     "monitoring",

@@ -22,8 +22,8 @@ from components.tags import Owned
 from environments.infrastructure import WorkingHoursSpec
 from environments.names import (
     ENDPOINT_LABEL,
-    GATEWAY_NAMESPACE,
     MONITORING_NAMESPACE,
+    PROXY_NAMESPACE,
     RELEASE_LABEL,
     SLOT_LABEL,
     SLOT_PORT,
@@ -110,7 +110,7 @@ class EndpointSlots(pulumi.ComponentResource):
 
     def _network_policy(self) -> None:
         args = self._args
-        callers = from_namespaces([GATEWAY_NAMESPACE, SYSTEM_NAMESPACE], SLOT_PORT)
+        callers = from_namespaces([PROXY_NAMESPACE, SYSTEM_NAMESPACE], SLOT_PORT)
         scraper = from_namespaces([MONITORING_NAMESPACE], METRICS_PORT[args.spec.runtime])
         NetworkPolicy(
             self._name,

@@ -18,12 +18,14 @@ from environments.infrastructure import GatewaySpec, TeamSpec
 from environments.names import (
     ENVIRONMENT_LABEL,
     GATEWAY_NAMESPACE,
+    PROXY_NAMESPACE,
     SLOT_HEADER,
     gateway_name,
     listener_name,
     route_name,
 )
 
+STATS_PORT = 19001
 ENVOY = "gateway.envoyproxy.io/v1alpha1"
 GATEWAY_API = "gateway.networking.k8s.io/v1"
 CONTROLLER = "gateway.envoyproxy.io/gatewayclass-controller"
@@ -74,6 +76,7 @@ class Gateway(pulumi.ComponentResource):
         )
         self._client_policy()
         self._make("allow", ENVOY, "SecurityPolicy", self._gateway, self._allow_list())
+        self._scraping()
         for team, endpoints in sorted(args.endpoints.items()):
             self._team_limits(team, endpoints)
         self.register_outputs({"gateway": self._gateway, "namespace": GATEWAY_NAMESPACE})
@@ -116,6 +119,16 @@ class Gateway(pulumi.ComponentResource):
         clients = {"clientCIDRs": list(self._args.spec.allowed_cidrs)}
         rule = {"name": "known-clients", "action": "Allow", "principal": clients}
         return {"targetRefs": [self._target()], "authorization": {"defaultAction": "Deny", "rules": [rule]}}
+
+    def _scraping(self) -> None:
+        """Scrape the proxies, which Envoy Gateway runs beside itself: errors per endpoint and arm are counted there."""
+        labels = {"app.kubernetes.io/component": "proxy", "app.kubernetes.io/name": "envoy"}
+        spec = {
+            "namespaceSelector": {"matchNames": [PROXY_NAMESPACE]},
+            "selector": {"matchLabels": labels},
+            "podMetricsEndpoints": [{"portNumber": STATS_PORT, "path": "/stats/prometheus", "interval": "10s"}],
+        }
+        self._make("metrics", "monitoring.coreos.com/v1", "PodMonitor", self._gateway, spec)
 
     def _team_limits(self, team: str, endpoints: Sequence[str]) -> None:
         args = self._args

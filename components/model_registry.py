@@ -23,7 +23,6 @@ from components.objects import container_security, meta, pod_security
 from components.tags import Owned
 from environments.infrastructure import DatabaseSpec
 from environments.names import (
-    GATEWAY_NAMESPACE,
     MLFLOW_NAME,
     MLFLOW_PORT,
     MONITORING_NAMESPACE,
@@ -196,7 +195,7 @@ class ModelRegistry(pulumi.ComponentResource):
             opts=self._own,
         )
         close_ingress(f"{self._name}-closed", self._namespace, args.owned, opts=self._own)
-        clients = [SYSTEM_NAMESPACE, GATEWAY_NAMESPACE, MONITORING_NAMESPACE]
+        clients = [SYSTEM_NAMESPACE, MONITORING_NAMESPACE]
         NetworkPolicy(
             self._name,
             metadata=meta(MLFLOW_NAME, args.owned, namespace=self._namespace),

@@ -74,6 +74,7 @@ def sagemaker_endpoint(environment: str, endpoint: str) -> str:
 
 # Kubernetes: what the stacks make and the reconciler's objects must match.
 GATEWAY_NAMESPACE = "sluice-gateway"
+PROXY_NAMESPACE = "envoy-gateway-system"
 SYSTEM_NAMESPACE = "sluice-system"
 MONITORING_NAMESPACE = "monitoring"
 CONTROLLER_GROUP = "sluice-controllers"
