@@ -17,7 +17,7 @@ from reconciler.core.judge.settings import JudgeSettings, Protect
 MEMORY_REQUESTS = 20_000.0
 EXCESS_MIN = 0.005  # a regression smaller than half a percent of all requests is no harm worth a rollback
 _PRIOR_ERRORS, _PRIOR_REQUESTS = 0.5, 50.0
-_OWN_RATE_WEIGHT = 0.1
+_OWN_RATE_WEIGHT = 0.05
 _LEARNED_REQUESTS = 2_000.0  # from here on a burst of failures is no longer taken for the usual rate
 _RATE_MAX = 0.98
 
@@ -101,8 +101,8 @@ def _rate(past: Array) -> Array:
 def _tables(past: Array, block: Array, plan: FailurePlan) -> Array:
     """Return log p1/p0 for failed and served, [R, B, 2].
 
-    When more fails than usual p0 rises with it; a row's excess stays the usual one, so that sharing an outage refutes nothing, and only its
-    square keeps the ratio, so that a challenger that fails outright is caught at once.
+    When more fails than usual p0 rises with it. A row's excess stays the usual one, so that sharing an outage refutes
+    nothing; only its square keeps the ratio, so that a challenger that fails outright is caught at once.
     """
     ratio = np.array(plan.ratios)
     square = np.arange(len(ratio)) >= len(ratio) // 2
@@ -111,7 +111,7 @@ def _tables(past: Array, block: Array, plan: FailurePlan) -> Array:
     p0 = usual / (1.0 + share * (ratio - 1.0))
     requests = np.maximum(block.sum((1, 2)), 1.0)
     failed = block[:, :, 0].sum(1)
-    present = (failed - 1.5 * np.sqrt(failed)) / requests
+    present = (failed - 2.0 * np.sqrt(failed)) / requests
     usual_p0 = p0
     p0 = np.minimum(np.maximum(p0, present[:, None]), _RATE_MAX)
     excess = np.maximum((ratio - 1.0) * np.where(square, p0, usual_p0), EXCESS_MIN)
@@ -123,4 +123,5 @@ def _tables(past: Array, block: Array, plan: FailurePlan) -> Array:
 def _own_rate(block: Array, limit: float) -> Array:
     """Bet that the challenger's own rate is a quarter of `limit`; an e-value when it is at least `limit`."""
     failed, served = block[:, 1, 0], block[:, 1, 1]
-    return failed * math.log(0.25) + served * math.log((1.0 - limit / 4.0) / (1.0 - limit))
+    paid: Array = failed * math.log(0.25) + served * math.log((1.0 - limit / 4.0) / (1.0 - limit))
+    return paid

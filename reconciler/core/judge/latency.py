@@ -142,7 +142,7 @@ def _settle_quiet(book: LatencyBook, block: Array, champions: list[Array], plan:
 
 
 def _pay(book: LatencyBook, fixed: Array, noisy: Array, plan: LatencyPlan) -> LatencyBook:
-    """Add a block's log wealth; one block moves no bet by more than two thirds of a limit beyond what noise explains."""
+    """Add a block's log wealth; a block moves no bet by more than two thirds of a limit beyond what noise explains."""
     excused = np.maximum(noisy[:, :1], 0.0)
     up = excused - 2.0 / 3.0 * math.log(plan.settings.alpha)
     down = 2.0 / 3.0 * math.log(plan.settings.beta)

@@ -1,0 +1,94 @@
+"""Run the judge's own desk over simulated rollouts, many at a time, and say when each was decided.
+
+Imports numpy and reconciler.core.judge; called by the bench.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from reconciler.core.judge import desk
+from reconciler.core.judge.desk import Books, Counts, Plans
+from reconciler.core.judge.settings import JudgeSettings
+from tests.bench.judge.traffic import TICK_S, VLLM_TTFT_BOUNDS, Array, Recording
+
+NEVER = math.inf
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """When each run was rolled back or promoted (seconds, inf for never), and the challenger requests exposed, [R]."""
+
+    failed_s: Array
+    passed_s: Array
+    exposed: Array
+
+    @property
+    def rolled_back(self) -> npt.NDArray[np.bool_]:
+        """Say which runs were rolled back and not promoted before."""
+        return self.failed_s < self.passed_s
+
+    @property
+    def promoted(self) -> npt.NDArray[np.bool_]:
+        """Say which runs were promoted and not rolled back before."""
+        return self.passed_s < self.failed_s
+
+
+def join(outcomes: list[Outcome]) -> Outcome:
+    """Return the outcomes of several batches as one."""
+    return Outcome(*(np.concatenate([getattr(o, item.name) for o in outcomes]) for item in fields(Outcome)))
+
+
+def judge_recording(recording: Recording, settings: JudgeSettings) -> Outcome:
+    """Judge every run until it is rolled back; a promotion is noted, and the run watched on to the end.
+
+    A promoted regression counts all its requests as exposed.
+    """
+    ticks, runs = recording.requests.shape[:2]
+    alive = np.arange(runs)
+    failed_s, passed_s = np.full(runs, NEVER), np.full(runs, NEVER)
+    books, plans = desk.open_books(settings, runs), Plans(settings, {"ttft": VLLM_TTFT_BOUNDS})
+    for k in range(ticks):
+        t_s = TICK_S * (k + 1)
+        counts = Counts(
+            recording.requests[k, alive], recording.errors[k, alive], _latency(recording, k, alive, settings)
+        )
+        books = desk.advance(books, counts, TICK_S, plans, warm=t_s > settings.warmup_s)
+        failed, passed = desk.verdicts(desk.standing(books, plans), settings)
+        failed_s[alive[failed]] = t_s
+        newly = alive[passed]
+        passed_s[newly] = np.minimum(passed_s[newly], t_s)
+        if failed.any():
+            books, alive = keep(books, ~failed), alive[~failed]
+        if not len(alive):
+            break
+    return Outcome(failed_s, passed_s, exposed_until(recording, np.where(failed_s < passed_s, failed_s, NEVER)))
+
+
+def exposed_until(recording: Recording, stopped_s: Array) -> Array:
+    """Return the challenger's requests up to and with the tick that ends at `stopped_s` [R]."""
+    ends = TICK_S * np.arange(1, len(recording.requests) + 1)[:, None]
+    total: Array = (recording.requests[:, :, 1] * (ends <= stopped_s)).sum(0)
+    return total
+
+
+def keep(books: Books, mask: npt.NDArray[np.bool_]) -> Books:
+    """Return the books of the runs in `mask`."""
+    failures = None if books.failures is None else _select(books.failures, mask)
+    return replace(books, failures=failures, latency={m: _select(book, mask) for m, book in books.latency.items()})
+
+
+def _select(book: Any, mask: npt.NDArray[np.bool_]) -> Any:
+    values = {item.name: getattr(book, item.name) for item in fields(book)}
+    return type(book)(**{k: _select(v, mask) if is_dataclass(v) else v[mask] for k, v in values.items()})
+
+
+def _latency(recording: Recording, k: int, alive: npt.NDArray[np.intp], settings: JudgeSettings) -> dict[Any, Array]:
+    if not desk.rows_of(settings, "ttft"):
+        return {}
+    return {"ttft": recording.ttft[k, alive].astype(np.float64)}
