@@ -82,7 +82,7 @@ def namespace(resource: Resource) -> Any:
 
 def companions(resource: Resource, others: Sequence[Resource], kind: str, key: str) -> Iterator[Resource]:
     """Yield resources of a type that are about `resource`: they depend on it, or name it in `key`."""
-    names = {value for value in (resource.props.get("bucket"), resource.name) if isinstance(value, str)}
+    names = [value for value in (resource.props.get("bucket"), resource.name) if isinstance(value, str)]
     for other in others:
         if other.type == kind and (resource.urn in other.depends_on or other.props.get(key) in names):
             yield other

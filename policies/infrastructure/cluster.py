@@ -83,11 +83,11 @@ def gpu_taint(resource: Resource, context: StackContext) -> Iterator[str]:
 
 def spot_without_floor(resources: Sequence[Resource], context: StackContext) -> Iterator[Hit]:
     """Find spot GPU groups without on-demand machines of the same pool beside them."""
-    pools: dict[tuple[object, object], list[Resource]] = defaultdict(list)
+    pools: dict[tuple[str, str], list[Resource]] = defaultdict(list)
     for resource in resources:
         if is_gpu_group(resource):
             cluster = resource.props.get("clusterName")
-            pools[str(cluster), _labels(resource).get(POOL_LABEL, resource.name)].append(resource)
+            pools[str(cluster), str(_labels(resource).get(POOL_LABEL, resource.name))].append(resource)
     for (_, pool), groups in pools.items():
         floor = sum(number(at(g.props, "scalingConfig.minSize"), 0) or 0 for g in groups if not _is_spot(g))
         for group in groups:

@@ -45,7 +45,7 @@ def endpoint_alerts(resources: Sequence[Resource], context: StackContext) -> Ite
         if isinstance(endpoint, str) and endpoint not in seen and not any(endpoint in words for words in rules):
             seen.add(endpoint)
             yield service.urn, f"endpoint {endpoint} has slots and no PrometheusRule names it"
-    alarmed = {at(r.props, "dimensions.EndpointName") for r in resources if r.type == ALARM}
+    alarmed = [at(r.props, "dimensions.EndpointName") for r in resources if r.type == ALARM]
     for role, endpoint in _sagemaker(resources, context):
         if UNKNOWN not in alarmed and sagemaker_endpoint(context.spec.environment, endpoint) not in alarmed:
             yield role.urn, f"endpoint {endpoint} has no CloudWatch alarm"

@@ -148,12 +148,12 @@ def single_replica(resource: Resource, context: StackContext) -> Iterator[str]:
 def one_zone(resource: Resource, context: StackContext) -> Iterator[str]:
     """Find Deployments whose replicas may all land in one zone."""
     pod = pod_spec(resource)
-    spread = [at(c, "topologyKey") for c in items(at(pod, "topologySpreadConstraints"))]
-    anti = at(pod, "affinity.podAntiAffinity")
-    keys = [at(term, "topologyKey") for term in items(at(anti, "requiredDuringSchedulingIgnoredDuringExecution"))]
+    spread, anti = at(pod, "topologySpreadConstraints"), at(pod, "affinity.podAntiAffinity")
+    keys = [at(constraint, "topologyKey") for constraint in items(spread)]
+    keys += [at(term, "topologyKey") for term in items(at(anti, "requiredDuringSchedulingIgnoredDuringExecution"))]
     preferred = items(at(anti, "preferredDuringSchedulingIgnoredDuringExecution"))
     keys += [at(term, "podAffinityTerm.topologyKey") for term in preferred]
-    if pod is not UNKNOWN and ZONE not in (*spread, *keys):
+    if UNKNOWN not in (pod, spread, anti) and ZONE not in keys and UNKNOWN not in keys:
         yield "nothing spreads the replicas over zones: add a topologySpreadConstraint"
 
 

@@ -1,0 +1,122 @@
+"""The CrossGuard pack as a process: started as the engine starts it, asked over gRPC as the engine asks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from policies.catalog import CATALOG
+from policies.policy import OnResource
+from tests.support.lifeline import dies_with_parent
+from tests.unit.policies.fixtures import ROOT, TABLE
+
+UNKNOWN_TEXT = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+
+
+def start(stack: str, *, cwd: Path) -> subprocess.Popen[str]:
+    """Start the pack; its first line of output is its port."""
+    return subprocess.Popen(
+        [sys.executable, "-u", "-m", "pulumi.policy", "127.0.0.1:0", str(ROOT / "policies")],
+        cwd=cwd,
+        env={**os.environ, "PULUMI_STACK": stack, "SLUICE_ENVIRONMENTS": str(ROOT / "environments")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=dies_with_parent(),
+    )
+
+
+@pytest.fixture(scope="module")
+def analyzer() -> Iterator[Any]:
+    """Yield a client of production's pack."""
+    grpc = import_module("grpc")
+    from pulumi.runtime.proto import analyzer_pb2_grpc
+
+    process = start("acme/platform/prod", cwd=ROOT / "policies")
+    assert process.stdout
+    port = process.stdout.readline().strip()
+    try:
+        assert port.isdigit(), process.communicate(timeout=10)[1]
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield analyzer_pb2_grpc.AnalyzerStub(channel)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def analyze(analyzer: Any, kind: str, props: dict[str, Any]) -> dict[str, Any]:
+    """Return the pack's diagnostics of one resource by policy."""
+    struct_pb2 = import_module("google.protobuf.struct_pb2")
+    from pulumi.runtime.proto import analyzer_pb2
+
+    properties = struct_pb2.Struct()
+    properties.update(props)
+    request = analyzer_pb2.AnalyzeRequest(type=kind, properties=properties, urn=f"urn:pulumi:{kind}::x", name="x")
+    return {d.policyName: d for d in analyzer.Analyze(request).diagnostics}
+
+
+def test_it_offers_every_infrastructure_policy(analyzer: Any) -> None:
+    empty_pb2 = import_module("google.protobuf.empty_pb2")
+
+    info = analyzer.GetAnalyzerInfo(empty_pb2.Empty())
+    assert info.name == "sluice"
+    assert {p.name for p in info.policies} == {*TABLE, "POL-001"}
+
+
+ON_ONE_RESOURCE = sorted(policy.id for policy in CATALOG if isinstance(policy.rule, OnResource))
+
+
+@pytest.mark.parametrize("policy_id", ON_ONE_RESOURCE)
+def test_it_refuses_what_the_rule_refuses(analyzer: Any, policy_id: str) -> None:
+    from pulumi.runtime.proto import analyzer_pb2
+
+    kind, props, *_ = TABLE[policy_id]["bad"][0]
+    found = analyze(analyzer, kind, props)[policy_id]
+    assert TABLE[policy_id]["says"] in found.message
+    assert found.enforcementLevel == analyzer_pb2.MANDATORY
+
+
+def test_it_judges_whole_stacks(analyzer: Any) -> None:
+    struct_pb2 = import_module("google.protobuf.struct_pb2")
+    from pulumi.runtime.proto import analyzer_pb2
+
+    def asked(policy_id: str, side: str) -> set[str]:
+        resources = []
+        for number, (kind, props, *needs) in enumerate(TABLE[policy_id][side]):
+            properties = struct_pb2.Struct()
+            properties.update({k: UNKNOWN_TEXT if v == "?" else v for k, v in props.items()})
+            urn = f"{kind}::{number}"
+            resources.append(
+                analyzer_pb2.AnalyzerResource(
+                    type=kind, properties=properties, urn=urn, name=f"r{number}", dependencies=needs[0] if needs else []
+                )
+            )
+        answer = analyzer.AnalyzeStack(analyzer_pb2.AnalyzeStackRequest(resources=resources))
+        return {d.policyName for d in answer.diagnostics}
+
+    for policy_id in ("S3-001", "S3-002", "NET-003", "NET-005", "K8S-009", "GPU-004"):
+        assert policy_id in asked(policy_id, "bad")
+        assert policy_id not in asked(policy_id, "good")
+    assert "POL-001" in asked("NET-005", "good")
+
+
+def test_what_is_not_known_in_a_preview_is_no_violation_and_no_complaint(analyzer: Any) -> None:
+    found = analyze(analyzer, "aws:rds/instance:Instance", {"storageEncrypted": UNKNOWN_TEXT, "multiAz": UNKNOWN_TEXT})
+    assert not {"RDS-001", "RDS-005"} & set(found)
+    assert not [d for d in found.values() if "can't run policy" in d.message]
+
+
+def test_a_stack_without_an_environment_is_a_coded_error(tmp_path: Path) -> None:
+    process = start("prdo", cwd=tmp_path)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "SPEC-001" in errors
+    assert 'nearest: "prod"' in errors
+    assert "Traceback" not in errors

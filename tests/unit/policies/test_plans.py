@@ -1,0 +1,184 @@
+"""Policies over plans: each finds its violation in a changed production file, and the shipped files pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from environments.errors import SluiceError
+from environments.names import Address
+from environments.spec import EnvironmentSpec
+from policies.catalog import CATALOG, find_policy, known_ids, override_findings
+from policies.plans import check_plan, check_spec
+from policies.policy import kind_of
+from reconciler.core.change import Action, Change, FieldChange, MovesBy
+from reconciler.core.finding import Finding
+from tests.unit.environments.test_load import SHIPPED
+from tests.unit.policies.fixtures import shipped
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+PROD = shipped("prod")
+
+
+def edited(edits: Mapping[str, Any]) -> EnvironmentSpec:
+    """Return production with the values at these dotted paths replaced; a value of `...` removes the key."""
+    data = PROD.model_dump(mode="python")
+    for path, value in edits.items():
+        *parents, last = path.split(".")
+        block = data
+        for part in parents:
+            block = block[part]
+        if value is ...:
+            del block[last]
+        else:
+            block[last] = value
+    return EnvironmentSpec.model_validate(data)
+
+
+def change(endpoint: str, region: str = "eu-west-1", action: Action = Action.ROLLOUT) -> Change:
+    """Return a change that loads a model."""
+    fields = (FieldChange("model", "a", "b"),)
+    return Change(Address("prod", region, endpoint), action, fields, MovesBy.COLD_LOAD, f"{endpoint}-0123456789")
+
+
+@dataclass(frozen=True)
+class Case:
+    """Edits of production and a plan's changes that give `level` for `policy`, with `says` in the message."""
+
+    policy: str
+    says: str
+    edits: Mapping[str, Any] = field(default_factory=dict)
+    changes: Sequence[Change] = (change("chat"),)
+    level: str = "deny"
+    address: str = "prod/*/chat"
+
+
+ROLLOUT = "endpoints.chat.rollout"
+CASES = (
+    Case("ROL-001", "25 %", {f"{ROLLOUT}.steps_pct": [25.0, 50.0]}),
+    Case("ROL-001", "blue_green", {f"{ROLLOUT}.strategy": "blue_green"}),
+    Case("ROL-002", "replicas.min is 1", {"endpoints.chat.replicas.min": 1}),
+    Case("ROL-003", "neither an eval nor a load gate", {f"{ROLLOUT}.gates": {}}),
+    Case("ROL-004", "bake_s is 60", {f"{ROLLOUT}.bake_s": 60.0}),
+    Case("ROL-005", "judge.alpha is 0.2", {f"{ROLLOUT}.judge.alpha": 0.2}),
+    Case("ROL-005", "judge.beta is 0.1", {f"{ROLLOUT}.judge.beta": 0.1}),
+    Case("ROL-006", "on_inconclusive is promote", {f"{ROLLOUT}.on_inconclusive": "promote"}),
+    Case("ROL-007", "no row for error_rate", {f"{ROLLOUT}.judge.protect": [{"metric": "ttft", "ratio": 1.2}]}),
+    Case("SLO-001", "no SLO", {"endpoints.chat.slo": {}}),
+    Case("PLN-001", "removes this endpoint", {}, [change("old", action=Action.REMOVE)], address="prod/eu-west-1/old"),
+    Case(
+        "PLN-002", "3 of 3 endpoints change at once (100 %",
+        {}, [change("chat"), change("code"), change("embed")], "warn", "prod",
+    ),
+    Case("REL-001", "744 h old", {"endpoints.chat.release.index.built_at": "2026-10-21T00:00:00Z"}, level="warn"),
+    Case("REL-002", "release.model is file:", {"endpoints.chat.release.model": "file:models/x"}),
+    Case("REL-002", "adapters.acme is file:", {"endpoints.chat.release.adapters.acme": "file:x"}),
+    Case("REL-003", "max_model_len is not set", {"endpoints.chat.release.engine": {}}, level="warn"),
+    Case("REL-004", "over 4 GPUs", {"endpoints.chat.release.engine": {"tensor_parallel_size": 4}}),
+    Case(
+        "GPU-001", "needs 4 GPUs and 2 more", {"regions.eu-west-1.gpu_pools.l4.nodes.max": 5},
+        address="prod/eu-west-1/l4",
+    ),
+    Case("GPU-002", "may grow to 24 GPUs", {"infrastructure.gpu_quota": {"us-east-1": 8}}, address="prod/us-east-1"),
+    Case(
+        "GPU-005", "all nodes are spot", {"regions.eu-west-1.gpu_pools.l40s.on_demand_floor": 0},
+        address="prod/eu-west-1/l40s",
+    ),
+    Case("COST-001", "team search has no budget", {"teams.search": {}}, level="warn", address="prod"),
+    Case(
+        "COST-002", "raise the cost of GPUs", {},
+        [change("code", action=Action.CREATE), change("code", "us-east-1", Action.CREATE)], "warn", "prod",
+    ),
+)  # fmt: skip
+
+
+def judged(case: Case) -> tuple[Finding, ...]:
+    """Return what the policies say of a case's plan."""
+    return check_plan(edited(case.edits), case.changes, now=NOW)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.policy}-{case.says[:20]}".replace(" ", "-"))
+def test_it_finds_the_violation(case: Case) -> None:
+    found = [f for f in judged(case) if f.policy == case.policy]
+    assert [(f.level, f.address) for f in found] == [(case.level, case.address)]
+    assert case.says in found[0].message
+
+
+def test_every_plan_policy_has_a_case() -> None:
+    assert {case.policy for case in CASES} == {policy.id for policy in CATALOG if policy.subject == "plan"}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_environments_pass(name: str) -> None:
+    assert [f for f in check_spec(shipped(name), now=NOW) if f.level in ("deny", "warn")] == []
+
+
+def test_a_shipped_plan_passes() -> None:
+    findings = check_plan(PROD, [change("chat"), change("chat", "us-east-1")], now=NOW)
+    assert {f.policy for f in findings} == {"POL-001"}
+
+
+def test_endpoints_that_a_plan_leaves_alone_are_not_judged() -> None:
+    spec = edited({f"{ROLLOUT}.bake_s": 1.0})
+    assert not [f for f in check_plan(spec, [change("code")], now=NOW) if f.policy == "ROL-004"]
+    assert [f for f in check_spec(spec) if f.policy == "ROL-004"]
+
+
+def test_without_a_time_nothing_is_said_of_age() -> None:
+    spec = edited({"endpoints.chat.release.index.built_at": "2020-01-01T00:00:00Z"})
+    assert not [f for f in check_spec(spec) if f.policy == "REL-001"]
+    assert [f for f in check_spec(spec, now=NOW) if f.policy == "REL-001"]
+
+
+def test_an_override_is_shown_and_obeyed() -> None:
+    spec = edited({f"{ROLLOUT}.bake_s": 1.0, "policies": {"ROL-004": {"level": "info", "reason": "migration week"}}})
+    findings = check_spec(spec)
+    assert [f.level for f in findings if f.policy == "ROL-004"] == ["info"]
+    shown = Finding("POL-001", "info", "prod", "ROL-004 is info instead of deny: migration week")
+    assert shown in findings
+    silent = edited({f"{ROLLOUT}.bake_s": 1.0, "policies": {"ROL-004": "off"}})
+    assert [f.policy for f in check_spec(silent)] == ["POL-001"]
+    assert "without a reason" in check_spec(silent)[0].message
+
+
+def test_an_override_of_nothing_is_an_error() -> None:
+    with pytest.raises(SluiceError) as caught:
+        override_findings(edited({"policies": {"ROL-044": "off"}}))
+    assert caught.value.code == "POL-002"
+    assert 'nearest: "ROL-004"' in caught.value.problem.do
+
+
+def test_parameters_of_an_override_count() -> None:
+    changes = [change("embed", action=Action.CREATE)]
+    assert not [f for f in check_plan(PROD, changes, now=NOW) if f.policy == "COST-002"]
+    tight = edited({"policies.COST-002": {"level": "deny", "max_increase_pct": 5.0}})
+    assert [f.level for f in check_plan(tight, changes, now=NOW) if f.policy == "COST-002"] == ["deny"]
+
+
+def test_same_input_same_findings_whatever_the_order() -> None:
+    changes = [change("chat"), change("code"), change("embed"), change("old", action=Action.REMOVE)]
+    assert check_plan(PROD, changes, now=NOW) == check_plan(PROD, changes[::-1], now=NOW)
+    assert list(check_plan(PROD, changes, now=NOW)) == sorted(check_plan(PROD, changes, now=NOW))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("prod", "prod"),
+        ("prod-eu", "prod"),
+        ("product", "other"),
+        ("dev", "dev"),
+        ("local", "other"),
+        ("staging", "staging"),
+    ],
+)
+def test_kinds(name: str, kind: str) -> None:
+    assert kind_of(name) == kind
+
+
+def test_find_policy_knows_all() -> None:
+    assert {find_policy(policy_id).id for policy_id in known_ids()} == known_ids()
