@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,3 +118,22 @@ def test_reading_a_sqlite_store_does_not_import_sqlalchemy(tmp_path: Path) -> No
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "() []"
+
+
+async def test_a_migration_that_fails_leaves_nothing(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    from alembic import command
+
+    true_upgrade = command.upgrade
+
+    def fails(config: Any, revision: str) -> None:
+        true_upgrade(config, revision)
+        raise sqlite3.OperationalError("the machine was switched off")
+
+    monkeypatch.setattr(command, "upgrade", fails)
+    with pytest.raises(SluiceError, match="STORE-001"):
+        database.open()
+    monkeypatch.setattr(command, "upgrade", true_upgrade)
+    store = database.open()
+    assert await store.rollouts("prod") == ()
+    assert (await store.append("prod", at="", actor="", kind="", address="", summary="")).seq == 1
+    await store.close()
