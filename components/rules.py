@@ -6,7 +6,7 @@ Imports `environments`. `components.monitoring` turns groups into PrometheusRule
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from components.queries import Figures
@@ -49,7 +49,6 @@ class Watched:
     slo: SloSpec
     alarms: AlarmsSpec
     usd_per_gpu_hour: float | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def group(name: str, rules: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
