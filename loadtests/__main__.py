@@ -27,6 +27,12 @@ from loadtests.target import Target, checked_target
 _FLUSH_S = 0.2
 
 
+def say(value: Any) -> None:
+    """Print one line of JSON, whole: Python's unbuffered output (`-u`) loses what a full pipe does not take."""
+    with open(sys.stdout.fileno(), "w", encoding="utf-8", closefd=False) as out:
+        out.write(json.dumps(value) + "\n")
+
+
 class _Feed:
     """Prints finished requests in batches, from a thread, so that a slow reader does not hold up the load."""
 
@@ -52,7 +58,7 @@ class _Feed:
         """Print what has gathered."""
         batch, self._batch = self._batch, []
         if batch:
-            print(json.dumps({"done": batch}), flush=True)
+            say({"done": batch})
 
 
 class _Parent:
@@ -128,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SluiceError as error:
         print(error, file=sys.stderr)
         return 1
-    print(json.dumps(answer), flush=True)
+    say(answer)
     return 4 if answer.get("result", answer).get("outcome", "completed") != "completed" else 0
 
 

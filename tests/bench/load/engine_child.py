@@ -5,10 +5,10 @@ Imports `loadtests`. Started by the bench.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 
+from loadtests.__main__ import say
 from loadtests.engine import LoadRun, run_load
 from loadtests.loops import run_fast
 from loadtests.profile import FixedLength, Poisson, Profile
@@ -37,7 +37,7 @@ def main() -> None:
     done = [stream for stream in run.arms[0] if stream.ok and stream.session >= 0]
     sent = max(1, len(run.arms[0]))
     ttft = {stream.request_id: stream.ttft_s for stream in done}
-    print(json.dumps({"ttft_s": ttft, "cpu_s": cpu_s * len(done) / sent}))
+    say({"ttft_s": ttft, "cpu_s": cpu_s * len(done) / sent})
 
 
 if __name__ == "__main__":
