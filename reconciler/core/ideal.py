@@ -34,6 +34,13 @@ _ROUNDS_MAX = 500
 
 def ideal_steps(rollout: Rollout, observed: Mapping[str, ObservedEndpoint]) -> tuple[Step, ...]:
     """Return every effect and phase that the rollout passes through when nothing goes wrong, in order."""
+    return ideal_run(rollout, observed)[0]
+
+
+def ideal_run(
+    rollout: Rollout, observed: Mapping[str, ObservedEndpoint]
+) -> tuple[tuple[Step, ...], dict[str, ObservedEndpoint]]:
+    """Return the steps of `ideal_steps`, and what is live afterwards, by region."""
     world = {
         r.region: _recovered(observed.get(r.region) or empty_endpoint(rollout.address(r.region)))
         for r in rollout.regions
@@ -43,7 +50,7 @@ def ideal_steps(rollout: Rollout, observed: Mapping[str, ObservedEndpoint]) -> t
     for _ in range(_ROUNDS_MAX):
         steps = next_steps(rollout, world, {name: _passing(rollout) for name in world}, now)
         if not steps:
-            return tuple(done)
+            return tuple(done), world
         for step in steps:
             found = GateResult(step.gate, Verdict.PASS, "") if isinstance(step, RunGate) else None
             world = happened(world, rollout, step)

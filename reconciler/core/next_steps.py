@@ -167,6 +167,12 @@ def _open_wave(view: _View) -> list[Step]:
 def _prepare(view: _View) -> list[Step]:
     name, slot, seen = view.region.region, view.region.slot, view.challenger
     wanted = view.rollout.challenger.id
+    champion = view.champion
+    if champion is not None and champion.ready:
+        # Nothing is judged yet: weights or prompts that somebody left to the challenger's slot go back first.
+        moving = converge(view.rollout, view.region, view.observed, 0.0)
+        if moving:
+            return moving
     if seen.release_id != wanted or not seen.running:
         if seen.weight_pct > 0 and seen.release_id != wanted:
             why = f"slot {slot} serves {seen.weight_pct:g} % with {seen.release_id}; it was expected to be free"

@@ -13,6 +13,7 @@ from typing import Any
 from environments.errors import SluiceError
 from environments.names import Address, parse_address
 from environments.spec import EnvironmentSpec
+from reconciler.core.after import aborted, resumed
 from reconciler.core.begin import empty_endpoint, new_repair, new_rollout
 from reconciler.core.canonical import Json, digest
 from reconciler.core.capacity import PoolNeed, cost_of, need_to_json, pool_needs
@@ -21,10 +22,10 @@ from reconciler.core.desired import DesiredEndpoint, DesiredState
 from reconciler.core.diff import diff
 from reconciler.core.drift import Drift, drift_to_json, facts_that_moved
 from reconciler.core.finding import Finding
-from reconciler.core.ideal import ideal_steps
+from reconciler.core.ideal import ideal_run
 from reconciler.core.observed import ObservedState, endpoint_facts
 from reconciler.core.release import release_to_json
-from reconciler.core.rollout import Rollout
+from reconciler.core.rollout import Phase, Rollout
 from reconciler.core.steps import Enter, Finish, Mark, Publish, Step, Weigh, step_kind
 
 SCHEMA = "sluice/plan/v1"
@@ -263,14 +264,24 @@ def _planned_steps(world: World, changes: Sequence[Change]) -> list[PlannedStep]
 
 def _steps_of(world: World, kind: Action, group: Sequence[DesiredEndpoint]) -> list[PlannedStep]:
     endpoint = group[0].address.endpoint
+    live = {a.region: seen for a, seen in world.observed.endpoints.items() if a.endpoint == endpoint}
+    planned: list[PlannedStep] = []
     rollout = world.active.get(endpoint)
-    if rollout is None or rollout.challenger.id != group[0].release.id:
+    if rollout and rollout.challenger.id != group[0].release.id:
+        back, after_it = ideal_run(aborted(rollout, "superseded"), live)
+        planned, live, rollout = _listed(rollout, back, 1), {**live, **after_it}, None
+    if rollout is None:
         begin = new_repair if kind is Action.UPDATE else new_rollout
-        live = {d.address: world.observed.endpoints.get(d.address, empty_endpoint(d.address)) for d in group}
-        rollout = begin("planned", group, live, now=0.0, actor="")
-    seen = {r.region: world.observed.endpoints.get(rollout.address(r.region)) for r in rollout.regions}
-    steps = [s for s in ideal_steps(rollout, {k: v for k, v in seen.items() if v}) if _is_shown(s)]
-    return [_planned(rollout, endpoint, number, step) for number, step in enumerate(steps, start=1)]
+        found = {d.address: live.get(d.address.region, empty_endpoint(d.address)) for d in group}
+        rollout = begin("planned", group, found, now=0.0, actor="")
+    elif rollout.phase is Phase.PAUSED:
+        rollout = resumed(rollout, rollout.started_at)
+    return planned + _listed(rollout, ideal_run(rollout, live)[0], len(planned) + 1)
+
+
+def _listed(rollout: Rollout, steps: Sequence[Step], first: int) -> list[PlannedStep]:
+    shown = [step for step in steps if _is_shown(step)]
+    return [_planned(rollout, rollout.endpoint, number, step) for number, step in enumerate(shown, start=first)]
 
 
 def _is_shown(step: Step) -> bool:

@@ -53,7 +53,7 @@ def address_of(process: subprocess.Popen[bytes], folder: Path) -> str:
 
 
 def register(address: str, models: Mapping[str, Path], prompts: Mapping[str, str]) -> None:
-    """Register `models` as versions 1, 2, … of `chat-llm` and `prompts` as versions of `chat-system`, in their order."""
+    """Register `models` as versions of `chat-llm` and `prompts` as versions of `chat-system`, in their order."""
     os.environ.update({**_QUIET, "MLFLOW_TRACKING_URI": address, "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"})
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
     logging.getLogger("mlflow").setLevel(logging.WARNING)

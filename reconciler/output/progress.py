@@ -20,6 +20,7 @@ from reconciler.core.steps import Await, Note, Step, Weigh, step_kind
 from reconciler.loop import Snapshot
 from reconciler.record import said
 
+_REPEAT_S = 15.0  # how often a line says what is being waited for, where nothing is live
 _STYLES = {
     Phase.PROMOTED: "green",
     Phase.ROLLED_BACK: "red",
@@ -73,7 +74,8 @@ class Progress:
         if isinstance(step, Await) and self._live:
             return
         if isinstance(step, Await):
-            stem = f"await {snapshot.rollout.region(region).phase} {snapshot.rollout.region(region).step}"
+            part, quiet = snapshot.rollout.region(region), int((self._clock() - self._began) / _REPEAT_S)
+            stem = f"await {part.phase} {part.step} {quiet}"
         if self._lines.get(key) == stem:
             return
         self._lines[key] = stem

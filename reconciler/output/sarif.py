@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from policies.catalog import CATALOG
-
 from environments.spec import EnvironmentSpec
 from environments.yaml_tree import Lines
+from policies.catalog import CATALOG
 from reconciler.core.canonical import Json
 from reconciler.core.finding import Finding
 

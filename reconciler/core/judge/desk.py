@@ -19,8 +19,8 @@ from reconciler.core.judge.settings import JudgeSettings, Metric, Protect
 
 LATENCIES: tuple[Metric, ...] = ("ttft", "itl")
 ERROR_SHARE = 0.62  # of alpha: a nat about errors costs ten times the requests of a nat about latency
-LATENCY_SHARE = 0.23
-LATENCY_SHARE_QUIET = 0.38  # with noise a sixth of alpha is kept back: the filter is calibrated, not proven
+LATENCY_SHARE = 0.33
+LATENCY_SHARE_QUIET = 0.38  # with noise a part of alpha is kept back: the filter is calibrated, not proven
 ROW_SHARE = 0.9  # of a row's alpha; the rest is on the row squared
 
 

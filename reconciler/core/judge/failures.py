@@ -90,7 +90,8 @@ def _remember(past: Array, block: Array) -> Array:
     failed = np.where(unusual, expected + np.sqrt(expected) + 1.0, failed)
     kept = np.minimum(1.0, np.maximum(MEMORY_REQUESTS - requests, 0.0) / np.maximum(past[:, 1], 1.0))
     seen: Array = np.stack([failed, requests, block[:, 1].sum(-1)], -1)
-    return kept[:, None] * past + seen
+    remembered: Array = kept[:, None] * past + seen
+    return remembered
 
 
 def _rate(past: Array) -> Array:
@@ -111,7 +112,7 @@ def _tables(past: Array, block: Array, plan: FailurePlan) -> Array:
     p0 = usual / (1.0 + share * (ratio - 1.0))
     requests = np.maximum(block.sum((1, 2)), 1.0)
     failed = block[:, :, 0].sum(1)
-    present = (failed - 2.0 * np.sqrt(failed)) / requests
+    present: Array = (failed - 2.0 * np.sqrt(failed)) / requests
     usual_p0 = p0
     p0 = np.minimum(np.maximum(p0, present[:, None]), _RATE_MAX)
     excess = np.maximum((ratio - 1.0) * np.where(square, p0, usual_p0), EXCESS_MIN)

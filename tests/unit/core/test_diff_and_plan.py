@@ -18,7 +18,8 @@ from reconciler.core.ideal import ideal_steps
 from reconciler.core.observed import ObservedEndpoint, ObservedState
 from reconciler.core.plan import Plan, World, changes_of, make_plan, plan_from_json, plan_to_json
 from reconciler.core.release import Release, release_from_json, release_to_json
-from reconciler.core.steps import StartSlot
+from reconciler.core.rollout import Phase
+from reconciler.core.steps import StartSlot, Weigh
 from tests.support.releases import desired, endpoint, release, rollout
 
 A, B = release("one"), release("two", prompt="p2")
@@ -130,3 +131,21 @@ def test_the_steps_of_a_canary_read_as_it_will_run() -> None:
     assert [k for k, _ in told][:2] == ["start", "warm"]
     assert weighs == [10.0, 50.0, 100.0]
     assert [k for k, _ in told][-3:] == ["promote", "mark", "finish"]
+
+
+def test_a_rollout_that_the_file_has_left_behind_is_rolled_back_first() -> None:
+    live = endpoint({"a": (A, 50.0), "b": (B, 50.0)})
+    third = release("three")
+    going = replace(rollout(B, {"local": endpoint({"a": (A, 100.0), "b": (None, 0.0)})}), phase=Phase.PAUSED)
+    going = going.with_region(replace(going.regions[0], phase=Phase.SHIFTING, step=1))
+    world = World(SPEC, desired(third), state(live), {"chat": going})
+    plan = make_plan(world, changes_of(world), [], "2026-11-21T00:00:00.000Z")
+    assert [s.weight_pct for s in plan.steps if s.kind == "weigh"] == [0.0, 10.0, 50.0, 100.0]
+    assert plan.changes[0].fields[0].path == "rollout"
+
+
+def test_weights_that_somebody_left_astray_go_back_before_a_rollout_begins() -> None:
+    live = {"local": endpoint({"a": (A, 90.0), "b": (B, 10.0)})}
+    steps = ideal_steps(rollout(release("three"), live), live)
+    weights = [dict(s.weights)["b"] for s in steps if isinstance(s, Weigh)]
+    assert weights == [0.0, 10.0, 50.0, 100.0]
