@@ -129,12 +129,12 @@ async def test_a_slot_without_weight_can_be_tried_before_any_weight(world: Local
     assert (await get(pinned, "/chat/v1/models", slot="a")).status == 200
 
 
-async def test_a_small_share_reaches_the_challenger(world: LocalWorld) -> None:
-    """Weights are dice in Envoy; 2 % of 1,500 is 30, and fewer than 8 or more than 65 has odds under 1 in 100,000."""
-    await two_slots(world, {"a": 98, "b": 2})
+async def test_its_share_reaches_the_challenger(world: LocalWorld) -> None:
+    """Weights are dice in Envoy; 20 % of 300 is 60, and fewer than 30 or more than 95 has odds under 1 in 100,000."""
+    await two_slots(world, {"a": 80, "b": 20})
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{world.port}") as client:
-        slots = [(await client.get("/chat/v1/models")).headers["x-sluice-slot"] for _ in range(1500)]
-    assert 8 <= slots.count("b") <= 65
+        slots = [(await client.get("/chat/v1/models")).headers["x-sluice-slot"] for _ in range(300)]
+    assert 30 <= slots.count("b") <= 95
 
 
 async def test_whole_answers_are_no_errors(world: LocalWorld) -> None:
@@ -172,6 +172,19 @@ async def test_a_client_that_leaves_is_no_error_and_the_server_sees_it(world: Lo
         deadline = time.monotonic() + PATIENCE_S
         while (await client.get("/control")).json()["disconnects"] == 0:
             assert time.monotonic() < deadline
+
+
+async def test_giving_up_on_a_silent_server_is_an_error_and_changing_ones_mind_is_not(
+    world: LocalWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciler.platforms.local.envoy.ABANDONED_MS", 1500)
+    await two_slots(world, {"a": 100, "b": 0})
+    await fault(world, "a", hang_rate=1.0)
+    for waited_s in (0.0, 2.0):
+        _, writer = await send(world.port, "/chat/v1/completions", completion(4))
+        await asyncio.sleep(waited_s)
+        writer.close()
+    assert await counted(world, lambda requests, _: requests >= 2) == (2, 1)
 
 
 async def test_a_dead_server_gives_errors_until_it_is_back(world: LocalWorld) -> None:

@@ -33,7 +33,7 @@ async def down(home: Path, environment: str) -> Down:
     Raises:
         SluiceError: `PLAT-013` a process would not die; `PLAT-011` the state could not be deleted.
     """
-    root = home / environment
+    root = await asyncio.to_thread((home / environment).resolve)
     ended: set[Process] = set()
     # A supervisor between its start and its server's is found by its command line; a second look finds latecomers.
     for _ in range(5):

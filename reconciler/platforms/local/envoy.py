@@ -86,6 +86,7 @@ def _listener(name: str, port: int, xds: Path, *, counted: bool, honours_slot: b
         "stream_idle_timeout": "0s",
         "request_timeout": "0s",
         "generate_request_id": False,
+        "normalize_path": True,
         "early_header_mutation_extensions": [] if honours_slot else [_drop(SLOT_HEADER)],
     }
     chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}

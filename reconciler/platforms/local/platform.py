@@ -31,7 +31,7 @@ _DRAIN_LOOKS = 600
 class LocalPlatform:
     """PlatformReader, PlatformWriter and CountsTraffic for one local region. Holds no state of its own.
 
-    `home` is the absolute state folder (`.sluice`), `runtime_for` gives the runtime of a release, `model_path` the
+    `home` is the state folder (`.sluice`), `runtime_for` gives the runtime of a release, `model_path` the
     folder that holds a release's weights.
     """
 
@@ -47,7 +47,7 @@ class LocalPlatform:
     ) -> None:
         self._environment, self._region, self._spec = environment, region, spec
         self._runtime_for, self._model_path = runtime_for, model_path
-        self._layout = Layout(home / environment / region)
+        self._layout = Layout(home.resolve() / environment / region)
         self._gateway = Gateway(self._layout.gateway, spec, f"{environment}/{region}")
 
     async def observe(self, endpoints: Sequence[str] | None = None) -> tuple[ObservedEndpoint, ...]:

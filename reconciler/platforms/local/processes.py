@@ -94,8 +94,16 @@ async def launch(folder: Path, wanted: Launch, ports: Sequence[Reservation], *, 
     """Start a server under a supervisor of its own, which inherits the ports; return when its process exists.
 
     Raises:
-        SluiceError: `PLAT-008` it could not be started.
+        SluiceError: `PLAT-008` it could not be started; `PLAT-014` not on this system.
     """
+    if not sys.platform.startswith("linux"):
+        raise SluiceError(
+            "PLAT-014",
+            where=where,
+            what=f"the local platform does not run on {sys.platform}",
+            why="it tells processes apart by /proc and has the kernel end servers whose supervisor died",
+            do="use Linux, a virtual machine or a container; or another platform for this region",
+        )
     locks = [reservation.lock for reservation in ports]
     spec = {
         "command": list(wanted.command),
@@ -117,6 +125,7 @@ async def launch(folder: Path, wanted: Launch, ports: Sequence[Reservation], *, 
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
         pass_fds=locks,
+        start_new_session=True,
     )
     try:
         said, _ = await asyncio.wait_for(starter.communicate(), _LAUNCH_S)

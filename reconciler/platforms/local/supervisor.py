@@ -11,7 +11,6 @@ SIGTERM ends server and supervisor. When the supervisor itself is killed, the ke
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import json
 import os
@@ -53,6 +52,8 @@ class Supervisor:
     def __init__(self, folder: str, spec: dict[str, Any]) -> None:
         self.folder, self.spec = folder, spec
         self.log = os.open(os.path.join(folder, LOG), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        import ctypes  # only here: importing this module for `start_mark` is to stay cheap
+
         self.libc = ctypes.CDLL(None, use_errno=True)
         self.child = 0
         self.restarts = 0
