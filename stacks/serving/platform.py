@@ -1,0 +1,71 @@
+"""What the platform's stack of the same environment says about its regions, and a provider for each of them.
+
+Imports `components`. Called by this stack's program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+import pulumi_kubernetes as kubernetes
+
+from components.declared import Declared
+from environments.errors import SluiceError
+
+PROJECT = "sluice-platform"
+
+
+class Platform:
+    """The platform's outputs. `aws_options` and `options` carry a region's providers."""
+
+    def __init__(self, found: Declared) -> None:
+        stack = f"{pulumi.get_organization()}/{PROJECT}/{found.environment}"
+        reference = pulumi.StackReference(stack)
+        self._outputs = reference.outputs.apply(lambda outputs: complete(outputs, stack, tuple(found.regions)))
+        self._aws = {region: aws.Provider(f"aws-{region}", region=region) for region in found.regions}
+        self._kubernetes = {region: self._provider(region) for region in found.clusters}
+
+    def output(self, name: str) -> pulumi.Output[Any]:
+        """Return one output of the platform's stack."""
+        return self._outputs.apply(lambda outputs: outputs[name])
+
+    def of(self, region: str, name: str) -> pulumi.Output[Any]:
+        """Return one output of one region."""
+        return self._outputs.apply(lambda outputs: outputs["regions"][region][name])
+
+    def topic(self, region: str, team: str) -> pulumi.Output[str]:
+        """Return the topic of a team's alarms."""
+        return self._outputs.apply(lambda outputs: str(outputs["regions"][region]["topics"][team]))
+
+    def aws_options(self, region: str) -> pulumi.ResourceOptions:
+        """Return options with a region's AWS provider."""
+        return pulumi.ResourceOptions(provider=self._aws[region])
+
+    def options(self, region: str) -> pulumi.ResourceOptions:
+        """Return options with a region's AWS provider and its cluster's."""
+        return pulumi.ResourceOptions(providers=[self._aws[region], self._kubernetes[region]])
+
+    def _provider(self, region: str) -> kubernetes.Provider:
+        return kubernetes.Provider(f"kubernetes-{region}", kubeconfig=self.of(region, "kubeconfig"))
+
+
+def complete(outputs: Mapping[str, Any], stack: str, regions: tuple[str, ...]) -> Mapping[str, Any]:
+    """Return the platform's outputs when it has every region of the environment.
+
+    Raises:
+        RunError: `INFRA-005` the platform's stack is not there yet, or is older than the environment file.
+    """
+    missing = sorted(set(regions) - set(outputs.get("regions") or {}))
+    if not missing:
+        return outputs
+    error = SluiceError(
+        "INFRA-005",
+        where=stack,
+        what=f"the platform has no {', '.join(missing)}",
+        why="the serving stack runs on what the platform's stack has made",
+        do="run `pulumi up` in stacks/platform for the same stack first",
+    )
+    raise pulumi.RunError(f"\n{error}")
