@@ -6,8 +6,6 @@ where a dead one stopped, and any decision can be replayed with other settings.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,11 +15,10 @@ from reconciler.core.observed import ObservedEndpoint
 from reconciler.core.promises import Counts, judge_promises
 from reconciler.core.rollout import Phase, RegionRollout, Rollout
 from reconciler.core.verdict import Verdict, fold
+from reconciler.counters import LATENCIES, difference, read_counters
 from reconciler.limits import judge_limits
-from reconciler.ports import CountsTraffic, SlotCounts, Store
+from reconciler.ports import SlotCounts, Store
 from reconciler.region import Region
-
-_LATENCIES = ("ttft_s", "itl_s")
 
 
 class Analyst:
@@ -124,43 +121,6 @@ class _Period:
         self.champion, self.challenger = _sum(self.champion, champion), _sum(self.challenger, challenger)
 
 
-async def read_counters(region: Region, runtime: str, seen: ObservedEndpoint) -> dict[str, SlotCounts]:
-    """Return the counters of every running slot: requests and errors at the gateway, histograms from the runtime.
-
-    A runtime that cannot be read right now gives no histograms; its errors are still the gateway's.
-    """
-    running = {name: s for name, s in seen.slots.items() if s.url and s.ready}
-    reading = (region.runtimes[runtime].counts(slot.url or "") for slot in running.values())
-    answers = await asyncio.gather(*reading, return_exceptions=True)
-    counted = {name: answer for name, answer in zip(running, answers, strict=True) if isinstance(answer, SlotCounts)}
-    if not isinstance(region.reader, CountsTraffic):
-        return counted
-    traffic = await region.reader.traffic(seen.address)
-    return {name: _joined(traffic[name], counted.get(name)) for name in sorted(traffic)}
-
-
-def difference(before: SlotCounts | None, after: SlotCounts) -> Counts:
-    """Return what was counted between two readings; nothing when counters started again (another epoch)."""
-    if before is None or before.epoch != after.epoch:
-        return Counts()
-    return Counts(
-        requests=max(0, after.requests - before.requests),
-        errors=min(max(0, after.errors - before.errors), max(0, after.requests - before.requests)),
-        **{name: _minus(getattr(after, name), getattr(before, name)) for name in _LATENCIES},
-    )
-
-
-def _joined(gateway: SlotCounts, server: SlotCounts | None) -> SlotCounts:
-    if server is None:
-        return gateway
-    return replace(server, requests=gateway.requests, errors=gateway.errors, epoch=f"{gateway.epoch}/{server.epoch}")
-
-
-def _minus(after: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
-    moved = {le: count - before.get(le, 0.0) for le, count in after.items()}
-    return moved if all(v >= 0 for v in moved.values()) else {}
-
-
 def _sum(one: Counts, two: Counts) -> Counts:
     return Counts(
         one.requests + two.requests,
@@ -170,7 +130,7 @@ def _sum(one: Counts, two: Counts) -> Counts:
                 le: getattr(one, name).get(le, 0.0) + getattr(two, name).get(le, 0.0)
                 for le in {**getattr(one, name), **getattr(two, name)}
             }
-            for name in _LATENCIES
+            for name in LATENCIES
         },
     )
 

@@ -39,7 +39,9 @@ class Composed:
 
     def workshop(self, clock: Callable[[], float] = time.time) -> Workshop:
         """Return what the loop works with."""
-        return Workshop(self.store, self.registry, self.regions, gates(), clock, str(self.loaded.root))
+        return Workshop(
+            self.store, self.registry, self.regions, gates(), clock, str(self.loaded.root), str(self.home / "reports")
+        )
 
 
 def home_of(root: Path, environ: Mapping[str, str] = os.environ) -> Path:

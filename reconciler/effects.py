@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from environments.errors import SluiceError
 from environments.refs import parse_ref
@@ -28,7 +29,8 @@ from reconciler.core.steps import (
     Weigh,
 )
 from reconciler.core.verdict import Verdict
-from reconciler.ports import GateContext, PromptSplit, SlotAddress
+from reconciler.counters import read_counters
+from reconciler.ports import GateContext, PromptSplit, SlotAddress, SlotCounts
 from reconciler.region import Region, Workshop
 
 
@@ -101,12 +103,20 @@ async def _ask(effect: Effect, shop: Workshop, part: RegionRollout, gate: str) -
         champion_url=champion.url if champion else None,
         settings=rollout.settings.gates[gate] | {"slo": rollout.settings.slo},
         root=shop.root,
+        reports=shop.reports,
+        live=partial(_live, shop.regions[part.region], effect, part),
     )
     try:
         found = await asked.evidence(context)
     except SluiceError as error:
         return GateResult(gate, Verdict.ERROR, f"{error.code}: {error.problem.what}")
     return GateResult(gate, Verdict(found.verdict), found.sentence, figures=found.figures, links=found.links)
+
+
+async def _live(region: Region, effect: Effect, part: RegionRollout) -> SlotCounts | None:
+    """Read the champion's counters; None without a champion."""
+    counters = await read_counters(region, effect.rollout.settings.runtime, effect.observed[part.region])
+    return counters.get(part.champion_slot or "")
 
 
 def _splits(rollout: Rollout, part: RegionRollout, share_pct: float) -> list[PromptSplit]:

@@ -8,7 +8,7 @@ seen for the same endpoint (`LEASE-002`), so that an owner that slept through it
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -217,9 +217,16 @@ class MetricSource(Protocol):
         ...
 
 
+LiveCounts = Callable[[], Awaitable[SlotCounts | None]]
+
+
 @dataclass(frozen=True)
 class GateContext:
-    """What a gate may look at: the challenger and champion of one endpoint in one region, reached past the weights."""
+    """What a gate may look at: the challenger and champion of one endpoint in one region, reached past the weights.
+
+    `settings` is the gate's own block with the endpoint's `slo`; paths in it are relative to `root`. `reports` is a
+    folder for reports. `live` reads the champion's counters, so that a gate can stop when its users suffer.
+    """
 
     address: Address
     rollout: str
@@ -229,6 +236,8 @@ class GateContext:
     champion_url: str | None
     settings: Json
     root: str
+    reports: str
+    live: LiveCounts
 
 
 @dataclass(frozen=True)

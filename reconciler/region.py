@@ -31,7 +31,8 @@ class Region(RegionReader):
 
 @dataclass(frozen=True)
 class Workshop:
-    """Everything that the loop works with. `clock` gives epoch seconds; `root` is the folder above `environments/`."""
+    """Everything that the loop works with. `clock` gives epoch seconds; `root` is the folder above `environments/`,
+    `reports` the folder that gates write reports to."""
 
     store: Store
     registry: Registry
@@ -39,3 +40,4 @@ class Workshop:
     gates: Mapping[str, Gate]
     clock: Callable[[], float]
     root: str
+    reports: str

@@ -1,0 +1,120 @@
+"""`sluice gate`: ask one gate by itself, of what is live. Starts nothing and moves no traffic."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from environments.errors import SluiceError
+from reconciler.cli.common import environment_options, json_option, print_json, with_ports
+
+if TYPE_CHECKING:
+    from reconciler.compose import Composed
+    from reconciler.core.observed import ObservedEndpoint
+    from reconciler.ports import GateContext, GateEvidence, SlotCounts
+
+EXIT_STOPPED = 4
+
+
+@click.command()
+@click.argument("name", type=click.Choice(["eval", "load"]))
+@environment_options
+@click.option("--endpoint", required=True, help="Whose gate.")
+@click.option("--region", help="Where; the first region of the endpoint when not given.")
+@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Also write JUnit XML to this file.")
+@json_option
+def gate(
+    name: str,
+    env: str | None,
+    file: Path | None,
+    endpoint: str,
+    region: str | None,
+    junit: Path | None,
+    as_json: bool,
+) -> int:
+    """Ask the eval or the load gate by itself; exits 4 unless it passes.
+
+    The slot without weight is the challenger when a release is ready in it, and what serves is the champion; otherwise
+    what serves is judged alone. The endpoint's `gates` block has the settings.
+    """
+    found = with_ports(env, file, lambda composed: _ask(composed, name, endpoint, region))
+    if junit:
+        from loadtests.report import Case, junit_xml
+
+        findings = found.figures.get("findings") or []
+        cases = [Case(f["name"], f["verdict"], f["sentence"]) for f in findings]
+        junit.write_text(junit_xml(f"{name} {endpoint}", cases or [Case(name, found.verdict, found.sentence)]))
+    if as_json:
+        print_json(vars(found))
+    else:
+        click.echo(f"{found.verdict}: {found.sentence}")
+        for link in found.links:
+            click.echo(f"  {link}")
+    return 0 if found.verdict == "PASS" else EXIT_STOPPED
+
+
+async def _ask(composed: Composed, name: str, endpoint: str, region: str | None) -> GateEvidence:
+    from reconciler.compose import gates
+
+    context = await _context(composed, name, endpoint, region)
+    return await gates()[name].evidence(context)
+
+
+async def _context(composed: Composed, name: str, endpoint: str, region: str | None) -> GateContext:
+    from reconciler.core.plan import Scope
+    from reconciler.core.settings import settings_of
+    from reconciler.counters import read_counters
+    from reconciler.planning import check_scope
+    from reconciler.ports import GateContext
+
+    spec = composed.loaded.spec
+    check_scope(spec, Scope((endpoint,), (region,) if region else ()))
+    where = region or spec.regions_of(endpoint)[0]
+    settings = settings_of(spec.endpoints[endpoint])
+    block = settings.gates.get(name)
+    if block is None:
+        raise SluiceError(
+            "GATE-001",
+            where=composed.loaded.lines.where(f"endpoints.{endpoint}"),
+            what=f"the endpoint declares no {name} gate",
+            do=f"add `gates: {{{name}: …}}` to its rollout",
+        )
+    if where not in composed.regions:
+        raise SluiceError("GATE-002", where=f"{spec.environment}/{where}", what=composed.gaps[where])
+    live = await composed.planner().live(Scope((endpoint,), (where,)))
+    seen = next(iter(live.endpoints.values()), None)
+    challenger, champion = _arms(seen, f"{spec.environment}/{where}/{endpoint}")
+    held = seen.slots if seen else {}
+
+    async def counts() -> SlotCounts | None:
+        if seen is None or champion is None:
+            return None
+        return (await read_counters(composed.regions[where], settings.runtime, seen)).get(champion)
+
+    arms: dict[str, Any] = {
+        "challenger": held[challenger].release,
+        "challenger_url": held[challenger].url or "",
+        "champion": held[champion].release if champion else None,
+        "champion_url": held[champion].url if champion else None,
+    }
+    return GateContext(
+        address=seen.address if seen else composed.planner().declared(Scope((endpoint,), (where,)))[0],
+        rollout=f"{endpoint}-{int(time.time())}",
+        settings=block | {"slo": settings.slo},
+        root=str(composed.loaded.root),
+        reports=str(composed.home / "reports"),
+        live=counts,
+        **arms,
+    )
+
+
+def _arms(seen: ObservedEndpoint | None, address: str) -> tuple[str, str | None]:
+    """Return the challenger's slot and the champion's, None when what serves is judged alone."""
+    serving = seen.serving if seen else None
+    if seen is None or serving is None:
+        raise SluiceError("GATE-003", where=address, what="nothing serves there", do="sluice apply first")
+    other = next((n for n, s in sorted(seen.slots.items()) if n != serving and s.ready and s.weight_pct == 0), None)
+    return (other, serving) if other else (serving, None)
