@@ -39,9 +39,8 @@ class Composed:
 
     def workshop(self, clock: Callable[[], float] = time.time) -> Workshop:
         """Return what the loop works with."""
-        return Workshop(
-            self.store, self.registry, self.regions, gates(), clock, str(self.loaded.root), str(self.home / "reports")
-        )
+        root, reports = str(self.loaded.root), str(self.home / "reports")
+        return Workshop(self.store, self.registry, self.regions, gates(), clock, root, reports)
 
 
 def home_of(root: Path, environ: Mapping[str, str] = os.environ) -> Path:
@@ -142,6 +141,12 @@ def _vllm() -> Runtime:
     return VllmRuntime()
 
 
+def _load_gate() -> Gate:
+    from reconciler.gates.load_gate import LoadGate
+
+    return LoadGate()
+
+
 _PLATFORMS: dict[str, Callable[[Loaded, str, RegionSpec, Path], Region]] = {"local": _local}
 _RUNTIMES: dict[str, Callable[[], Runtime]] = {"vllm": _vllm}
-_GATES: dict[str, Callable[[], Gate]] = {}
+_GATES: dict[str, Callable[[], Gate]] = {"load": _load_gate}

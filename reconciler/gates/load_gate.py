@@ -68,9 +68,8 @@ async def _alone(context: GateContext, profile: Profile, challenger: Target, hoo
     run = await run_load(profile, (challenger,), folder=folder, hooks=hooks)
     result = result_of(run)
     if run.outcome != "completed":
-        raise SluiceError(
-            run.code or "LOAD-021", where=str(context.address), what=f"the load ended early: {run.reason}"
-        )
+        why = f"the load ended early: {run.reason}"
+        raise SluiceError(run.code or "LOAD-021", where=str(context.address), what=why)
     breaches = slo_breaches(result.arms[0], profile.slo)
     verdict = Verdict.FAIL if breaches else Verdict.PASS
     said = "; ".join(breaches) or "the challenger keeps the SLO; there is no champion to compare with"

@@ -1,0 +1,1 @@
+"""Where business metrics come from: Prometheus and plain HTTP."""

@@ -1,0 +1,1 @@
+"""What moves by pointer instead of by slot: prompts, as flags in flagd's format."""

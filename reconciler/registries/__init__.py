@@ -1,0 +1,1 @@
+"""Where models and prompts are registered: files on this machine and MLflow."""

@@ -84,12 +84,13 @@ def remember(folder: Path, facts: dict[str, Any]) -> None:
 
 
 def recall(folder: Path) -> dict[str, Any] | None:
-    """Return what was remembered about a copy that is still there."""
+    """Return `digest` and `datasets` as remembered of a copy that is still there, None when there is none."""
     try:
         facts = json.loads(folder.with_name(f"{folder.name}.json").read_text())
     except (OSError, ValueError):
         return None
-    return facts if isinstance(facts, dict) and folder.is_dir() else None
+    whole = isinstance(facts, dict) and {"digest", "datasets"} <= set(facts)
+    return facts if whole and folder.is_dir() else None
 
 
 def _is_there(folder: Path) -> bool:

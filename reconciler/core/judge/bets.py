@@ -33,10 +33,13 @@ def settle(log_ratio: Array, counts: Array) -> Payoff:
     playable = (n1 > 0) & (n1 < n)
     n, n1 = np.where(playable, n, 2.0), np.where(playable, n1, 1.0)
     start = np.log(n1 / (n - n1))
-    theta = _solve(pooled, log_ratio, n1, start)
-    share = _logistic(theta[..., None] + log_ratio)
+    odds = np.exp(log_ratio)
+    theta = _solve(pooled, odds, n1, start)
+    scaled = np.exp(theta)[..., None] * odds
+    share = scaled / (1.0 + scaled)
     weights = pooled * share * (1.0 - share)
-    log_mgf = _cumulant(pooled, log_ratio, theta, n1) - 0.5 * np.log(np.maximum(weights.sum(-1), 1e-300))
+    free = (pooled * np.log1p(scaled)).sum(-1) - n1 * theta
+    log_mgf = free - 0.5 * np.log(np.maximum(weights.sum(-1), 1e-300))
     null = n * np.log(n / (n - n1)) - n1 * start - 0.5 * np.log(n1 * (n - n1) / n)
     paid = (challenger[:, None, :] * log_ratio).sum(-1) - (log_mgf - null)
     return Payoff(np.where(playable, paid, 0.0), np.where(playable[..., None], weights, 0.0))
@@ -52,22 +55,13 @@ def null_variance(log_ratio: Array, counts: Array) -> Array:
     return variance
 
 
-def _solve(pooled: Array, log_ratio: Array, n1: Array, start: Array) -> Array:
-    """Return θ with Σ N_o σ(θ + r_o) = n1, [R, B]."""
-    theta: Array = np.broadcast_to(start, log_ratio.shape[:2])
+def _solve(pooled: Array, odds: Array, n1: Array, start: Array) -> Array:
+    """Return θ with Σ N_o σ(θ + log odds_o) = n1, [R, B]."""
+    theta: Array = np.broadcast_to(start, odds.shape[:2])
     for _ in range(_NEWTON_STEPS):
-        share = _logistic(theta[..., None] + log_ratio)
+        scaled = np.exp(theta)[..., None] * odds
+        share = scaled / (1.0 + scaled)
         slope = (pooled * share * (1.0 - share)).sum(-1)
         step = ((pooled * share).sum(-1) - n1) / np.maximum(slope, 1e-12)
         theta = theta - np.clip(step, -2.0, 2.0)
     return theta
-
-
-def _cumulant(pooled: Array, log_ratio: Array, theta: Array, n1: Array) -> Array:
-    free: Array = (pooled * np.logaddexp(0.0, theta[..., None] + log_ratio)).sum(-1)
-    return free - n1 * theta
-
-
-def _logistic(x: Array) -> Array:
-    result: Array = 1.0 / (1.0 + np.exp(-x))
-    return result

@@ -187,7 +187,6 @@ class Gateway:
     async def _start(self) -> Ports:
         """Start Envoy with the clusters and routes that its files hold."""
         program = envoy_program()
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         reserved = [reserve_port(self._spec.gateway_port, self._where)]
         with handing_over(reserved):
             reserved += [reserve(f"{self._folder}/{name}") for name in ("pinned", "admin")]

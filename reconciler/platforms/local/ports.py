@@ -24,15 +24,16 @@ FIRST, LAST = 20000, 29999
 
 @dataclass(frozen=True)
 class Reservation:
-    """A port, and the open lock file that makes it ours; `close` gives it back unless a supervisor inherited it."""
+    """A port, and the open lock file that makes it ours."""
 
     port: int
     lock: int
     path: Path
 
     def close(self) -> None:
-        """Close our copy of the lock."""
+        """Close our copy of the lock; the port is given back unless a supervisor inherited it."""
         os.close(self.lock)
+        forget([str(self.path)])
 
 
 def reserve(seed: str) -> Reservation:
@@ -80,8 +81,10 @@ def try_reserve(port: int) -> Reservation | None:
     while True:
         try:
             lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except OSError:
+        except PermissionError:
             return None  # another user's lock file, which the kernel keeps from us
+        except OSError as error:
+            raise _unwritable(path, error) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -135,11 +138,26 @@ def holder(port: int) -> str:
 def _folder() -> Path:
     """Return the folder of the lock files, which all users of this machine share."""
     folder = Path(tempfile.gettempdir()) / "sluice-ports"
-    if not folder.is_dir():
-        folder.mkdir(exist_ok=True)
-        with contextlib.suppress(PermissionError):
+    try:
+        if not folder.is_dir():
+            folder.mkdir(exist_ok=True)
             folder.chmod(0o1777)
+    except PermissionError:
+        return folder  # someone else was faster, and has made it for all
+    except OSError as error:
+        raise _unwritable(folder, error) from error
     return folder
+
+
+def _unwritable(path: Path, error: OSError) -> SluiceError:
+    return SluiceError(
+        "PLAT-011",
+        where=str(path),
+        what="a port could not be reserved",
+        why=f"its lock file cannot be made: {error}",
+        do="make room there, or set TMPDIR to a folder that can be written, the same for every Sluice process",
+        retryable=True,
+    )
 
 
 def _same_file(lock: int, path: Path) -> bool:

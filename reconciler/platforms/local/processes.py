@@ -20,6 +20,7 @@ from typing import Any
 from environments.errors import SluiceError
 from reconciler.platforms.local import supervisor
 from reconciler.platforms.local.ports import Reservation, forget
+from reconciler.platforms.local.state import write_json
 from reconciler.platforms.local.supervisor import MARK, SPEC, STATE, start_mark
 
 _LAUNCH_S = 20.0
@@ -117,28 +118,36 @@ async def launch(folder: Path, wanted: Launch, ports: Sequence[Reservation], *, 
         "port_locks": locks,
         "port_files": [str(reservation.path) for reservation in ports],
     }
-    (folder / STATE).unlink(missing_ok=True)
-    (folder / SPEC).write_text(json.dumps(spec, indent=1), encoding="utf-8")
-    starter = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", supervisor.__file__, str(folder / SPEC)),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        pass_fds=locks,
-        start_new_session=True,
-    )
-    try:
-        said, _ = await asyncio.wait_for(starter.communicate(), _LAUNCH_S)
-    except TimeoutError:
-        said = b"it did not answer in time"
-    if said != b"ok":
+    write_json(folder / SPEC, spec)
+    said = await _supervise(folder, locks)
+    if said != "ok":
         raise SluiceError(
             "PLAT-008",
             where=where,
             what=f"{wanted.command[0]} could not be started",
-            why=said.decode(errors="replace") or "its supervisor ended at once",
+            why=said or "its supervisor ended at once",
             do=f"look at {folder}",
         )
+
+
+async def _supervise(folder: Path, locks: Sequence[int]) -> str:
+    """Run a supervisor for a folder and return what it says: `ok`, or why the server was not started."""
+    try:
+        (folder / STATE).unlink(missing_ok=True)
+        starter = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", supervisor.__file__, str(folder / SPEC)),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            pass_fds=locks,
+            start_new_session=True,
+        )
+        said, _ = await asyncio.wait_for(starter.communicate(), _LAUNCH_S)
+    except TimeoutError:
+        return "its supervisor did not answer in time"
+    except OSError as error:
+        return str(error)
+    return said.decode(errors="replace")
 
 
 def read_supervised(folder: Path) -> Supervised | None:

@@ -61,11 +61,18 @@ class Layout:
         return self.root / "endpoints" / endpoint / slot
 
     def endpoints(self) -> tuple[str, ...]:
-        """Return the endpoints with something in a slot, sorted; none when the region was never started."""
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            found = (self.root / "endpoints").iterdir()
-            return tuple(sorted(p.name for p in found if any((p / slot).is_dir() for slot in SLOTS)))
-        return ()
+        """Return the endpoints with something in a slot, sorted; none when the region was never started.
+
+        Raises:
+            SluiceError: `PLAT-001` the folder cannot be read.
+        """
+        folder = self.root / "endpoints"
+        try:
+            return tuple(sorted(p.name for p in folder.iterdir() if any((p / slot).is_dir() for slot in SLOTS)))
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise _unreadable(folder, str(self.root), error) from error
 
     def forget(self, endpoint: str) -> None:
         """Delete an endpoint's folder; succeed when it is gone."""
@@ -112,9 +119,7 @@ def read_json(path: Path, where: str) -> Json | None:
     except ValueError as error:
         raise _damaged(path, where, str(error)) from error
     except OSError as error:
-        raise SluiceError(
-            "PLAT-001", where=where, what=f"{path} cannot be read", why=str(error), do="check its permissions"
-        ) from error
+        raise _unreadable(path, where, error) from error
     if not isinstance(data, dict):
         raise _damaged(path, where, "it holds no JSON object")
     return data
@@ -207,6 +212,17 @@ async def _take(lock: int, until: float, path: Path, where: str) -> None:
             await asyncio.sleep(_POLL_S)
         else:
             return
+
+
+def _unreadable(path: Path, where: str, error: OSError) -> SluiceError:
+    return SluiceError(
+        "PLAT-001",
+        where=where,
+        what=f"{path} cannot be read",
+        why=str(error),
+        do="check what it is and who may read it",
+        retryable=True,
+    )
 
 
 def _damaged(path: Path, where: str, why: str) -> SluiceError:

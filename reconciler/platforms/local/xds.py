@@ -111,7 +111,7 @@ def _kept(path: Path, where: str) -> Iterator[None]:
         ) from error
     try:
         yield
-    except (SluiceError, asyncio.CancelledError):
+    except BaseException:
         if old.exists():
             old.replace(path)
         raise
