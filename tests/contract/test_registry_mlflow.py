@@ -58,6 +58,11 @@ def register_model(client: Any, folder: Path, name: str) -> MlflowRef:
     return MlflowRef(name, int(version.version))
 
 
+def damage(file: Path, content: str) -> None:
+    assert file.exists()
+    file.write_text(content)
+
+
 def names_in(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
@@ -75,6 +80,32 @@ async def test_a_version_has_the_digest_of_its_files(client: Any, mlflow_url: st
     assert (found.lineage.run_id, found.lineage.source) == (version.run_id, version.source)
     assert found.lineage.datasets == ("tickets@ab12",)
     assert names_in(Path(found.lineage.path or "")) == names_in(folder)
+
+
+async def test_a_version_may_name_its_run_or_its_logged_model(client: Any, mlflow_url: str, tmp_path: Path) -> None:
+    folder, name = model_folder(tmp_path, "m"), new_name("chat")
+    first = register_model(client, folder, name)
+    run_id = client.get_model_version(name, str(first.version)).run_id
+    by_run = client.create_model_version(name, f"runs:/{run_id}/model", run_id)
+    logged = client.create_logged_model("0", "logged")
+    client.log_model_artifacts(logged.model_id, str(folder))
+    client.finalize_logged_model(logged.model_id, "READY")
+    by_model = client.create_model_version(name, f"models:/{logged.model_id}", model_id=logged.model_id)
+    refs = [first, *(MlflowRef(name, int(version.version)) for version in (by_run, by_model))]
+    found = [await registry(mlflow_url, tmp_path / "home").resolve(ref, kind="model") for ref in refs]
+    assert len({f.artifact.digest for f in found}) == 1
+    assert len({f.lineage.path for f in found}) == 3
+    assert found[1].lineage.datasets == ("tickets@ab12",)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"digest": 1'])
+async def test_a_damaged_note_beside_a_copy_is_made_again(
+    content: str, client: Any, mlflow_url: str, tmp_path: Path
+) -> None:
+    ref = register_model(client, model_folder(tmp_path, "m"), new_name("chat"))
+    first = await registry(mlflow_url, tmp_path / "home").resolve(ref, kind="model")
+    damage(Path(f"{first.lineage.path}.json"), content)
+    assert await registry(mlflow_url, tmp_path / "home").resolve(ref, kind="model") == first
 
 
 async def test_files_are_downloaded_once(

@@ -149,6 +149,8 @@ async def test_one_rollout_an_endpoint(database: Database) -> None:
     assert await store.rollouts("prod", endpoint="search") == ()
     assert await store.rollouts("dev") == ()
     assert await store.rollouts("prod", limit=1) == (again,)
+    assert await store.rollout(created.id) == ended
+    assert await store.rollout("nobody") is None
 
 
 async def test_compare_and_set_has_one_winner(database: Database) -> None:

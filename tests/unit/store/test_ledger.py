@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reconciler.ports import Entry
 from reconciler.store.ledger import GENESIS, Draft, Head, entry_hash, seal, verify
 
-UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+UNTIMED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 _TEXT = st.text(max_size=8)
 _JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _TEXT,
