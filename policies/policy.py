@@ -97,7 +97,10 @@ def levels(*, dev: Level, staging: Level, prod: Level, other: Level | None = Non
 
 @dataclass(frozen=True)
 class Policy:
-    """One policy. `levels` has one of deny, warn, info and off for each kind of environment."""
+    """One policy. `levels` has one of deny, warn, info and off for each kind of environment.
+
+    `place` is the path below an endpoint, region or pool whose line a finding is about; "" is all of it.
+    """
 
     id: str
     title: str
@@ -105,6 +108,7 @@ class Policy:
     fix: str
     rule: Rule = field(repr=False)
     levels: Mapping[str, Level]
+    place: str = ""
 
     @property
     def subject(self) -> Subject:

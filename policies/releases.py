@@ -149,37 +149,37 @@ POLICIES = (
     Policy(
         "REL-001", "The index is fresh", "a stale index answers with what was true once",
         "rebuild the index and update release.index, or raise max_age_h", OnPlan(index_age),
-        levels(dev="info", staging="warn", prod="warn"),
+        levels(dev="info", staging="warn", prod="warn"), "release.index",
     ),
     Policy(
         "REL-002", "Models come from a registry", "a rollback a year from now needs the same bytes and their lineage",
         "register the model and name mlflow:NAME/VERSION, hf:… or s3://…", OnPlan(registered),
-        levels(dev="off", staging="warn", prod="deny"),
+        levels(dev="off", staging="warn", prod="deny"), "release.model",
     ),
     Policy(
         "REL-003", "The context length is stated", "the default is the model's maximum, which may not fit",
         "set release.engine.max_model_len", OnPlan(context_length),
-        levels(dev="info", staging="warn", prod="warn"),
+        levels(dev="info", staging="warn", prod="warn"), "release.engine",
     ),
     Policy(
         "REL-004", "A replica has the GPUs that its engine splits over", "the server would never start",
         "raise gpus_per_replica, or lower tensor_parallel_size", OnPlan(parallelism),
-        levels(dev="deny", staging="deny", prod="deny"),
+        levels(dev="deny", staging="deny", prod="deny"), "release.engine",
     ),
     Policy(
         "GPU-001", "The pool holds champion and challenger", "a rollout that waits for a GPU holds its wave for hours",
         "raise the pool's nodes.max, or use another pool", OnPlan(pool_fits),
-        levels(dev="warn", staging="warn", prod="deny"),
+        levels(dev="warn", staging="warn", prod="deny"), "nodes",
     ),
     Policy(
         "GPU-002", "Pools stay within the quota", "the autoscaler cannot buy what the account may not run",
         "lower nodes.max, or raise the quota and infrastructure.gpu_quota", OnPlan(quota),
-        levels(dev="warn", staging="warn", prod="deny"),
+        levels(dev="warn", staging="warn", prod="deny"), "gpu_pools",
     ),
     Policy(
         "GPU-005", "A spot pool has an on-demand floor", "spot machines of one type are often reclaimed together",
         "set on_demand_floor to what the SLO needs", OnPlan(spot_floor),
-        levels(dev="off", staging="warn", prod="deny"),
+        levels(dev="off", staging="warn", prod="deny"), "capacity",
     ),
     Policy(
         "COST-001", "Every team has a budget", "nobody notices a pool that was forgotten until the bill comes",

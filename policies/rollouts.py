@@ -94,42 +94,42 @@ POLICIES = (
     Policy(
         "ROL-001", "The first canary step is at most 10 %", "the first step is the price of a bad release, in users",
         "begin rollout.steps_pct with 10 or less", OnPlan(first_step),
-        levels(dev="off", staging="info", prod="deny"),
+        levels(dev="off", staging="info", prod="deny"), "rollout.steps_pct",
     ),
     Policy(
         "ROL-002", "At least two replicas", "a node is drained or dies every week",
         "raise replicas.min to 2", OnPlan(replicas),
-        levels(dev="off", staging="off", prod="deny"),
+        levels(dev="off", staging="off", prod="deny"), "replicas.min",
     ),
     Policy(
         "ROL-003", "A gate stands before traffic", "users should not be the first to try a release",
         "add rollout.gates.eval or rollout.gates.load", OnPlan(gates),
-        levels(dev="off", staging="info", prod="deny"),
+        levels(dev="off", staging="info", prod="deny"), "rollout.gates",
     ),
     Policy(
         "ROL-004", "The bake is long enough", "leaks, full caches and slow clients need minutes to show",
         "raise rollout.bake_s to 300 or more", OnPlan(bake),
-        levels(dev="off", staging="warn", prod="deny"),
+        levels(dev="off", staging="warn", prod="deny"), "rollout.bake_s",
     ),
     Policy(
         "ROL-005", "The judge is rarely wrong", "a judge that cries wolf is switched off within a month",
         "lower judge.alpha and judge.beta to 0.05 or less", OnPlan(judge),
-        levels(dev="info", staging="warn", prod="deny"),
+        levels(dev="info", staging="warn", prod="deny"), "rollout.judge",
     ),
     Policy(
         "ROL-006", "Missing evidence promotes nothing", "no data is not good data",
         "set rollout.on_inconclusive to pause or roll_back", OnPlan(inconclusive),
-        levels(dev="off", staging="warn", prod="deny"),
+        levels(dev="off", staging="warn", prod="deny"), "rollout.on_inconclusive",
     ),
     Policy(
         "ROL-007", "Errors are protected", "the first thing that users notice is a request that fails",
         "add {metric: error_rate, ratio: 2.0} to judge.protect", OnPlan(protect),
-        levels(dev="info", staging="warn", prod="deny"),
+        levels(dev="info", staging="warn", prod="deny"), "rollout.judge.protect",
     ),
     Policy(
         "SLO-001", "Every endpoint has an SLO", "alerts and the load gate are measured against it",
         "add slo.error_rate, and slo.ttft_p95_ms where answers are streamed", OnPlan(slo),
-        levels(dev="info", staging="warn", prod="deny"),
+        levels(dev="info", staging="warn", prod="deny"), "slo",
     ),
     Policy(
         "PLN-001", "Removing an endpoint is deliberate", "an endpoint that vanishes takes its clients along",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from environments.errors import SpecError
 from tests.unit.environments.loading import BASE, load_text
 
-LINES = BASE.splitlines()
+PROD = (Path(__file__).parents[3] / "environments" / "prod.yaml").read_text()
 MARKS = [
     ":",
     " ",
@@ -40,7 +40,7 @@ SNIPPETS = (*MARKS, *VALUES, *STRANGE)
 edits = st.lists(
     st.tuples(
         st.sampled_from(["insert", "replace", "delete", "duplicate", "swap", "cut", "value"]),
-        st.integers(0, len(LINES) - 1),
+        st.integers(0, 200),
         st.integers(0, 60),
         st.sampled_from(SNIPPETS) | st.text(max_size=8),
     ),
@@ -49,9 +49,9 @@ edits = st.lists(
 )
 
 
-def edited(edit_list: list[tuple[str, int, int, str]]) -> str:
-    """Return the base file after these edits."""
-    lines = list(LINES)
+def edited(text: str, edit_list: list[tuple[str, int, int, str]]) -> str:
+    """Return a file after these edits."""
+    lines = text.splitlines()
     for kind, row, column, text in edit_list:
         row %= len(lines)
         line = lines[row]
@@ -73,13 +73,13 @@ def edited(edit_list: list[tuple[str, int, int, str]]) -> str:
     return "\n".join(lines)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(edits)
-def test_edited_files(tmp_path: Path, edit_list: list[tuple[str, int, int, str]]) -> None:
-    expect_environment_or_errors(edited(edit_list).encode("utf-8", "surrogatepass"), tmp_path)
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from([BASE, PROD]), edits)
+def test_edited_files(tmp_path: Path, text: str, edit_list: list[tuple[str, int, int, str]]) -> None:
+    expect_environment_or_errors(edited(text, edit_list).encode("utf-8", "surrogatepass"), tmp_path)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_any_bytes(tmp_path: Path, raw: bytes) -> None:
     expect_environment_or_errors(raw, tmp_path)
@@ -98,7 +98,7 @@ yaml_values = st.recursive(
 BLOCKS = ["regions", "waves", "endpoints", "policies", "teams", "registry", "infrastructure", "store", "owner"]
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from(BLOCKS), yaml_values, min_size=1, max_size=4))
 def test_any_value_for_any_block(tmp_path: Path, blocks: dict[str, object]) -> None:
     import yaml

@@ -10,15 +10,18 @@ from typing import Any
 import pytest
 
 from environments.errors import SluiceError
+from environments.load import load
 from environments.names import Address
 from environments.spec import EnvironmentSpec
+from environments.yaml_tree import split_path
 from policies.catalog import CATALOG, find_policy, known_ids, override_findings
+from policies.places import path_of
 from policies.plans import check_plan, check_spec
 from policies.policy import kind_of
 from reconciler.core.change import Action, Change, FieldChange, MovesBy
 from reconciler.core.finding import Finding
 from tests.unit.environments.test_load import SHIPPED
-from tests.unit.policies.fixtures import shipped
+from tests.unit.policies.fixtures import ROOT, shipped
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 PROD = shipped("prod")
@@ -182,3 +185,24 @@ def test_kinds(name: str, kind: str) -> None:
 
 def test_find_policy_knows_all() -> None:
     assert {find_policy(policy_id).id for policy_id in known_ids()} == known_ids()
+
+
+@pytest.mark.parametrize(
+    ("case", "path"),
+    [
+        (CASES[0], "endpoints.chat.rollout.steps_pct"),
+        (CASES[2], "endpoints.chat.replicas.min"),
+        (next(c for c in CASES if c.policy == "GPU-001"), "regions.eu-west-1.gpu_pools.l4.nodes"),
+        (next(c for c in CASES if c.policy == "GPU-002"), "regions.us-east-1.gpu_pools"),
+        (next(c for c in CASES if c.policy == "COST-001"), "environment"),
+    ],
+)
+def test_a_finding_has_its_line(case: Case, path: str) -> None:
+    found = next(f for f in judged(case) if f.policy == case.policy)
+    assert path_of(found, edited(case.edits)) == path
+    lines = load(ROOT / "environments" / "prod.yaml", environ={}).lines
+    assert lines.node(split_path(path)) is not None
+
+
+def test_an_override_has_the_line_of_its_policy() -> None:
+    assert [path_of(f, PROD) for f in override_findings(PROD)] == ["policies.COST-002", "policies.GPU-001"]
