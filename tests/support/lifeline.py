@@ -8,8 +8,6 @@ import signal
 from collections.abc import Callable
 from typing import NoReturn
 
-import pytest
-
 _PR_SET_PDEATHSIG = 1
 
 
@@ -29,6 +27,8 @@ def dies_with_parent(number: int = signal.SIGKILL) -> Callable[[], None]:
 
 def missing(what: str, do: str) -> NoReturn:
     """Skip the test and say what to do; where CI is set, fail instead, because there nothing may be left out."""
+    import pytest  # here, because the processes that only want `dies_with_parent` start many times a test
+
     message = f"{what}; {do}"
     if os.environ.get("CI", "").lower() in ("true", "1"):
         pytest.fail(message)
