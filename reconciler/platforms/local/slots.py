@@ -24,7 +24,7 @@ from reconciler.ports import Runtime
 
 GRACE_S = 30.0
 """How long a server may take to finish what is in flight: more than vLLM's `--shutdown-timeout 20`."""
-_READY_S = 3.0
+_READY_S = 10.0
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ def test_a_reserved_port_is_free_again_after_it_was_closed() -> None:
     found = ports.reserve("one")
     assert ports.try_reserve(found.port) is None
     found.close()
+    assert not found.path.exists()
     again = ports.reserve("one")
     assert again.port == found.port
     again.close()
@@ -74,11 +75,27 @@ def test_a_port_of_another_program_is_passed_over_and_named() -> None:
 
 def test_lock_files_of_the_dead_are_deleted_and_held_ones_stay(tmp_path: Path) -> None:
     held, dead = ports.reserve("three"), ports.reserve("four")
-    dead.close()
+    os.close(dead.lock)
     ports.forget([str(held.path), str(dead.path), str(tmp_path / "never-there")])
     assert held.path.exists()
     assert not dead.path.exists()
     held.close()
+
+
+def test_a_lock_that_was_handed_over_stays() -> None:
+    found = ports.reserve("six")
+    heir = os.dup(found.lock)
+    with ports.handing_over([found]):
+        pass
+    assert ports.try_reserve(found.port) is None
+    assert found.path.exists()
+    os.close(heir)
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_with_a_code(tmp_path: Path) -> None:
+    (tmp_path / "sluice-ports").write_text("in the way")
+    with pytest.raises(SluiceError, match="PLAT-011"):
+        ports.reserve("seven")
 
 
 def test_no_port_left_is_an_error_with_a_code(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,6 +96,12 @@ async def test_a_lock_that_stays_taken_is_an_error_that_may_be_tried_again(tmp_p
     assert (taken.value.code, taken.value.retryable) == ("PLAT-012", True)
 
 
+def test_a_folder_that_cannot_be_read_is_an_error_with_a_code(tmp_path: Path) -> None:
+    (tmp_path / "endpoints").write_text("in the way")
+    with pytest.raises(SluiceError, match="PLAT-001"):
+        Layout(tmp_path).endpoints()
+
+
 def test_only_endpoints_with_something_in_a_slot_are_there(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     assert layout.endpoints() == ()
