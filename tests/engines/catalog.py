@@ -1,0 +1,113 @@
+"""What the engines are, as data: a Go module each, what is built from it and which of its files tests read.
+
+Imports only the standard library. Read by `tests.engines.build` and by whatever starts an engine.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+MODULES = Path(__file__).parent
+ROOT = MODULES.parents[1]
+KUBERNETES_VERSION = "v1.36.3"
+PULUMI_VERSION = "v3.259.0"
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files to copy out of a downloaded Go module, because tests run where no module cache is."""
+
+    module: str
+    pattern: str
+    into: str
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One Go module under this folder, the programs built from it and the files taken out of its dependencies.
+
+    `binaries` maps a program's file name to its package. An optional engine is built only when it is named.
+    """
+
+    name: str
+    binaries: tuple[tuple[str, str], ...] = ()
+    ldflags: str = "-s -w"
+    files: tuple[Files, ...] = ()
+    optional: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder of its go.mod and go.sum."""
+        return MODULES / self.name
+
+
+_STAGES = "sigs.k8s.io/kwok"
+
+ENGINES = (
+    Engine(
+        "pulumi",
+        (("pulumi", "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"),),
+        f"-s -w -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version={PULUMI_VERSION}",
+        (Files("github.com/pulumi/pulumi/sdk/v3", "python/cmd/pulumi-language-python-exec", "share/pulumi"),),
+    ),
+    Engine(
+        "crds",
+        files=(
+            Files("sigs.k8s.io/gateway-api", "config/crd/standard/gateway.*.yaml", "share/crds/gateway-api"),
+            Files("github.com/cert-manager/cert-manager", "deploy/crds/crd-*.yaml", "share/crds/cert-manager"),
+            Files("github.com/kedacore/keda/v2", "config/crd/bases/*.yaml", "share/crds/keda"),
+            Files(
+                "github.com/prometheus-operator/prometheus-operator",
+                "example/prometheus-operator-crd/*.yaml",
+                "share/crds/prometheus-operator",
+            ),
+            Files(
+                "github.com/envoyproxy/gateway",
+                "charts/gateway-helm/charts/crds/crds/generated/*.yaml",
+                "share/crds/envoy-gateway",
+            ),
+        ),
+    ),
+    Engine("etcd", (("etcd", "go.etcd.io/etcd/server/v3"),)),
+    Engine(
+        "kwok",
+        (("kwok", "sigs.k8s.io/kwok/cmd/kwok"),),
+        files=(
+            Files(_STAGES, "kustomize/stage/node/fast/node-initialize.yaml", "share/kwok"),
+            Files(_STAGES, "kustomize/stage/node/heartbeat-with-lease/node-heartbeat-with-lease.yaml", "share/kwok"),
+            Files(_STAGES, "kustomize/stage/pod/fast/pod-*.yaml", "share/kwok"),
+        ),
+    ),
+    Engine(
+        "kubernetes",
+        tuple(
+            (name, f"k8s.io/kubernetes/cmd/{name}")
+            for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+        ),
+        f"-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES_VERSION}"
+        " -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36",
+    ),
+    Engine("envoy_gateway", (("envoy-gateway", "github.com/envoyproxy/gateway/cmd/envoy-gateway"),), optional=True),
+)
+
+
+def built() -> Path:
+    """Return the folder of everything that is built: `bin/`, `share/` and `stamp/`.
+
+    `SLUICE_ENGINES` names another one, so that several checkouts can share a build.
+    """
+    return Path(os.environ.get("SLUICE_ENGINES") or ROOT / ".cache" / "engines")
+
+
+def engine(name: str) -> Engine:
+    """Return the engine of that name.
+
+    Raises:
+        KeyError: there is none; the message names those there are.
+    """
+    for candidate in ENGINES:
+        if candidate.name == name:
+            return candidate
+    raise KeyError(f'no engine "{name}"; known: {", ".join(e.name for e in ENGINES)}')
