@@ -280,20 +280,27 @@ def _steps_of(world: World, kind: Action, group: Sequence[DesiredEndpoint]) -> l
 
 
 def _listed(rollout: Rollout, steps: Sequence[Step], first: int) -> list[PlannedStep]:
-    shown = [step for step in steps if _is_shown(step)]
-    return [_planned(rollout, rollout.endpoint, number, step) for number, step in enumerate(shown, start=first)]
+    told = [(kind, step) for step in steps for kind in _kinds(rollout, step)]
+    return [_planned(rollout, kind, number, step) for number, (kind, step) in enumerate(told, start=first)]
 
 
-def _is_shown(step: Step) -> bool:
-    return not isinstance(step, Enter) or str(step.phase) in ("baking", "promoted")
+def _kinds(rollout: Rollout, step: Step) -> tuple[str, ...]:
+    """Return what a plan lists for a step; the bake is named where it ends, after the weight that it watches."""
+    match step:
+        case Enter(phase=Phase.PROMOTED):
+            return ("bake", "promote") if rollout.settings.bake_s > 0 else ("promote",)
+        case Enter():
+            return ()
+        case _:
+            return (step_kind(step),)
 
 
-def _planned(rollout: Rollout, endpoint: str, number: int, step: Step) -> PlannedStep:
-    kind = "bake" if step_kind(step) == "enter:baking" else step_kind(step)
-    kind = "promote" if kind == "enter:promoted" else kind
-    id = f"{endpoint}/{number:02d}-{kind}"
+def _planned(rollout: Rollout, kind: str, number: int, step: Step) -> PlannedStep:
+    id = f"{rollout.endpoint}/{number:02d}-{kind}"
     if isinstance(step, Mark | Finish):
-        return PlannedStep(id, kind, f"{rollout.environment}/*/{endpoint}", max(r.wave for r in rollout.regions))
+        return PlannedStep(
+            id, kind, f"{rollout.environment}/*/{rollout.endpoint}", max(r.wave for r in rollout.regions)
+        )
     weight = step.challenger_pct if isinstance(step, Weigh) else step.share_pct if isinstance(step, Publish) else None
     return PlannedStep(id, kind, str(rollout.address(step.region)), rollout.region(step.region).wave, weight)
 

@@ -53,6 +53,8 @@ def print_plan(plan: Plan, console: Console) -> None:
 def summary(plan: Plan) -> Text:
     """Return the plan in one line."""
     counts = {action: sum(c.action is action for c in plan.changes) for action in Action}
+    if plan.gaps and not plan.changes:
+        return Text("Nothing could be planned: this build lacks the adapters named above.", style="yellow")
     if not plan.pending:
         return Text(f"Nothing to do: {counts[Action.NONE]} endpoint(s) are as declared.", style="green")
     said = {

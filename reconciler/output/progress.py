@@ -38,7 +38,7 @@ class Progress:
         self._clock = clock
         self._began = clock()
         self._latest: dict[str, Snapshot] = {}
-        self._lines: dict[tuple[str, str], str] = {}
+        self._told: dict[str, frozenset[str]] = {}
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
 
     def __enter__(self) -> Progress:
@@ -58,30 +58,29 @@ class Progress:
 
     def watch(self, snapshot: Snapshot) -> None:
         """Show one turn of a loop: what is new as a line, what stands as a live table."""
-        self._latest[snapshot.rollout.endpoint] = snapshot
-        for step in snapshot.steps:
-            self._line(snapshot, step)
+        name = snapshot.rollout.endpoint
+        self._latest[name] = snapshot
+        told = {self._stem(snapshot, step): step for step in snapshot.steps if not isinstance(step, Note)}
+        for stem, step in told.items():
+            if stem not in self._told.get(name, ()) and not (self._live and isinstance(step, Await)):
+                self._line(snapshot, step)
+        self._told[name] = frozenset(told)
         if self._live:
             self._live.update(self._table())
 
+    def _stem(self, snapshot: Snapshot, step: Step) -> str:
+        """Return what makes a line new: the step itself; for waiting, its phase and every so many seconds."""
+        if not isinstance(step, Await):
+            return f"{getattr(step, 'region', '*')} {step_kind(step)} {said(step)}"
+        part, quiet = snapshot.rollout.region(step.region), int((self._clock() - self._began) / _REPEAT_S)
+        return f"{step.region} await {part.phase} {part.step} {quiet}"
+
     def _line(self, snapshot: Snapshot, step: Step) -> None:
-        region = getattr(step, "region", "*")
-        if isinstance(step, Note):
-            return
         words = step.reason.split(";")[0] if isinstance(step, Await) else said(step)
-        key = (snapshot.rollout.endpoint, region)
-        stem = "await" if isinstance(step, Await) else f"{step_kind(step)} {words}"
-        if isinstance(step, Await) and self._live:
-            return
-        if isinstance(step, Await):
-            part, quiet = snapshot.rollout.region(region), int((self._clock() - self._began) / _REPEAT_S)
-            stem = f"await {part.phase} {part.step} {quiet}"
-        if self._lines.get(key) == stem:
-            return
-        self._lines[key] = stem
         style = "bold" if isinstance(step, Weigh) else _STYLES.get(getattr(step, "phase", Phase.PENDING), "")
         stamp = f"{self._clock() - self._began:6.1f} s"
-        self._console.print(Text.assemble((stamp, "dim"), f"  {snapshot.rollout.endpoint}/{region}  ", (words, style)))
+        place = f"  {snapshot.rollout.endpoint}/{getattr(step, 'region', '*')}  "
+        self._console.print(Text.assemble((stamp, "dim"), place, (words, style)))
 
     def _table(self) -> Group:
         parts: list[Table | Text] = []

@@ -18,10 +18,12 @@ from reconciler.core.judge.latency import LatencyBook, LatencyPlan
 from reconciler.core.judge.settings import JudgeSettings, Metric, Protect
 
 LATENCIES: tuple[Metric, ...] = ("ttft", "itl")
-ERROR_SHARE = 0.62  # of alpha: a nat about errors costs ten times the requests of a nat about latency
-LATENCY_SHARE = 0.33
-LATENCY_SHARE_QUIET = 0.38  # with noise a part of alpha is kept back: the filter is calibrated, not proven
-ROW_SHARE = 0.9  # of a row's alpha; the rest is on the row squared
+# Of alpha, for errors and for latencies. A nat about errors costs ten times the requests of a nat about latency, so
+# errors get more; with noise a part is kept back, because the filter that excuses noise is calibrated and not proven.
+SHARES_NOISY = (0.64, 0.33)
+SHARES_QUIET = (0.55, 0.45)
+ERROR_ROW_SHARE = 0.86  # of a row's alpha; the rest is on the row squared
+LATENCY_ROW_SHARE = 0.90
 
 
 @dataclass(frozen=True)
@@ -112,11 +114,12 @@ def standing(books: Books, plans: Plans) -> Standing:
             parts += [np.full(runs, math.log(shares[i])) for i in columns]
             continue
         up, down, overshoot = found
-        against[:, columns], favour[:, columns] = _per_row(up), down
+        row_share = ERROR_ROW_SHARE if metric == "error_rate" else LATENCY_ROW_SHARE
+        against[:, columns], favour[:, columns] = _per_row(up, row_share), down
         for k, column in enumerate(columns):
             square = k + len(columns)
-            parts.append(math.log(shares[column] * ROW_SHARE) + up[:, k] + overshoot[:, k])
-            parts.append(math.log(shares[column] * (1.0 - ROW_SHARE)) + up[:, square] + overshoot[:, square])
+            parts.append(math.log(shares[column] * row_share) + up[:, k] + overshoot[:, k])
+            parts.append(math.log(shares[column] * (1.0 - row_share)) + up[:, square] + overshoot[:, square])
     return Standing(against, favour, np.logaddexp.reduce(np.stack(parts), 0))
 
 
@@ -133,9 +136,9 @@ def alpha_shares(settings: JudgeSettings) -> tuple[float, ...]:
     others = len(settings.protect) - errors
     if not errors or not others:
         return tuple(1.0 / len(settings.protect) for _ in settings.protect)
-    latency_share = LATENCY_SHARE if settings.noise > 0.0 else LATENCY_SHARE_QUIET
+    error_share, latency_share = SHARES_NOISY if settings.noise > 0.0 else SHARES_QUIET
     return tuple(
-        ERROR_SHARE / errors if row.metric == "error_rate" else latency_share / others for row in settings.protect
+        error_share / errors if row.metric == "error_rate" else latency_share / others for row in settings.protect
     )
 
 
@@ -150,10 +153,10 @@ def _evidence(books: Books, plans: Plans, metric: Metric) -> tuple[Array, Array,
     return latency.against(latency_book, plan), latency.in_favour(latency_book, plan), latency_book.overshoot
 
 
-def _per_row(up: Array) -> Array:
+def _per_row(up: Array, row_share: float) -> Array:
     """Return each row's own evidence: its bet and its square, mixed as alpha is."""
     rows = up.shape[1] // 2
-    return np.logaddexp(math.log(ROW_SHARE) + up[:, :rows], math.log(1.0 - ROW_SHARE) + up[:, rows:])
+    return np.logaddexp(math.log(row_share) + up[:, :rows], math.log(1.0 - row_share) + up[:, rows:])
 
 
 def _runs(books: Books) -> int:

@@ -131,8 +131,8 @@ class Gateway:
         """
         ports, found = self._ports(), read_supervised(self._folder)
         try:
-            if ports is None or found is None:
-                raise AdminError("it was never started")
+            if ports is None or found is None or not found.generation:
+                raise AdminError("it does not run now")
             return found.generation, await admin.stats(ports.admin, pattern)
         except AdminError as error:
             raise SluiceError(

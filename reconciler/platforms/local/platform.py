@@ -160,7 +160,6 @@ class LocalPlatform:
             async with self._slot_lock(place):
                 await self._empty(place)
         async with self._region_lock(endpoint, fence):
-            self._layout.forget(endpoint.endpoint)
             await self._gateway.apply_clusters(self._ports(await self._gateway.table()))
 
     async def traffic(self, endpoint: Address) -> Mapping[str, SlotCounts]:

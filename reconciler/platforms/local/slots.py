@@ -6,6 +6,7 @@ Called by `platform`; knows nothing of weights.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import time
@@ -93,7 +94,7 @@ async def start_server(
 
 
 async def end_server(folder: Path, *, where: str) -> None:
-    """End a slot's server and forget it; succeed when there is none.
+    """End a slot's server and forget it, but for its log; succeed when there is none.
 
     Raises:
         SluiceError: `PLAT-013` it would not die.
@@ -108,7 +109,14 @@ async def end_server(folder: Path, *, where: str) -> None:
             do=f"end it by hand: kill -9 {left[0].pid}",
             retryable=True,
         )
-    await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+    await asyncio.to_thread(_clear, folder)
+
+
+def _clear(folder: Path) -> None:
+    """Delete a slot's folder; its log moves beside it, because a rollback's reason is often in there."""
+    with contextlib.suppress(FileNotFoundError):
+        (folder / LOG).replace(folder.with_suffix(".log"))
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _problem(

@@ -5,6 +5,7 @@
     gateway/                  Envoy's supervised folder, with gateway.json, bootstrap.json, cds.json, rds.json
     endpoints/NAME/SLOT/      a server's supervised folder, with slot.json
     endpoints/NAME/SLOT.lock  held by `start` and `stop` of the slot
+    endpoints/NAME/SLOT.log   what the slot's last server said, after its folder is gone
 
 Imports the core. Called by `platform`, `slots`, `gateway` and `down`. Every file is replaced by renaming.
 """
@@ -16,7 +17,6 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -73,10 +73,6 @@ class Layout:
             return ()
         except OSError as error:
             raise _unreadable(folder, str(self.root), error) from error
-
-    def forget(self, endpoint: str) -> None:
-        """Delete an endpoint's folder; succeed when it is gone."""
-        shutil.rmtree(self.root / "endpoints" / endpoint, ignore_errors=True)
 
 
 def read_slot(folder: Path, where: str) -> SlotRecord | None:
