@@ -102,6 +102,8 @@ async def test_a_server_that_keeps_dying_says_why_and_is_restarted_ever_slower(w
     assert found.problem is not None
     assert "exit code 1" in found.problem
     assert "the double was told to fail at its start" in found.problem
+    await world.platform.stop(place(world, "a"), fence=1)
+    assert "the double was told to fail at its start" in log_of_last_server(world, "a")
 
 
 async def test_a_wrong_model_is_fatal(world: LocalWorld) -> None:
@@ -298,6 +300,10 @@ async def gone(process: Process | None) -> None:
     while process.alive:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
+
+
+def log_of_last_server(world: LocalWorld, slot: str) -> str:
+    return (world.root / "endpoints" / "chat" / f"{slot}.log").read_text()
 
 
 def existing(paths: list[str]) -> list[str]:

@@ -108,6 +108,3 @@ def test_only_endpoints_with_something_in_a_slot_are_there(tmp_path: Path) -> No
     layout.slot("chat", "a").mkdir(parents=True)
     (tmp_path / "endpoints" / "locks-only").mkdir()
     assert layout.endpoints() == ("chat",)
-    layout.forget("chat")
-    layout.forget("chat")
-    assert layout.endpoints() == ()
