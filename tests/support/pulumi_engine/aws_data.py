@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -147,6 +148,12 @@ def _image(seed: str) -> str:
     return f"ami-{hashlib.sha256(seed.encode()).hexdigest()[:17]}"
 
 
+def _random_password(asked: Question) -> Properties:
+    """Draw another password each time, as AWS does: a program that does not keep the first one shows a change."""
+    length = asked.arguments.get("passwordLength", 32)
+    return {"randomPassword": secrets.token_hex(length)[:length], "id": asked.region}
+
+
 _SOURCES: dict[str, Callable[[Question], Properties]] = {
     "aws:ec2/getAmi:getAmi": _ami,
     "aws:ecr/getAuthorizationToken:getAuthorizationToken": _ecr_token,
@@ -158,5 +165,6 @@ _SOURCES: dict[str, Callable[[Question], Properties]] = {
     "aws:index/getCallerIdentity:getCallerIdentity": _identity,
     "aws:index/getPartition:getPartition": _partition,
     "aws:index/getRegion:getRegion": _region,
+    "aws:secretsmanager/getRandomPassword:getRandomPassword": _random_password,
     "aws:ssm/getParameter:getParameter": _parameter,
 }
