@@ -35,7 +35,10 @@ class Composed:
 
     def planner(self) -> Planner:
         """Return what makes plans; it gets the readers of the regions and no writer."""
-        return Planner(self.loaded, self.store, self.registry, self.regions, self.gaps)
+        runtimes = {name: build() for name, build in _RUNTIMES.items()}
+        return Planner(
+            self.loaded, self.store, self.registry, self.regions, self.gaps, runtimes=runtimes, gates=frozenset(_GATES)
+        )
 
     def workshop(self, clock: Callable[[], float] = time.time) -> Workshop:
         """Return what the loop works with."""

@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from policies.plans import check_plan
-
 from environments.errors import SluiceError, nearest
 from environments.load import Loaded
 from environments.names import Address, parse_address
 from environments.refs import parse_ref
 from environments.spec import EndpointSpec, EnvironmentSpec
+from policies.plans import check_plan
 from reconciler.core.canonical import Json
 from reconciler.core.change import Action, Change
 from reconciler.core.desired import ResolvedRef, desired_state, references, release_of
@@ -28,22 +27,28 @@ from reconciler.core.plan import Plan, Scope, World, changes_of, make_plan
 from reconciler.core.release import Artifact, Lineage, Release
 from reconciler.core.rollout import ROLLBACK, Phase, Rollout, rollout_from_json
 from reconciler.observing import observe
-from reconciler.ports import Registry, Store
+from reconciler.ports import Registry, Runtime, Store
 from reconciler.record import timestamp
 from reconciler.region import RegionReader
 
 _RECALL_ENTRIES = 2000
+STRATEGIES = ("canary", "blue_green")
 
 
 @dataclass(frozen=True)
 class Planner:
-    """Makes plans of one environment. `gaps` says per region why it cannot be planned in this build."""
+    """Makes plans of one environment.
+
+    `gaps` says per region why it cannot be planned in this build; `runtimes` and `gates` are what this build has.
+    """
 
     loaded: Loaded
     store: Store
     registry: Registry
     readers: Mapping[str, RegionReader]
     gaps: Mapping[str, str]
+    runtimes: Mapping[str, Runtime]
+    gates: frozenset[str]
 
     async def plan(self, scope: Scope, *, now: float) -> Plan:
         """Return the plan for what `scope` leaves.
@@ -56,6 +61,7 @@ class Planner:
         changes = changes_of(world)
         findings = [*check_plan(world.spec, changes, now=datetime.fromtimestamp(now, UTC))]
         findings += await self._recalled(world, changes)
+        findings += self._unbuildable(changes)
         return make_plan(world, changes, findings, timestamp(now))
 
     async def world(self, scope: Scope, *, removed: bool = False) -> World:
@@ -134,10 +140,38 @@ class Planner:
         return {n: r for n, (r, _) in zip(names, found, strict=True)}, [gap for _, gaps in found for gap in gaps]
 
     async def _release(self, name: str, endpoint: EndpointSpec) -> tuple[Release, list[str]]:
+        self._check_engine(name, endpoint)
         listed = references(endpoint.release)
         answers = await asyncio.gather(*(self._resolve(name, path, kind, ref) for path, kind, ref in listed))
         resolved = {path: found for (path, _, _), (found, _) in zip(listed, answers, strict=True)}
         return release_of(name, endpoint, resolved), [gap for _, gap in answers if gap]
+
+    def _unbuildable(self, changes: tuple[Change, ...]) -> list[Finding]:
+        """Deny what the file may declare and this build cannot run: nothing else is ever done in its place."""
+        found = []
+        for change in changes:
+            declared = self.loaded.spec.endpoints.get(change.address.endpoint)
+            if declared is None or change.action is Action.NONE:
+                continue
+            lacking = [] if declared.runtime in self.runtimes else [f"runtime {declared.runtime}"]
+            if declared.rollout.strategy not in STRATEGIES:
+                lacking.append(f"strategy {declared.rollout.strategy}")
+            asked = declared.rollout.gates.model_dump(exclude_none=True)
+            lacking += [f"{gate} gate" for gate in sorted(asked) if gate not in self.gates]
+            found += [
+                Finding("BUILD-001", "deny", str(change.address), f"this build has no adapter for: {what}")
+                for what in lacking
+            ]
+        return found
+
+    def _check_engine(self, name: str, endpoint: EndpointSpec) -> None:
+        runtime = self.runtimes.get(endpoint.runtime)
+        if runtime is None:
+            return
+        try:
+            runtime.check(endpoint.release.engine)
+        except SluiceError as error:
+            raise self._placed(error, name, "engine") from error
 
     async def _resolve(self, name: str, path: str, kind: str, ref: str) -> tuple[ResolvedRef, str | None]:
         """Resolve one reference; a scheme without an adapter is pinned by its own text and named as a gap."""

@@ -76,7 +76,10 @@ class LocalPlatform:
                 if line.weights_pct.get(slot.slot, 0.0) > 0 and held != release.id:
                     raise _serving(slot, line.weights_pct[slot.slot])
                 await self._gateway.ensure()
-            if not (seen.serving and held == release.id and seen.record):
+                runs = seen.serving and held == release.id
+                if not runs:
+                    self._mark_stopping(slot)  # from here on nobody gives it weight
+            if not runs:
                 await self._empty(slot)
                 await slots.start_server(
                     folder,
