@@ -73,13 +73,13 @@ async def test_a_newer_database_is_refused(database: Database) -> None:
 async def test_migrations_make_the_tables_that_the_store_uses(database: Database) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
-    from sqlalchemy import create_engine
+    from sqlalchemy import URL, create_engine
 
     from reconciler.store.schema import metadata
 
     await database.open().close()
-    path = sqlite_path(database.url, home=database.home)
-    engine = create_engine(f"sqlite:///{path}" if database.kind == "sqlite" else database.url)
+    file = URL.create("sqlite", database=str(sqlite_path(database.url, home=database.home)))
+    engine = create_engine(file if database.kind == "sqlite" else database.url)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection)
         assert context.get_current_revision() == REVISIONS[-1]
@@ -137,3 +137,13 @@ async def test_a_migration_that_fails_leaves_nothing(database: Database, monkeyp
     assert await store.rollouts("prod") == ()
     assert (await store.append("prod", at="", actor="", kind="", address="", summary="")).seq == 1
     await store.close()
+
+
+async def test_a_folder_may_have_an_odd_name(tmp_path: Path) -> None:
+    home = tmp_path / "it's 100 % ours?#x&mode=ro" / ".sluice"
+    for _ in range(2):
+        store = open_store("sqlite:///.sluice/x.db", home=home)
+        await store.append("prod", at="", actor="", kind="", address="", summary="")
+        await store.close()
+    assert (await open_store("sqlite:///.sluice/x.db", home=home).verify("prod")).checked == 2
+    assert (home / "x.db").stat().st_size > 0
