@@ -44,7 +44,7 @@ def print_plan(plan: Plan, console: Console) -> None:
     for finding in plan.findings:
         words = Text.assemble((f"{finding.level:5}", _LEVELS[finding.level]), f" {finding.policy}  {finding.address}")
         console.print(words)
-        console.print(Padding(Text(finding.message), (0, 0, 0, 6)))
+        console.print(Padding(Text(finding.message), (0, 0, 0, 6), expand=False))
     for gap in plan.gaps:
         console.print(Text.assemble(("not in this build  ", "magenta"), gap))
     console.print(summary(plan))
@@ -75,7 +75,7 @@ def _print_change(change: Change, console: Console) -> None:
     if change.release:
         head.append(change.release, style="bold")
     console.print(head)
-    console.print(Padding(Text(_MOVES[str(change.moves_by)], style="dim"), (0, 0, 0, 4)))
+    console.print(Padding(Text(_MOVES[str(change.moves_by)], style="dim"), (0, 0, 0, 4), expand=False))
     width = max((len(f.path) for f in change.fields), default=0)
     for field in change.fields:
         arrow = f"{field.before} → {field.after}"
@@ -83,7 +83,7 @@ def _print_change(change: Change, console: Console) -> None:
             arrow = str(field.after)
         elif field.after is None:
             arrow = f"{field.before} → (gone)"
-        console.print(Padding(Text(f"{field.path:{width}}  {arrow}"), (0, 0, 0, 4)))
+        console.print(Padding(Text(f"{field.path:{width}}  {arrow}"), (0, 0, 0, 4), expand=False))
     console.print()
 
 
