@@ -21,7 +21,8 @@ async def ask(url: str, query: Mapping[str, str] | None, *, where: str) -> Any:
     import httpx
 
     try:
-        async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
+        secure = url.startswith("https:")  # reading certificates takes 40 ms a client, for nothing over http
+        async with httpx.AsyncClient(timeout=TIMEOUT_S, verify=secure) as client:
             answer = await client.get(url, params=query)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _out_of_reach(where, url, str(error) or type(error).__name__) from error
