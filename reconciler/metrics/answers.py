@@ -21,7 +21,7 @@ async def ask(url: str, query: Mapping[str, str] | None, *, where: str) -> Any:
     import httpx
 
     try:
-        secure = url.startswith("https:")  # reading certificates takes 40 ms a client, for nothing over http
+        secure = not url.lower().startswith("http:")  # reading certificates takes 40 ms a client, for nothing over http
         async with httpx.AsyncClient(timeout=TIMEOUT_S, verify=secure) as client:
             answer = await client.get(url, params=query)
     except (httpx.HTTPError, httpx.InvalidURL) as error:

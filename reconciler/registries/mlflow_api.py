@@ -89,7 +89,9 @@ class MlflowApi:
         return httpx.AsyncClient(
             base_url=self._url,
             timeout=_TIMEOUT_S,
-            verify=self._url.startswith("https:"),  # reading certificates takes 40 ms a client, for nothing over http
+            verify=not self._url.lower().startswith(
+                "http:"
+            ),  # reading certificates takes 40 ms a client, for nothing over http
             headers={"Authorization": f"Bearer {token}"} if token else {},
             auth=(user, os.environ.get("MLFLOW_TRACKING_PASSWORD", "")) if user and not token else None,
         )
