@@ -52,7 +52,9 @@ def resource_type(token: str) -> ResourceType | None:
         return None
     package, name = place
     resource = getattr(importlib.import_module(package), name)
-    arguments = getattr(sys.modules[resource.__module__], f"{name}Args")
+    module = sys.modules[resource.__module__]
+    # Where a nested class of another resource is called `{name}Args` already, the package writes `{name}InitArgs`.
+    arguments = getattr(module, f"{name}InitArgs", None) or getattr(module, f"{name}Args")
     return ResourceType(shape(arguments), shape(resource))
 
 
