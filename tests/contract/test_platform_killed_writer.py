@@ -12,20 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from environments.errors import SluiceError
-from reconciler.platforms.local.envoy import envoy_program
 from reconciler.platforms.local.processes import supervising
 from tests.support.clients import steady, stream
-from tests.support.lifeline import dies_with_parent, missing
-from tests.support.platforms import LocalWorld, place, seen, serve, until
-from tests.support.processes import ROOT, guarded_home
+from tests.support.lifeline import dies_with_parent
+from tests.support.platforms import LocalWorld, local_home, place, seen, serve, until
+from tests.support.processes import ROOT
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 KILLS = 8
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from tests.support.platforms import LocalWorld, place, serve
+from tests.support.platforms import LocalWorld, place, serve, local_home
 
 async def work(world):
     world.spec = world.spec.model_copy(update={"gateway_port": int(sys.argv[3])})
@@ -46,11 +44,7 @@ asyncio.run(work(LocalWorld(Path(sys.argv[1]), Path(sys.argv[2]))))
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[LocalWorld]:
     """Return a real local region."""
-    try:
-        envoy_program()
-    except SluiceError:
-        missing("Envoy is not here", "install the extra `local`")
-    with guarded_home(tmp_path) as home:
+    with local_home(tmp_path) as home:
         yield LocalWorld(home, tmp_path / "models")
 
 

