@@ -1,11 +1,10 @@
 """The CrossGuard pack: `pulumi preview --policy-pack ../../policies` starts this file in a process of its own.
 
-Levels come from the environment file of the stack's name; without a stack (`pulumi policy publish`) they are prod's.
+Levels come from the environment file of the stack's name.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -15,16 +14,13 @@ def main() -> None:
     root = str(Path(__file__).resolve().parent.parent)
     if root not in sys.path:  # the engine runs this file by its path, with or without the package installed
         sys.path.insert(0, root)
-    from pulumi_policy import PolicyPack
-
     from environments.errors import SluiceError
-    from policies.pack import context_of, pack_policies
+    from policies.serve import serve
 
     try:
-        context = context_of(os.environ.get("PULUMI_STACK", "prod"))
+        serve()
     except SluiceError as error:
         sys.exit(str(error))
-    PolicyPack(name="sluice", policies=pack_policies(context))
 
 
 if __name__ == "__main__":

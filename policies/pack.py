@@ -1,6 +1,6 @@
 """The bridge to CrossGuard: the engine's resources go to the rules of the catalog, and their findings back.
 
-Imports the catalog and `environments`; pulumi-policy only inside functions. `policies/__main__.py` serves what
+Imports the catalog and `environments`; pulumi-policy only inside functions. `policies.serve` serves what
 `pack_policies` returns.
 """
 
@@ -16,6 +16,8 @@ from policies.catalog import CATALOG, OVERRIDE, known_ids, override_findings
 from policies.policy import OnPlan, OnResource, OnStack, Policy, Resource, StackContext
 from policies.values import UNKNOWN
 
+HERE = Path(__file__).parent
+
 if TYPE_CHECKING:
     from pulumi_policy import EnforcementLevel, ReportViolation, ResourceValidationArgs, StackValidationArgs
     from pulumi_policy import Policy as PackPolicy
@@ -27,7 +29,7 @@ def context_of(stack: str) -> StackContext:
     Raises:
         SluiceError: `SPEC-…` there is no such file, or it is wrong.
     """
-    path = find(stack.rpartition("/")[2], start=Path(__file__).parent)
+    path = find(stack.rpartition("/")[2], start=HERE)
     return StackContext(load(path, policy_ids=known_ids(), unset="keep").spec)
 
 

@@ -20,12 +20,13 @@ from tests.unit.policies.fixtures import ROOT, TABLE
 UNKNOWN_TEXT = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 
 
-def start(stack: str, *, cwd: Path) -> subprocess.Popen[str]:
-    """Start the pack; its first line of output is its port."""
+def start(stack: str | None, *, cwd: Path) -> subprocess.Popen[str]:
+    """Start the pack; its first line of output is its port. Older engines name the stack in the environment."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("PULUMI_", "SLUICE_"))}
     return subprocess.Popen(
         [sys.executable, "-u", "-m", "pulumi.policy", "127.0.0.1:0", str(ROOT / "policies")],
         cwd=cwd,
-        env={**os.environ, "PULUMI_STACK": stack, "SLUICE_ENVIRONMENTS": str(ROOT / "environments")},
+        env={**clean, **({"PULUMI_STACK": stack} if stack else {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -34,12 +35,12 @@ def start(stack: str, *, cwd: Path) -> subprocess.Popen[str]:
 
 
 @pytest.fixture(scope="module")
-def analyzer() -> Iterator[Any]:
+def analyzer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Yield a client of production's pack."""
     grpc = import_module("grpc")
     from pulumi.runtime.proto import analyzer_pb2_grpc
 
-    process = start("acme/platform/prod", cwd=ROOT / "policies")
+    process = start(None, cwd=tmp_path_factory.mktemp("elsewhere"))
     assert process.stdout
     port = process.stdout.readline().strip()
     try:
@@ -111,6 +112,27 @@ def test_what_is_not_known_in_a_preview_is_no_violation_and_no_complaint(analyze
     found = analyze(analyzer, "aws:rds/instance:Instance", {"storageEncrypted": UNKNOWN_TEXT, "multiAz": UNKNOWN_TEXT})
     assert not {"RDS-001", "RDS-005"} & set(found)
     assert not [d for d in found.values() if "can't run policy" in d.message]
+
+
+def test_levels_are_those_of_the_stack_that_the_engine_names(analyzer: Any) -> None:
+    from pulumi.runtime.proto import analyzer_pb2
+
+    kind, props, *_ = TABLE["EKS-001"]["bad"][0]
+    levels = []
+    for stack in ("dev", "acme/sluice-platform/prod"):
+        analyzer.ConfigureStack(analyzer_pb2.AnalyzerStackConfigureRequest(stack=stack, project="sluice-platform"))
+        levels.append(analyze(analyzer, kind, props)["EKS-001"].enforcementLevel)
+    assert levels == [analyzer_pb2.ADVISORY, analyzer_pb2.MANDATORY]
+
+
+def test_an_engine_that_names_an_unknown_stack_is_told_so(analyzer: Any) -> None:
+    from pulumi.runtime.proto import analyzer_pb2
+
+    grpc = import_module("grpc")
+    with pytest.raises(grpc.RpcError) as caught:
+        analyzer.ConfigureStack(analyzer_pb2.AnalyzerStackConfigureRequest(stack="prdo"))
+    assert "SPEC-001" in caught.value.details()
+    assert 'nearest: "prod"' in caught.value.details()
 
 
 def test_a_stack_without_an_environment_is_a_coded_error(tmp_path: Path) -> None:
