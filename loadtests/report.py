@@ -169,7 +169,7 @@ def _percentiles(name: str, arms: Sequence[ArmResult]) -> str:
 def _goodput(comparison: Comparison, capacity: Capacity | None) -> str:
     """Plot goodput against the rate: the probes of a capacity search, or the rounds where there was none."""
     axes = Axes("requests/s offered", "requests/s within the SLO")
-    if capacity is None:
+    if capacity is None or not capacity.probes:
         series = [
             Series(
                 style, style, sorted((r.arms[i].offered_rps, r.arms[i].goodput_rps) for r in comparison.rounds), False

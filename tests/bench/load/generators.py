@@ -76,7 +76,7 @@ class PlainLocust:
     """Locust as its users write it: FastHttpUser, one request a second a user, `stream.readline`."""
 
     name = "locust FastHttpUser"
-    first_rps = 20.0
+    first_rps = 60.0
 
     def run(self, url: str, rate_rps: float, seconds: float, pin: Pin) -> ClientView:
         """Run locust headless in a child."""
@@ -89,7 +89,7 @@ class PlainLocust:
             extra = {"BENCH_OUT": str(out), "BENCH_WARMUP_S": str(WARMUP_S), "BENCH_TOKENS": str(TOKENS)}
             _child(command, pin=pin, limit_s=seconds + 60, extra=extra)
             answer = json.loads(out.read_text())
-        return ClientView(answer["ttft_s"], seconds, answer["cpu_s"])
+        return ClientView(answer["ttft_s"], max(answer["seconds"], 1e-3), answer["cpu_s"])
 
 
 class Aiperf:
@@ -103,25 +103,32 @@ class Aiperf:
         with tempfile.TemporaryDirectory() as folder:
             command = [str(AIPERF), "profile", "--model", "m", "--url", url, "--endpoint-type", "chat", "--streaming"]
             command += ["--tokenizer", str(_tokenizer(Path(folder))), "--request-rate", str(rate_rps)]
-            command += ["--request-count", str(max(20, int(rate_rps * seconds))), "--output-tokens-mean", str(TOKENS)]
+            command += [
+                "--request-count",
+                str(max(20, int(rate_rps * (seconds + WARMUP_S)))),
+                "--output-tokens-mean",
+                str(TOKENS),
+            ]
             command += ["--synthetic-input-tokens-mean", "32", "--workers-max", "2", "--ui", "none"]
+            command += ["--no-gpu-telemetry", "--no-server-metrics"]
             command += ["--artifact-dir", folder, "--export-level", "records"]
             _child(command, pin=pin, limit_s=seconds * 4 + 120)
             return _aiperf_view(Path(folder))
 
 
 def _aiperf_view(folder: Path) -> ClientView:
-    ttft: dict[str, float] = {}
-    starts: list[float] = []
+    rows: list[tuple[float, str, float]] = []
     for path in folder.rglob("profile_export*.jsonl"):
         for line in path.read_text().splitlines():
             record = json.loads(line)
             meta, metrics = record["metadata"], record["metrics"]
             if "time_to_first_token" in metrics:
-                ttft[meta["x_request_id"]] = metrics["time_to_first_token"]["value"] / 1e3
-                starts.append(meta["request_start_ns"] / 1e9)
-    seconds = max(starts) - min(starts) if len(starts) > 1 else 1.0
-    return ClientView(ttft, seconds, None)
+                began_s = meta["request_start_ns"] / 1e9
+                rows.append((began_s, meta["x_request_id"], metrics["time_to_first_token"]["value"] / 1e3))
+    first = min((row[0] for row in rows), default=0.0)
+    kept = [row for row in rows if row[0] >= first + WARMUP_S]
+    seconds = max((row[0] for row in kept), default=0.0) - first - WARMUP_S
+    return ClientView({name: ttft for _, name, ttft in kept}, max(seconds, 1e-3), None)
 
 
 def _tokenizer(folder: Path) -> Path:
@@ -140,7 +147,7 @@ def _child(
     Raises:
         RuntimeError: it failed or took longer than `limit_s`.
     """
-    env = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"} | (extra or {})
+    env = os.environ | {"PYTHONPATH": str(ROOT)} | (extra or {})
     child = subprocess.Popen(
         [*pin.prefix, *command],
         stdout=subprocess.PIPE,
