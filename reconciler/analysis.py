@@ -59,7 +59,7 @@ class Analyst:
         first, self._counters, self.latest = not self._counters, counters, counters
         self._began = now if self._began is None else self._began
         self._last_tick = now
-        if self._period.begin((str(part.phase), part.step, part.since)) or first:
+        if self._period.begin((str(part.phase), part.step, part.since), now) or first:
             # Weights have just moved (or this process just started): what was counted before belongs to another step.
             kept = self.evidence
             self.evidence = replace(NO_EVIDENCE, canary=kept.canary, canary_sentence=kept.canary_sentence)
@@ -83,6 +83,7 @@ class Analyst:
             bake_sentence="; ".join([bake_sentence, *(s for v, s in limits if v is not Verdict.PASS)]),
             step_requests=self._period.champion.requests + self._period.challenger.requests,
             step_challenger_requests=self._period.challenger.requests,
+            watched_s=now - self._period.began,
         )
 
     async def _judge(self, rollout: Rollout, part: RegionRollout, seen: ObservedEndpoint, tick: judging.Tick) -> None:
@@ -107,13 +108,15 @@ class _Period:
 
     def __init__(self) -> None:
         self._key: tuple[Any, ...] | None = None
+        self.began = 0.0
         self.champion = Counts()
         self.challenger = Counts()
 
-    def begin(self, key: tuple[Any, ...]) -> bool:
+    def begin(self, key: tuple[Any, ...], now: float) -> bool:
         """Start anew when the step changed, and say whether it did."""
         if key == self._key:
             return False
+        self.began = now
         self._key, self.champion, self.challenger = key, Counts(), Counts()
         return True
 

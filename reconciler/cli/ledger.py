@@ -46,9 +46,10 @@ def verify(env: str | None, file: Path | None, as_json: bool) -> int:
 
 @ledger.command()
 @environment_options
-def export(env: str | None, file: Path | None) -> int:
-    """Print every entry, oldest first, a JSON line each."""
-    with_ports(env, file, _export)
+@json_option
+def export(env: str | None, file: Path | None, as_json: bool) -> int:
+    """Print every entry, oldest first: a JSON line each, or one object with `--json`."""
+    with_ports(env, file, lambda composed: _export(composed, as_json=as_json))
     return 0
 
 
@@ -57,8 +58,13 @@ async def _verify(composed: Composed) -> tuple[str, Verification]:
     return environment, await composed.store.verify(environment)
 
 
-async def _export(composed: Composed) -> None:
+async def _export(composed: Composed, *, as_json: bool) -> None:
     from reconciler.cli.status import entry_json
 
-    async for entry in composed.store.entries(composed.loaded.spec.environment):
+    environment = composed.loaded.spec.environment
+    if as_json:
+        found = [entry_json(entry) async for entry in composed.store.entries(environment)]
+        print_json({"environment": environment, "entries": found})
+        return
+    async for entry in composed.store.entries(environment):
         click.echo(json.dumps(entry_json(entry), sort_keys=True, ensure_ascii=False))

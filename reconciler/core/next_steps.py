@@ -42,7 +42,7 @@ class Evidence:
 
     `canary` is the judge's verdict over the whole rollout, folded with the limits; `bake` is the verdict on the
     promises (`slo`) since the bake began. Requests are those since the present step came into force, of both arms
-    together and of the challenger alone.
+    together and of the challenger alone; `watched_s` is how much of the step they cover.
     """
 
     canary: Verdict = Verdict.INCONCLUSIVE
@@ -51,6 +51,7 @@ class Evidence:
     bake_sentence: str = "no requests yet"
     step_requests: int = 0
     step_challenger_requests: int = 0
+    watched_s: float = 0.0
 
 
 NO_EVIDENCE = Evidence()
@@ -255,6 +256,9 @@ def _bake(view: _View) -> list[Step]:
     # On a first deployment nobody may be calling yet, and there is no champion to fall back to.
     judged = view.region.champion_slot is not None and settings.slo and settings.bake_s > 0
     if judged and evidence.bake is not Verdict.PASS and view.rollout.intent is not Intent.PROMOTE:
+        if evidence.watched_s < settings.bake_s - settings.tick_s or evidence.watched_s == 0:
+            # A busy machine may have looked too late: what nobody watched says nothing about traffic.
+            return [Await(view.region.region, f"baking; {evidence.bake_sentence}")]
         undecided = _inconclusive(view, f"the bake ended undecided: {evidence.bake_sentence}")
         if undecided:
             return undecided

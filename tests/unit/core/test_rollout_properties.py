@@ -55,7 +55,7 @@ def test_no_reachable_state_breaks_the_weights(turns, regions, first, inconclusi
     for event, canary, bake, gate, requests, seconds in turns:
         now += seconds
         world, going = _meddle(world, going, event, now)
-        evidence = Evidence(canary, "c", bake, "b", requests, requests // 2)
+        evidence = Evidence(canary, "c", bake, "b", requests, requests // 2, watched_s=seconds)
         seen = {} if event == "unreadable" else world
         for step in next_steps(going, seen, dict.fromkeys(names, evidence), now):
             world = happened(world, going, step)
