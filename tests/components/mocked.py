@@ -1,0 +1,107 @@
+"""Makes a component with Pulumi's mocks and remembers every resource that it asked for.
+
+Imports Pulumi. Called by the tests of components.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks, set_mocks, test
+
+from components.tags import Owned
+
+# How the Pulumi protocol marks a secret. Source: pulumi SDK, `rpc.py`.
+_SECRET = "1b47061264138c4ac30d75fd1eb44270"
+ACCOUNT = "111122223333"
+OWNED = Owned("prod", "ml-platform", "cc-1")
+SUPPORT = OWNED.by("support")
+
+
+@dataclass(frozen=True)
+class Made:
+    """One resource as a component asked for it; `inputs` are spelled as on the wire."""
+
+    type: str
+    name: str
+    inputs: Mapping[str, Any]
+
+    def at(self, path: str) -> Any:
+        """Return an input by its path, such as `spec.replicas`; None where nothing is."""
+        value: Any = self.inputs
+        for part in path.split("."):
+            value = value[int(part)] if isinstance(value, list) else (value or {}).get(part)
+        return value
+
+
+@dataclass
+class Recorded(Mocks):
+    """Everything that was asked for. Outputs are the inputs, and what the components read beside them."""
+
+    made: list[Made] = field(default_factory=list)
+
+    def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        """Remember a resource and invent its outputs."""
+        self.made.append(Made(args.typ, args.name, args.inputs))
+        return f"{args.name}-id", {"name": args.name, **args.inputs, **_outputs(args)}
+
+    def call(self, args: MockCallArgs) -> dict[str, Any]:
+        """Answer the two data sources that components ask."""
+        return {"accountId": ACCOUNT, "randomPassword": "drawn"}
+
+    def of(self, kind: str) -> list[Made]:
+        """Return the resources whose type is, or ends in, `kind`."""
+        return [m for m in self.made if m.type == kind or m.type.endswith((f":{kind}", f"/{kind}"))]
+
+    def one(self, kind: str, name: str | None = None) -> Made:
+        """Return the only resource of a kind, or the one with that name."""
+        found = [m for m in self.of(kind) if name is None or m.name == name]
+        assert len(found) == 1, f"{kind} {name}: {[m.name for m in found]}"
+        return found[0]
+
+    def cloud(self) -> Iterator[Made]:
+        """Yield the resources in AWS."""
+        return (m for m in self.made if m.type.startswith("aws:"))
+
+    def objects(self) -> Iterator[Made]:
+        """Yield the Kubernetes objects."""
+        return (m for m in self.made if m.type.startswith("kubernetes:") and "helm" not in m.type)
+
+
+def make(component: Callable[[], object]) -> Recorded:
+    """Return what a component asks for, after everything that it started has settled."""
+    recorded = Recorded()
+    set_mocks(recorded, project="sluice", stack="prod", preview=False)
+
+    @test
+    def program() -> None:
+        component()
+
+    program()
+    return recorded
+
+
+def secret_value(value: Any) -> Any:
+    """Return what a secret input holds; fail when it travels as a plain value."""
+    assert isinstance(value, dict), f"{value!r} is not marked as a secret"
+    assert _SECRET in value.values(), f"{value!r} is not marked as a secret"
+    return value["value"]
+
+
+def _outputs(args: MockResourceArgs) -> dict[str, Any]:
+    arn = f"arn:aws:mock:eu-west-1:{ACCOUNT}:{args.name}"
+    found: dict[str, Any] = {"arn": arn}
+    match args.typ:
+        case "aws:eks/cluster:Cluster":
+            found["endpoint"] = "https://cluster.example"
+            found["certificateAuthority"] = {"data": "Q0E="}
+            found["vpcConfig"] = {**args.inputs["vpcConfig"], "clusterSecurityGroupId": "sg-cluster"}
+        case "aws:ec2/launchTemplate:LaunchTemplate":
+            found["latestVersion"] = 1
+        case "aws:rds/instance:Instance":
+            found["address"] = "db.example"
+        case "aws:ecr/repository:Repository":
+            found["repositoryUrl"] = f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com/{args.inputs['name']}"
+    return found
