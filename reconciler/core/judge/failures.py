@@ -18,7 +18,7 @@ MEMORY_REQUESTS = 20_000.0
 EXCESS_MIN = 0.005  # a regression smaller than half a percent of all requests is no harm worth a rollback
 _PRIOR_ERRORS, _PRIOR_REQUESTS = 0.5, 50.0
 _OWN_RATE_WEIGHT = 0.05
-_LEARNED_REQUESTS = 2_000.0  # from here on a burst of failures is no longer taken for the usual rate
+_LEARNED_REQUESTS = 500.0  # from here on a burst of failures is no longer taken for the usual rate
 _RATE_MAX = 0.98
 
 

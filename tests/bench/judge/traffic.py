@@ -49,7 +49,7 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Release:
-    """How the challenger differs: errors times `error_ratio`, all requests slower by `ratio`, a `share` by `tail_ratio`.
+    """How the challenger differs: errors times `error_ratio`, all slower by `ratio`, a `share` by `tail_ratio`.
 
     The errors on top are a multiple of the rate under drift and bursts; what an outage adds, both arms share.
     """

@@ -1,0 +1,123 @@
+"""The scenarios of the judge's bench: traffic, release, weights and settings of each, and how many runs it gets.
+
+Imports the simulator and the judge's settings; called by the bench.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from reconciler.core.judge import JudgeSettings, Protect
+from tests.bench.judge.traffic import EQUAL, FLAT, RAMP, Release, Schedule, Traffic, with_noise
+
+ROWS = (Protect("error_rate", 2.0), Protect("ttft", 1.2), Protect("ttft", 2.0, 0.10))
+
+REGRESSIONS = {
+    "errors 1 to 2 %": Release(error_ratio=2.0),
+    "errors 1 to 5 %": Release(error_ratio=5.0),
+    "TTFT x1.2": Release(ratio=1.2),
+    "tail 10 % x2": Release(share=0.10, tail_ratio=2.0),
+}
+PROTECTED = ("errors 1 to 2 %", "TTFT x1.2", "tail 10 % x2")
+
+STEADY = Traffic(drift=False, bursts=False)
+LIVE = Traffic()
+NOISY = with_noise(LIVE, 0.03)
+
+
+class Noise(StrEnum):
+    """Where the judge gets `noise` from."""
+
+    DEFAULT = "default"
+    NONE = "0"
+    LEARNED = "learned"  # from an A/A hour of the same traffic
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scenario; `peers` runs thresholds and Kayenta beside the judge."""
+
+    name: str
+    traffic: Traffic
+    release: Release
+    schedule: Schedule
+    runs: int
+    noise: Noise = Noise.DEFAULT
+    warmup_s: float = 0.0
+    peers: bool = False
+
+    def settings(self, sigma: float | None = None) -> JudgeSettings:
+        """Return the judge's settings, `sigma` being what an A/A hour taught."""
+        base = JudgeSettings(protect=ROWS, warmup_s=self.warmup_s)
+        match self.noise:
+            case Noise.DEFAULT:
+                return base
+            case Noise.NONE:
+                return replace(base, noise=0.0)
+            case Noise.LEARNED:
+                return replace(base, noise=base.noise if sigma is None else sigma)
+
+
+def cases(scale: float = 1.0) -> tuple[Case, ...]:
+    """Return every scenario, runs multiplied by `scale`."""
+    every = (*_nulls(), *_regressions(), *_hard())
+    return tuple(replace(case, runs=max(20, round(case.runs * scale))) for case in every)
+
+
+def _nulls() -> tuple[Case, ...]:
+    busy = replace(NOISY, requests_per_s=200.0)
+    loud = with_noise(LIVE, 0.05)
+    return (
+        Case("null, drift and bursts, flat", LIVE, EQUAL, FLAT, 1000, peers=True),
+        Case("null, drift and bursts, ramp", LIVE, EQUAL, RAMP, 1500),
+        Case("null, 3 % arm noise, flat", NOISY, EQUAL, FLAT, 1000),
+        Case("null, 3 % arm noise, ramp", NOISY, EQUAL, RAMP, 1500),
+        Case("null, 200/s, 3 % arm noise, flat", busy, EQUAL, FLAT, 1000),
+        Case("null, 200/s, 3 % arm noise, ramp", busy, EQUAL, RAMP, 1000),
+        Case("null, 5 % arm noise, learned, flat", loud, EQUAL, FLAT, 1000, Noise.LEARNED),
+        Case("null, 5 % arm noise, learned, ramp", loud, EQUAL, RAMP, 1000, Noise.LEARNED),
+        Case("null, noise 0, drift and bursts, ramp", LIVE, EQUAL, RAMP, 1000, Noise.NONE),
+    )
+
+
+def _regressions() -> tuple[Case, ...]:
+    found: list[Case] = []
+    for name, release in REGRESSIONS.items():
+        dear = 1000 if name == "errors 1 to 2 %" else 400  # the row that every limit of beta and alpha meets first
+        found += [
+            Case(f"{name}, steady, flat", STEADY, release, FLAT, dear, peers=True),
+            Case(f"{name}, steady, flat, noise 0", STEADY, release, FLAT, 400, Noise.NONE),
+            Case(f"{name}, drift, flat", LIVE, release, FLAT, dear, peers=True),
+            Case(f"{name}, drift, flat, quiet learned", LIVE, release, FLAT, 300, Noise.LEARNED),
+            Case(f"{name}, drift, ramp", LIVE, release, RAMP, dear),
+        ]
+    return tuple(found)
+
+
+def _hard() -> tuple[Case, ...]:
+    outage, storms = replace(LIVE, outage_ticks=4), replace(LIVE, storms=True)
+    cold = replace(LIVE, cold_ratio=1.5)
+    prompts = replace(LIVE, modes=((0.75, 0.0), (0.25, 1.7917594692280550)))
+    sparse = replace(LIVE, requests_per_s=0.5)
+    errors, five, slow, tail = REGRESSIONS.values()
+    return (
+        Case("outage of four ticks: null, flat", outage, EQUAL, FLAT, 400),
+        Case("outage of four ticks: errors x2, flat", outage, errors, FLAT, 400),
+        Case("retry storms: null, flat", storms, EQUAL, FLAT, 400),
+        Case("retry storms: null, ramp", storms, EQUAL, RAMP, 400),
+        Case("first minute x1.5: null, flat, warmup 60 s", cold, EQUAL, FLAT, 400, warmup_s=60.0),
+        Case("first minute x1.5: null, ramp, warmup 60 s", cold, EQUAL, RAMP, 400, warmup_s=60.0),
+        Case("first minute x1.5: null, flat, no warmup", cold, EQUAL, FLAT, 300),
+        Case("a quarter of prompts 6x longer: null, flat", prompts, EQUAL, FLAT, 400),
+        Case("a quarter of prompts 6x longer: TTFT x1.2, flat", prompts, slow, FLAT, 300),
+        Case("a quarter of prompts 6x longer: tail, flat", prompts, tail, FLAT, 300),
+        Case("0.5 requests/s: null, flat", sparse, EQUAL, FLAT, 400),
+        Case("0.5 requests/s: errors x5, flat", sparse, five, FLAT, 300),
+        Case("told 10 %, 5 % arrive: null", replace(LIVE, arriving_pct=5.0), EQUAL, FLAT, 400),
+        Case("told 10 %, 20 % arrive: null", replace(LIVE, arriving_pct=20.0), EQUAL, FLAT, 400),
+        Case("3 % noise that wanders over 20 s: null, ramp", replace(NOISY, arm_memory_s=20.0), EQUAL, RAMP, 400),
+        Case("3 % noise that wanders over 300 s: null, ramp", replace(NOISY, arm_memory_s=300.0), EQUAL, RAMP, 400),
+        Case("5 % arm noise at the default: null, flat", with_noise(LIVE, 0.05), EQUAL, FLAT, 400),
+        Case("tail 10 % x2, 3 % arm noise, flat", NOISY, tail, FLAT, 400),
+    )
