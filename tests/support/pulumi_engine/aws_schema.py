@@ -66,10 +66,12 @@ def known_tokens() -> list[str]:
 @functools.lru_cache
 def shape(cls: type) -> Shape:
     """Return the shape of an arguments class, a resource class or an output class of the SDK."""
+    import pulumi
+
     hints, immutable, wire = {}, set(), {}
     for python_name, getter in inspect.getmembers(cls, lambda member: isinstance(member, property)):
         name = getattr(getter.fget, "_pulumi_name", None)
-        if name is None or python_name in ("id", "urn"):
+        if name is None or (python_name in ("id", "urn") and issubclass(cls, pulumi.Resource)):
             continue
         hints[name] = _hint(cls, getter)
         wire[python_name] = name
