@@ -47,9 +47,9 @@ class Recorded(Mocks):
         self.made.append(Made(args.typ, args.name, args.inputs))
         return f"{args.name}-id", {"name": args.name, **args.inputs, **_outputs(args)}
 
-    def call(self, args: MockCallArgs) -> dict[str, Any]:
+    def call(self, args: MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
         """Answer the two data sources that components ask."""
-        return {"accountId": ACCOUNT, "randomPassword": "drawn"}
+        return {"accountId": ACCOUNT, "randomPassword": "drawn"}, []
 
     def of(self, kind: str) -> list[Made]:
         """Return the resources whose type is, or ends in, `kind`."""
@@ -75,11 +75,8 @@ def make(component: Callable[[], object]) -> Recorded:
     recorded = Recorded()
     set_mocks(recorded, project="sluice", stack="prod", preview=False)
 
-    @test
-    def program() -> None:
-        component()
-
-    program()
+    settled: Callable[[Callable[[], None]], Callable[[], None]] = test
+    settled(lambda: (component(), None)[1])()
     return recorded
 
 
