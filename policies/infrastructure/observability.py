@@ -6,14 +6,14 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 
-from environments.names import ENDPOINT_LABEL, SLOT_LABEL, sagemaker_endpoint, sagemaker_role
+from environments.names import sagemaker_endpoint, sagemaker_role
 from policies.policy import Hit, OnResource, OnStack, Policy, Resource, StackContext, levels
-from policies.values import UNKNOWN, absent, at, labels, number
+from policies.values import UNKNOWN, absent, at, number
 
 LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup"
 ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
 ROLE = "aws:iam/role:Role"
-SERVICE = "kubernetes:core/v1:Service"
+CLUSTER = "aws:eks/cluster:Cluster"
 RULES = "kubernetes:monitoring.coreos.com/v1:PrometheusRule"
 HELM_RELEASES = frozenset(
     {"kubernetes:helm.sh/v3:Release", "kubernetes:helm.sh/v3:Chart", "kubernetes:helm.sh/v4:Chart"}
@@ -37,18 +37,29 @@ def silent_alarms(resource: Resource, context: StackContext) -> Iterator[str]:
 
 
 def endpoint_alerts(resources: Sequence[Resource], context: StackContext) -> Iterator[Hit]:
-    """Find endpoints that could fail without an alert: slots without a PrometheusRule, variants without an alarm."""
+    """Find endpoints that could fail without an alert: PrometheusRules on clusters, CloudWatch alarms on SageMaker.
+
+    Only a stack that makes clusters or rules can be asked for rules: slots may be in another stack.
+    """
     rules = [_words(r) for r in resources if r.type == RULES]
-    seen: set[str] = set()
-    for service in (r for r in resources if r.type == SERVICE and SLOT_LABEL in labels(r)):
-        endpoint = labels(service).get(ENDPOINT_LABEL)
-        if isinstance(endpoint, str) and endpoint not in seen and not any(endpoint in words for words in rules):
-            seen.add(endpoint)
-            yield service.urn, f"endpoint {endpoint} has slots and no PrometheusRule names it"
+    if rules or any(r.type == CLUSTER for r in resources):
+        for endpoint, clusters in _on_clusters(context):
+            named = sum(endpoint in words for words in rules)
+            if named < clusters:
+                yield "", f"endpoint {endpoint} runs in {clusters} clusters; {named} PrometheusRules name it"
     alarmed = [at(r.props, "dimensions.EndpointName") for r in resources if r.type == ALARM]
     for role, endpoint in _sagemaker(resources, context):
         if UNKNOWN not in alarmed and sagemaker_endpoint(context.spec.environment, endpoint) not in alarmed:
             yield role.urn, f"endpoint {endpoint} has no CloudWatch alarm"
+
+
+def _on_clusters(context: StackContext) -> Iterator[tuple[str, int]]:
+    """Yield endpoints with the number of clusters that they run in, more than 0."""
+    spec = context.spec
+    for endpoint in spec.endpoints:
+        clusters = sum(spec.regions[region].platform == "kubernetes" for region in spec.regions_of(endpoint))
+        if clusters:
+            yield endpoint, clusters
 
 
 def _words(rule: Resource) -> frozenset[str]:
