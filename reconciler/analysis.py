@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from environments.errors import SluiceError
 from reconciler.core import judge as judging
 from reconciler.core.next_steps import NO_EVIDENCE, Evidence
 from reconciler.core.observed import ObservedEndpoint
@@ -50,7 +51,13 @@ class Analyst:
         if part.phase not in (Phase.SHIFTING, Phase.BAKING):
             return NO_EVIDENCE
         if self._last_tick is None or now - self._last_tick >= rollout.settings.tick_s or not self._counters:
-            await self._tick(rollout, part, seen, now)
+            try:
+                await self._tick(rollout, part, seen, now)
+            except SluiceError as error:
+                if not error.retryable:
+                    raise
+                # The gateway or a server is restarting: no tick is no evidence, never zero errors.
+                return replace(self.evidence, canary_sentence=f"counters cannot be read: {error.problem.what}")
         return self.evidence
 
     async def _tick(self, rollout: Rollout, part: RegionRollout, seen: ObservedEndpoint, now: float) -> None:

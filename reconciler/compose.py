@@ -104,7 +104,8 @@ def _local(loaded: Loaded, name: str, spec: RegionSpec, home: Path) -> Region:
     if not isinstance(spec, LocalRegion):
         raise TypeError(f"{name} is not a local region")
     environment = loaded.spec.environment
-    platform = LocalPlatform(environment, name, spec, runtime_for, home, model_path=_model_path)
+    placed = spec.model_copy(update={"serve_command": _absolute(spec.serve_command, loaded.root)})
+    platform = LocalPlatform(environment, name, placed, runtime_for, home, model_path=_model_path)
     return Region(
         name=name,
         reader=platform,
@@ -115,11 +116,17 @@ def _local(loaded: Loaded, name: str, spec: RegionSpec, home: Path) -> Region:
     )
 
 
+def _absolute(command: list[str], root: Path) -> list[str]:
+    """Return a command whose program, when it is a relative path, is found from wherever Sluice was called."""
+    program, *arguments = command
+    return [str(root / program) if "/" in program else program, *arguments]
+
+
 def _model_path(release: Release) -> str:
     lineage = release.lineage.get("model")
     if lineage is None or lineage.path is None:
         raise SluiceError(
-            "PLAT-009",
+            "PLAT-015",
             where=release.id,
             what=f"{release.model.ref} has no files on this machine",
             why="the local platform serves a folder; this build fetches file: and mlflow: references",

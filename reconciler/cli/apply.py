@@ -164,18 +164,18 @@ def _refuse_gaps(plan: Plan) -> None:
 def _agreed(plan: Plan, saved: Plan | None, flags: dict[str, object]) -> bool:
     import sys
 
-    from reconciler.output.console import console
+    from reconciler.output.console import console, in_ci
     from reconciler.output.plan_text import print_plan
 
     if not flags["as_json"]:
         print_plan(plan, console())
     if flags["yes"] or flags["approve"] or saved:
         return True
-    if not sys.stdin.isatty():
+    if in_ci() or not sys.stdin.isatty():
         raise SluiceError(
             "APPLY-003",
             what="nobody is there to ask",
-            why="stdin is not a terminal",
+            why="this is a CI job" if in_ci() else "stdin is not a terminal",
             do="add --yes, or --approve DIGEST",
         )
     return click.confirm("Carry it out?")

@@ -66,6 +66,9 @@ def _repair(desired: DesiredEndpoint, observed: ObservedEndpoint, serving: str) 
         if weight != (100.0 if name == serving else 0.0):
             fields.append(FieldChange(f"slots.{name}.weight_pct", f"{weight:g}", "100" if name == serving else "0"))
             moves = MovesBy.WEIGHT
+    if observed.gateway_problem:
+        fields.append(FieldChange("gateway", observed.gateway_problem, "serving"))
+        moves = MovesBy.WEIGHT
     if not slot.ready:
         fields.append(FieldChange(f"slots.{serving}.ready", slot.problem or "not ready", "ready"))
         moves = MovesBy.COLD_LOAD

@@ -85,7 +85,7 @@ def happened(world: Mapping[str, ObservedEndpoint], rollout: Rollout, step: Step
             return _with_slot(world, name, slot, ObservedSlot())
         case Weigh(region=name, weights=weights):
             slots = {s: replace(world[name].slots.get(s, ObservedSlot()), weight_pct=w) for s, w in weights}
-            return {**world, name: replace(world[name], slots={**world[name].slots, **slots})}
+            return {**world, name: replace(world[name], slots={**world[name].slots, **slots}, gateway_problem=None)}
         case Publish(region=name, share_pct=share):
             prompts = wanted_prompts(rollout, rollout.region(name), share)
             return {**world, name: replace(world[name], prompts=prompts)}

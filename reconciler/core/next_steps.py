@@ -357,14 +357,14 @@ def _inconclusive(view: _View, why: str) -> list[Step]:
 def converge(rollout: Rollout, region: RegionRollout, observed: ObservedEndpoint, pct: float) -> list[Step]:
     """Return the steps that give the challenger `pct` percent of traffic and of users; none when that is so.
 
-    Without a champion the challenger gets everything.
+    A gateway that is gone is brought back by the same weights. Without a champion the challenger gets everything.
     """
     share = pct if region.champion_slot is not None else 100.0
     wanted = dict.fromkeys(observed.slots, 0.0) | {region.slot: share}
     if region.champion_slot is not None and region.champion_slot != region.slot:
         wanted[region.champion_slot] = 100.0 - share
     steps: list[Step] = []
-    if wanted != {**dict.fromkeys(wanted, 0.0), **observed.weights}:
+    if wanted != {**dict.fromkeys(wanted, 0.0), **observed.weights} or observed.gateway_problem:
         steps.append(Weigh(region.region, tuple(sorted(wanted.items())), share))
     if wanted_prompts(rollout, region, share) != dict(observed.prompts):
         steps.append(Publish(region.region, share))

@@ -43,6 +43,7 @@ def _endpoint(seen: ObservedEndpoint, active: Mapping[str, Rollout], owners: Map
             for name, slot in sorted(seen.slots.items())
         },
         "prompts": {name: _prompt(seen, name) for name in sorted(seen.prompts)},
+        "gateway_problem": seen.gateway_problem,
         "rollout": _rollout(rollout, seen, owners) if rollout else None,
     }
 

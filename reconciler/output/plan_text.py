@@ -44,7 +44,8 @@ def print_plan(plan: Plan, console: Console) -> None:
     for finding in plan.findings:
         words = Text.assemble((f"{finding.level:5}", _LEVELS[finding.level]), f" {finding.policy}  {finding.address}")
         console.print(words)
-        console.print(Padding(Text(finding.message), (0, 0, 0, 6), expand=False))
+        for line in finding.message.splitlines():
+            console.print(Padding(Text(line), (0, 0, 0, 6), expand=False))
     for gap in plan.gaps:
         console.print(Text.assemble(("not in this build  ", "magenta"), gap))
     console.print(summary(plan))
@@ -71,11 +72,12 @@ def summary(plan: Plan) -> Text:
 
 def _print_change(change: Change, console: Console) -> None:
     sign, style = _SIGNS[change.action]
-    head = Text.assemble((f"{sign} {change.address}", f"bold {style}"), f"  {change.action}  ")
+    head = Text.assemble((f"{sign} {change.address}", f"bold {style}"), f"  {change.action}")
     if change.release:
-        head.append(change.release, style="bold")
+        head.append(f"  {change.release}", style="bold")
     console.print(head)
-    console.print(Padding(Text(_MOVES[str(change.moves_by)], style="dim"), (0, 0, 0, 4), expand=False))
+    if change.action is not Action.REMOVE:
+        console.print(Padding(Text(_MOVES[str(change.moves_by)], style="dim"), (0, 0, 0, 4), expand=False))
     width = max((len(f.path) for f in change.fields), default=0)
     for field in change.fields:
         arrow = f"{field.before} → {field.after}"

@@ -30,6 +30,8 @@ def _print_endpoint(endpoint: Json, console: Console) -> None:
         console.print(Text(f"    slot {name}  {slot['weight_pct']:5g} %  {slot['release']}  {state}"))
     for name, prompt in endpoint["prompts"].items():
         console.print(Text(f"    prompt {name}  {prompt['weight_pct']:g} % {prompt['ref']}", style="dim"))
+    if endpoint["gateway_problem"]:
+        console.print(Text(f"    gateway: {endpoint['gateway_problem']}", style="red"))
     rollout = endpoint["rollout"]
     if rollout:
         owner = rollout["owner"] or "nobody at the moment"

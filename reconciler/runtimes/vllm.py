@@ -9,9 +9,12 @@ import asyncio
 import json
 import os
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from environments.errors import SluiceError
+from reconciler import plain_http
 from reconciler.core.release import Release
 from reconciler.ports import SlotCounts
 from reconciler.runtimes.vllm_command import check_engine, command_line
@@ -51,19 +54,17 @@ class VllmRuntime:
         Raises:
             SluiceError: `RUN-002` another model is served there.
         """
-        import httpx
-
-        async with _client(url, _ASK_TIMEOUT_S) as client:
-            try:
-                health = await client.get("/health")
-                if health.status_code != httpx.codes.OK:
-                    return f"/health answers {health.status_code}"
-                models = await client.get("/v1/models")
-            except httpx.TransportError as error:
-                return f"no answer yet ({type(error).__name__})"
-        if models.status_code != httpx.codes.OK:
-            return f"/v1/models answers {models.status_code}"
-        _check_served(models.text, release, url)
+        try:
+            async with asyncio.timeout(_ASK_TIMEOUT_S):
+                health, _ = await _get(url, "/health")
+                if health != HTTPStatus.OK:
+                    return f"/health answers {health}"
+                status, models = await _get(url, "/v1/models")
+        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:  # TimeoutError is an OSError
+            return f"no answer yet ({type(error).__name__})"
+        if status != HTTPStatus.OK:
+            return f"/v1/models answers {status}"
+        _check_served(models, release, url)
         return None
 
     async def warm(self, url: str, release: Release, requests: int) -> None:
@@ -113,6 +114,16 @@ class VllmRuntime:
                     retryable=True,
                 ) from error
         return counts_of(answer.text, where=url)
+
+
+async def _get(url: str, path: str) -> tuple[int, str]:
+    """Return status and body; a plan asks every slot, and httpx takes longer to import than to be used."""
+    parts = urlsplit(url)
+    if parts.scheme != "https":
+        return await plain_http.get(parts.hostname or "", parts.port or 80, f"{parts.path.rstrip('/')}{path}")
+    async with _client(url, _ASK_TIMEOUT_S) as client:
+        answer = await client.get(path)
+        return answer.status_code, answer.text
 
 
 def _client(url: str, timeout_s: float) -> httpx.AsyncClient:

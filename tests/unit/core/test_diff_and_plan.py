@@ -19,7 +19,7 @@ from reconciler.core.observed import ObservedEndpoint, ObservedState
 from reconciler.core.plan import Plan, World, changes_of, make_plan, plan_from_json, plan_to_json
 from reconciler.core.release import Release, release_from_json, release_to_json
 from reconciler.core.rollout import Phase
-from reconciler.core.steps import StartSlot, Weigh
+from reconciler.core.steps import Enter, StartSlot, Weigh
 from tests.support.releases import desired, endpoint, release, rollout
 
 A, B = release("one"), release("two", prompt="p2")
@@ -149,3 +149,10 @@ def test_weights_that_somebody_left_astray_go_back_before_a_rollout_begins() -> 
     steps = ideal_steps(rollout(release("three"), live), live)
     weights = [dict(s.weights)["b"] for s in steps if isinstance(s, Weigh)]
     assert weights == [0.0, 10.0, 50.0, 100.0]
+
+
+def test_a_gateway_that_is_gone_is_an_update_by_weight() -> None:
+    gone = replace(endpoint({"a": (A, 100.0), "b": (None, 0.0)}), gateway_problem="Envoy and its supervisor are gone")
+    assert only(gone, A) == (Action.UPDATE, MovesBy.WEIGHT)
+    steps = ideal_steps(rollout(B, {"local": gone}), {"local": gone})
+    assert isinstance(next(s for s in steps if not isinstance(s, Enter)), Weigh), "the gateway comes back first"
