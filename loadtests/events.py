@@ -40,8 +40,11 @@ class EventCounter:
             self._rest = b""
         if not payload.endswith(b"\n\n"):
             payload = self._whole(payload)
+        events = payload.count(b"data:")
+        if events == 1 and _TOKEN.search(payload):
+            return 1
         tokens = len(_TOKEN.findall(payload))
-        if payload.count(b"data:") != tokens:
+        if events != tokens:
             self._look(payload)
         return tokens
 

@@ -81,6 +81,11 @@ class ChunkedBody:
         """Return the payload of the chunks that `data` completes; trailers are dropped."""
         if self._rest:
             data = self._rest + data
+        line_end = data.find(b"\r\n")
+        size = len(data) - line_end - 4
+        if size > 0 and data[:line_end] == b"%x" % size:  # one whole chunk and nothing else: nearly always
+            self._rest = b""
+            return data[line_end + 2 : -2]
         payload: list[bytes] = []
         at = 0
         while (line_end := data.find(b"\r\n", at)) >= 0:

@@ -238,10 +238,10 @@ class Profile(Strict):
 
     @property
     def warmup_rps(self) -> float:
-        """Return the rate of the warm-up: half of the load, or what a ramp begins with, at least 1."""
+        """Return the rate of the warm-up: what the load begins with, so that its connections are open by then."""
         match self.arrivals:
             case Poisson(rate_rps=rate) | Constant(rate_rps=rate) | Spike(rate_rps=rate):
-                return max(1.0, rate / 2)
+                return rate
             case Ramp(from_rps=low):
                 return max(1.0, low)
             case Trace():

@@ -239,7 +239,7 @@ def _header(head: bytes, name: bytes) -> bytes | None:
 async def sse_server(behaviour: Behaviour | None = None) -> AsyncIterator[SseServer]:
     """Serve on a free port of loopback within the running loop."""
     state = SseServer(behaviour or Behaviour())
-    listener = await asyncio.get_running_loop().create_server(lambda: _Connection(state), "127.0.0.1", 0)
+    listener = await asyncio.get_running_loop().create_server(lambda: _Connection(state), "127.0.0.1", 0, backlog=4096)
     state.port = listener.sockets[0].getsockname()[1]
     try:
         yield state

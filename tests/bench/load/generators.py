@@ -63,7 +63,7 @@ class Engine:
     """This project's engine: open loop, TTFT from the scheduled time."""
 
     name = "sluice engine"
-    first_rps = 300.0
+    first_rps = 1000.0
 
     def run(self, url: str, rate_rps: float, seconds: float, pin: Pin) -> ClientView:
         """Run the engine in a child."""
@@ -76,7 +76,7 @@ class PlainLocust:
     """Locust as its users write it: FastHttpUser, one request a second a user, `stream.readline`."""
 
     name = "locust FastHttpUser"
-    first_rps = 60.0
+    first_rps = 200.0
 
     def run(self, url: str, rate_rps: float, seconds: float, pin: Pin) -> ClientView:
         """Run locust headless in a child."""

@@ -145,7 +145,7 @@ def test_max_requests_counts_turns_and_says_that_it_cut() -> None:
 def test_warm_up_comes_before_zero_and_is_marked() -> None:
     work = plan_workload(profile(), model="m", salt="s")
     warm = [session for session in work.sessions if session.number < 0]
-    assert len(warm) == 20
+    assert len(warm) == 40
     assert all(-2 <= session.at_s < 0 for session in warm)
     assert all(session.at_s >= 0 for session in work.sessions if session.number >= 0)
 
