@@ -75,9 +75,18 @@ def labels(resource: Resource) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
+def unseen(resource: Resource) -> bool:
+    """Return whether nothing is known of a resource.
+
+    In a preview the engine asks about whole stacks with outputs, and a provider that waits for its own configuration
+    (Kubernetes, before there is a cluster) has none.
+    """
+    return not resource.props
+
+
 def namespace(resource: Resource) -> Any:
     """Return a Kubernetes object's namespace; None for the default one, UNKNOWN when it is not known."""
-    return at(resource.props, "metadata.namespace")
+    return UNKNOWN if unseen(resource) else at(resource.props, "metadata.namespace")
 
 
 def companions(resource: Resource, others: Sequence[Resource], kind: str, key: str) -> Iterator[Resource]:

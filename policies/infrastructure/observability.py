@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from environments.names import sagemaker_endpoint, sagemaker_role
 from policies.policy import Hit, OnResource, OnStack, Policy, Resource, StackContext, levels
-from policies.values import UNKNOWN, absent, at, number
+from policies.values import UNKNOWN, absent, at, number, unseen
 
 LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup"
 ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
@@ -41,8 +41,9 @@ def endpoint_alerts(resources: Sequence[Resource], context: StackContext) -> Ite
 
     Only a stack that makes clusters or rules can be asked for rules: slots may be in another stack.
     """
-    rules = [_words(r) for r in resources if r.type == RULES]
-    if rules or any(r.type == CLUSTER for r in resources):
+    found = [r for r in resources if r.type == RULES]
+    rules = [_words(r) for r in found]
+    if not any(map(unseen, found)) and (found or any(r.type == CLUSTER for r in resources)):
         for endpoint, clusters in _on_clusters(context):
             named = sum(endpoint in words for words in rules)
             if named < clusters:

@@ -179,7 +179,7 @@ def _pods_of(resource: Resource) -> Mapping[str, Any]:
 
 def _covers(budget: Resource, pods: Mapping[str, Any], place: Any) -> bool:
     selector = at(budget.props, "spec.selector.matchLabels")
-    if selector is UNKNOWN or namespace(budget) is UNKNOWN or place is UNKNOWN:
+    if UNKNOWN in (selector, namespace(budget), place):
         return True
     same = namespace(budget) == place
     return same and isinstance(selector, Mapping) and bool(selector) and selector.items() <= pods.items()

@@ -48,6 +48,14 @@ def test_what_is_not_known_yet_is_no_violation(policy_id: str) -> None:
         assert list(hits(find_policy(policy_id), rows, context())) == []
 
 
+@pytest.mark.parametrize("policy_id", ["MON-001", "NET-003", "K8S-009"])
+def test_a_preview_before_there_is_a_cluster_refuses_nothing(policy_id: str) -> None:
+    row = resources(TABLE[policy_id]["bad"])
+    cluster = Resource("aws:eks/cluster:Cluster", "c", {"name": "c"})
+    unseen = [Resource(r.type, r.name, {}, r.urn, r.depends_on) for r in row]
+    assert list(hits(find_policy(policy_id), [cluster, *unseen], context())) == []
+
+
 properties = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=4) | st.just(UNKNOWN) | st.just("*"),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
