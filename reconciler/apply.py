@@ -18,6 +18,7 @@ from reconciler.core.change import Action, Change
 from reconciler.core.plan import Plan, Scope, World, changes_of
 from reconciler.core.rollout import Phase, Rollout, rollout_from_json, rollout_to_json
 from reconciler.loop import Loop, Snapshot, Watcher, take_lease
+from reconciler.noise import with_learned_noise
 from reconciler.owner import is_dead, owner_id
 from reconciler.planning import Planner
 from reconciler.ports import Lease
@@ -157,6 +158,7 @@ class Applier:
         return self._outcome(await Loop(self._shop, record, self._watch).run())
 
     async def _drive(self, rollout: Rollout, lease: Lease) -> Outcome:
+        rollout = await with_learned_noise(self._shop.store, rollout)
         stored = await self._shop.store.create_rollout(
             self._environment, rollout.endpoint, rollout.id, rollout_to_json(rollout), lease=lease
         )

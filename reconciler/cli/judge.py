@@ -1,9 +1,11 @@
-"""`sluice judge`: judge recorded ticks again, measure the noise of an endpoint. Read only."""
+"""`sluice judge`: judge recorded ticks again, measure the noise of an endpoint and remember it in the ledger."""
 
 from __future__ import annotations
 
+import getpass
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ from reconciler.cli.common import environment_options, json_option, load_environ
 
 if TYPE_CHECKING:
     from reconciler.compose import Composed
-    from reconciler.core.judge import JudgeSettings, Tick
+    from reconciler.core.judge import JudgeSettings, LearnedNoise, Tick
 
 
 @click.group()
@@ -28,6 +30,8 @@ def judge() -> None:
 @click.option("--env", "env", help="Take the settings of this environment's --endpoint.")
 @click.option("-f", "file", type=click.Path(path_type=Path), help="An environment file instead of --env.")
 @click.option("--endpoint", help="Whose settings.")
+@click.option("--explain", is_flag=True, help="Show how the evidence grew against both limits.")
+@click.option("--png", type=click.Path(path_type=Path, dir_okay=False), help="Draw the evidence of the last file.")
 @json_option
 def replay(
     files: tuple[Path, ...],
@@ -35,14 +39,16 @@ def replay(
     env: str | None,
     file: Path | None,
     endpoint: str | None,
-    as_json: bool,
+    **flags: object,
 ) -> int:
     """Judge recorded ticks, one JSON line a tick; answers in order, one line a file."""
     from reconciler.core.judge import replay as judged_again
 
-    settings = _settings(settings_file, env, file, endpoint)
+    settings, as_json = _settings(settings_file, env, file, endpoint), bool(flags["as_json"])
     for path in files:
         found = judged_again(_ticks(path), settings)
+        if flags["explain"] or flags["png"]:
+            _explain(path, settings, None if as_json or not flags["explain"] else click.echo, flags["png"])
         answer = {
             "file": str(path),
             "verdict": str(found.verdict),
@@ -68,16 +74,26 @@ def replay(
 def learn(
     env: str | None, file: Path | None, endpoint: str, region: str | None, rollout_id: str | None, as_json: bool
 ) -> int:
-    """Measure `noise` from a period in which both arms ran the same release, and say how sure it is."""
-    from reconciler.core.judge import learn as learned
+    """Measure `noise` from a period in which both arms ran the same release, and say how sure it is.
 
-    ticks = with_ports(env, file, lambda composed: _recorded(composed, endpoint, region, rollout_id))
-    found = learned(ticks)
+    The figure goes into the ledger; `noise: learned` in the endpoint's `judge` block uses the newest one.
+    """
+    found = with_ports(env, file, lambda composed: _learn(composed, endpoint, region, rollout_id))
     if as_json:
         print_json(vars(found))
     else:
         click.echo(f"noise {found.sigma:.3f} (between {found.low:.3f} and {found.high:.3f}, {found.blocks} blocks)")
     return 0
+
+
+def _explain(path: Path, settings: JudgeSettings, echo: Callable[[str], None] | None, png: object) -> None:
+    from reconciler.output.evidence_plot import evidence_lines, moments_of, write_png
+
+    moments = moments_of(_ticks(path), settings)
+    for line in evidence_lines(moments) if echo else ():
+        click.echo(line)
+    if isinstance(png, Path):
+        write_png(moments, png, path.name)
 
 
 def _ticks(path: Path) -> Iterator[Tick]:
@@ -86,7 +102,7 @@ def _ticks(path: Path) -> Iterator[Tick]:
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise SluiceError("JUDGE-008", where=str(path), what=f"the ticks cannot be read: {error}") from error
+        raise SluiceError("JUDGE-010", where=str(path), what=f"the ticks cannot be read: {error}") from error
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -129,12 +145,31 @@ def _yaml(path: Path) -> dict[str, Any]:
     try:
         found = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SluiceError("JUDGE-008", where=str(path), what=f"the settings cannot be read: {error}") from error
+        raise SluiceError("JUDGE-010", where=str(path), what=f"the settings cannot be read: {error}") from error
     if not isinstance(found, dict | None):
         raise SluiceError(
             "JUDGE-004", where=str(path), what="the settings are no mapping", do="write `alpha: 0.01` and so on"
         )
     return found or {}
+
+
+async def _learn(composed: Composed, endpoint: str, region: str | None, rollout_id: str | None) -> LearnedNoise:
+    from reconciler.core.judge import learn as learned
+    from reconciler.noise import KIND
+    from reconciler.record import timestamp
+
+    found = learned(await _recorded(composed, endpoint, region, rollout_id))
+    environment = composed.loaded.spec.environment
+    await composed.store.append(
+        environment,
+        at=timestamp(time.time()),
+        actor=getpass.getuser(),
+        kind=KIND,
+        address=f"{environment}/*/{endpoint}",
+        summary=f"noise {found.sigma:.3f} from {found.blocks} minutes",
+        body=dict(vars(found)),
+    )
+    return found
 
 
 async def _recorded(composed: Composed, endpoint: str, region: str | None, rollout_id: str | None) -> list[Tick]:

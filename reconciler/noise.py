@@ -1,0 +1,34 @@
+"""The noise of an endpoint, as `sluice judge learn` measured it: kept in the ledger, used by `noise: learned`.
+
+Imports the core and the store's port.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from reconciler.core.canonical import Json
+from reconciler.core.rollout import Rollout
+from reconciler.ports import Store
+
+KIND = "noise"
+
+
+async def learned_noise(store: Store, environment: str, endpoint: str) -> float | None:
+    """Return the newest measured noise of an endpoint, a log standard deviation; None when none was measured."""
+    async for entry in store.entries(environment, newest_first=True):
+        if entry.kind == KIND and entry.address == f"{environment}/*/{endpoint}":
+            return float(entry.body["sigma"])
+    return None
+
+
+async def with_learned_noise(store: Store, rollout: Rollout) -> Rollout:
+    """Return the rollout with `noise: learned` replaced by the number, or left out (the default) when there is none."""
+    judge: Json = {**rollout.settings.judge}
+    if judge.get("noise") != "learned":
+        return rollout
+    found = await learned_noise(store, rollout.environment, rollout.endpoint)
+    judge.pop("noise")
+    if found is not None:
+        judge["noise"] = found
+    return replace(rollout, settings=replace(rollout.settings, judge=judge))
