@@ -50,7 +50,7 @@ def _generators(wanted: list[str]) -> list[Generator]:
     if "engine" in wanted:
         chosen.append(Engine())
     if "locust" in wanted:
-        chosen.append(PlainLocust())
+        chosen += [PlainLocust(spread=False), PlainLocust(spread=True)]
     if "aiperf" in wanted and AIPERF.exists():
         chosen.append(Aiperf())
     elif "aiperf" in wanted:
@@ -66,7 +66,7 @@ def _search(generator: Generator, seconds: float, pins: tuple[Pin, Pin]) -> tupl
     def run(rate: float) -> Trial:
         result = trial(generator, rate, seconds=seconds, pins=pins)
         print(
-            f"  {generator.name:22s} {rate:7.1f}/s asked {result.served_rps:7.1f}/s served, "
+            f"  {generator.name:28s} {rate:7.1f}/s asked {result.served_rps:7.1f}/s served, "
             f"error p50 {result.error_p50_ms:6.2f} p99 {result.error_p99_ms:7.2f} ms, "
             f"others' CPU {result.foreign_cpu:.2f}: {'kept' if result.kept else 'broken'}",
             flush=True,

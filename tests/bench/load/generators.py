@@ -73,10 +73,15 @@ class Engine:
 
 
 class PlainLocust:
-    """Locust as its users write it: FastHttpUser, one request a second a user, `stream.readline`."""
+    """Locust: FastHttpUser, one request a second a user, `stream.readline`.
 
-    name = "locust FastHttpUser"
-    first_rps = 200.0
+    Paced by locust's own `constant_throughput`, or (`spread`) by hand so that users never ask in step.
+    """
+
+    def __init__(self, *, spread: bool) -> None:
+        self.name = "locust, users spread by hand" if spread else "locust, constant_throughput"
+        self.first_rps = 200.0 if spread else 40.0
+        self._spread = "1" if spread else "0"
 
     def run(self, url: str, rate_rps: float, seconds: float, pin: Pin) -> ClientView:
         """Run locust headless in a child."""
@@ -87,6 +92,7 @@ class PlainLocust:
             command += ["--host", url, "-u", str(users), "-r", str(users), "-t", f"{seconds + WARMUP_S:.0f}s"]
             command += ["--stop-timeout", "5", "--only-summary", "--loglevel", "ERROR"]
             extra = {"BENCH_OUT": str(out), "BENCH_WARMUP_S": str(WARMUP_S), "BENCH_TOKENS": str(TOKENS)}
+            extra["BENCH_SPREAD"] = self._spread
             _child(command, pin=pin, limit_s=seconds + 60, extra=extra)
             answer = json.loads(out.read_text())
         return ClientView(answer["ttft_s"], max(answer["seconds"], 1e-3), answer["cpu_s"])
