@@ -152,7 +152,7 @@ class PulumiHarness:
         The engine writes a salt into a stack's file; the one that is committed stays as it is, so a copy is used.
         """
         project = stack_dir.resolve()
-        shadow = self.home / "stacks" / "-".join(project.parts[-2:])
+        shadow = self.home / "stacks" / _project_name(project)
         file = shadow / f"Pulumi.{stack}.yaml"
         shadow.mkdir(exist_ok=True)
         shutil.copyfile(project / "Pulumi.yaml", shadow / "Pulumi.yaml")
@@ -208,6 +208,12 @@ def pulumi_harness(home: Path, clusters: Mapping[str, Cluster] | None = None) ->
         yield harness
     finally:
         harness.close()
+
+
+def _project_name(project: Path) -> str:
+    import yaml
+
+    return str(yaml.safe_load((project / "Pulumi.yaml").read_text())["name"])
 
 
 def _program() -> Path:
