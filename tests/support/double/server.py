@@ -80,6 +80,8 @@ class Double:
                 self._answering.add(task)
                 task.add_done_callback(self._answering.discard)
                 await task
+                if request.headers.get("connection", "").lower() == "close":
+                    return
         except (ConnectionError, asyncio.IncompleteReadError, ValueError, asyncio.LimitOverrunError):
             self.disconnects += 1
         finally:
