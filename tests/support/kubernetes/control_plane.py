@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.engines.catalog import built
+from tests.support.kubernetes import crds
 from tests.support.kubernetes.api import Api, Body, Cluster
 from tests.support.lifeline import dies_with_parent, missing
 
@@ -51,15 +52,11 @@ class ControlPlane:
         return self.folder / "kubeconfig"
 
     def apply_crds(self, *sets: str, only: Collection[str] = ()) -> None:
-        """Install the named sets of CRDs (all of `CRDS` when none is named) and wait until they are served.
+        """Install the named sets of CRDs (all of `crds.SETS` when none is named) and wait until they are served.
 
         `only` narrows them to some plurals (`podmonitors`), because the large ones cost the API server seconds each.
         """
-        files = [f for name in sets or CRDS for f in sorted((built() / "share" / "crds" / name).glob("*.yaml"))]
-        wanted = [f for f in files if not only or f.stem.rpartition("_")[2] in only]
-        bodies = [body for file in wanted for body in _documents(file)]
-        if not bodies:
-            raise DidNotStart(f"no such CRDs in {sets or CRDS}; are they built? `python -m tests.engines.build crds`")
+        bodies = crds.bodies(sets, only)
         for body in bodies:
             self.api.apply(body)
         names = [body["metadata"]["name"] for body in bodies if body["kind"] == "CustomResourceDefinition"]
@@ -290,27 +287,6 @@ def _write_kubeconfig(path: Path, cluster: Cluster, context: str) -> None:
         "contexts": [{"name": context, "context": {"cluster": context, "user": context}}],
     }
     path.write_text(yaml.safe_dump(content))
-
-
-def _documents(file: Path) -> list[Body]:
-    """Return the objects in a file; PyYAML reads a plain `=` as a type of its own, Kubernetes as text."""
-    import yaml
-
-    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-        """The safe loader that knows `=`."""
-
-    Loader.add_constructor("tag:yaml.org,2002:value", Loader.construct_yaml_str)
-    return [_terse(body) for body in yaml.load_all(file.read_text(), Loader) if body]
-
-
-def _terse(value: Any) -> Any:
-    """Leave out the descriptions in a schema: two thirds of a CRD, and nothing judges by them."""
-    match value:
-        case dict():
-            return {k: _terse(v) for k, v in value.items() if not (k == "description" and isinstance(v, str))}
-        case list():
-            return [_terse(item) for item in value]
-    return value
 
 
 def _condition(body: Body, name: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -134,12 +134,8 @@ class KubernetesProvider(Provider):
         return provider_pb2.InvokeResponse(**{"return": encode({"result": bodies})})
 
     def _api(self, context: grpc.ServicerContext) -> Api:
-        """Return the cluster that the provider's inputs name: the longest known part of a name found in them wins."""
-        named = " ".join(_names(self.configuration(context)))
-        for part in sorted(self._apis, key=len, reverse=True):
-            if part in named:
-                return self._apis[part]
-        raise Refused(f'no test cluster for "{named[:200]}"; known: {", ".join(sorted(self._apis)) or "none"}')
+        """Return the cluster that the provider's inputs name."""
+        return self._apis[chosen(self._apis, self.configuration(context))]
 
     def _applied(self, inputs: Properties, context: grpc.ServicerContext, *, dry_run: bool = False) -> Properties:
         annotations = inputs.get("metadata", {}).get("annotations") or {}
@@ -178,6 +174,19 @@ class KubernetesProvider(Provider):
             texts = ("field is immutable", "may not be updated", "updates to statefulset spec", "cannot change")
             return rejected.error.code == 422 and any(text in str(rejected.error) for text in texts)
         return False
+
+
+def chosen(parts: Iterable[str], configuration: Properties) -> str:
+    """Return the longest of the parts that is in a name of a cluster in a provider's inputs.
+
+    Raises:
+        Refused: none is.
+    """
+    named = " ".join(_names(configuration))
+    for part in sorted(parts, key=len, reverse=True):
+        if part in named:
+            return part
+    raise Refused(f'no test cluster for "{named[:200]}"; known: {", ".join(sorted(parts)) or "none"}')
 
 
 class _Rejected(Refused):

@@ -1,0 +1,69 @@
+"""Both stack projects on the real engine: two API servers for clusters, an AWS account, and environment files to edit.
+
+Imports the harnesses. Called by `test_stacks.py` and by the bench of previews.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.engines.catalog import ROOT
+from tests.support.kubernetes.api import Cluster
+from tests.support.kubernetes.control_plane import ControlPlane, control_plane
+from tests.support.pulumi_engine.harness import Outcome, PulumiHarness, pulumi_harness
+
+PLATFORM, SERVING = ROOT / "stacks" / "platform", ROOT / "stacks" / "serving"
+POLICIES = ("--policy-pack", str(ROOT / "policies"))
+CLUSTER_REGIONS = ("eu-west-1", "us-east-1")
+
+
+@dataclass(frozen=True)
+class Rig:
+    """A harness, the clusters by region, and the folder whose environment files the stacks read."""
+
+    harness: PulumiHarness
+    planes: dict[str, ControlPlane]
+    environments: Path
+
+    def edit(self, environment: str, old: str, new: str) -> None:
+        """Change a text in an environment file; it must be there exactly once."""
+        file = self.environments / f"{environment}.yaml"
+        text = file.read_text()
+        assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file.name}"
+        file.write_text(text.replace(old, new))
+
+    def unchanged(self, project: Path, environment: str) -> Outcome:
+        """Preview, and fail when anything would change."""
+        return self.harness.preview(project, environment, "--expect-no-changes").must_succeed()
+
+
+@contextlib.contextmanager
+def rig(folder: Path, *, regions: tuple[str, ...] = CLUSTER_REGIONS) -> Iterator[Rig]:
+    """Run a rig until the block ends. Environment files are copies, and `SLUICE_ENVIRONMENTS` names them."""
+    environments = copied(folder / "root")
+    before = os.environ.get("SLUICE_ENVIRONMENTS")
+    with contextlib.ExitStack() as running:
+        planes = {region: running.enter_context(control_plane(controllers=False)) for region in regions}
+        for plane in planes.values():
+            plane.apply_crds()
+        clusters: dict[str, Cluster] = {region: plane.cluster for region, plane in planes.items()}
+        harness = running.enter_context(pulumi_harness(folder / "pulumi", clusters))
+        os.environ["SLUICE_ENVIRONMENTS"] = str(environments)
+        try:
+            yield Rig(harness, planes, environments)
+        finally:
+            os.environ.pop("SLUICE_ENVIRONMENTS")
+            if before is not None:
+                os.environ["SLUICE_ENVIRONMENTS"] = before
+
+
+def copied(root: Path) -> Path:
+    """Copy what environment files refer to into a folder of its own; return the copy of `environments/`."""
+    shutil.copytree(ROOT / "environments", root / "environments", ignore=shutil.ignore_patterns("__pycache__", "*.py"))
+    shutil.copytree(ROOT / "loadtests" / "profiles", root / "loadtests" / "profiles")
+    return root / "environments"

@@ -1,0 +1,57 @@
+"""The custom resource definitions that the stacks need, as files that the engines' builder took out of Go modules.
+
+Imports the engines' catalog. Called by `control_plane`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from tests.engines.catalog import built
+from tests.support.kubernetes.api import Body
+from tests.support.lifeline import missing
+
+SETS = ("gateway-api", "keda", "prometheus-operator", "envoy-gateway")
+
+
+def bodies(sets: Collection[str] = (), only: Collection[str] = ()) -> list[Body]:
+    """Return the definitions of the named sets, or of all; `only` narrows them to some plurals.
+
+    Raises:
+        LookupError: a set, or a plural, has no file.
+    """
+    files = [file for name in sets or SETS for file in _files(name)]
+    plurals = {file.stem.rpartition("_")[2]: file for file in files}
+    if unknown := set(only) - plurals.keys():
+        raise LookupError(f"no CRDs for {', '.join(sorted(unknown))}; there are: {', '.join(sorted(plurals))}")
+    return [body for plural, file in plurals.items() if not only or plural in only for body in _documents(file)]
+
+
+def _files(name: str) -> list[Path]:
+    if name not in SETS:
+        raise LookupError(f'no set of CRDs "{name}"; known: {", ".join(SETS)}')
+    files = sorted((built() / "share" / "crds" / name).glob("*.yaml"))
+    return files or missing(f"the CRDs of {name} are not built", "run `python -m tests.engines.build crds`")
+
+
+def _documents(file: Path) -> list[Body]:
+    """Return the objects in a file; PyYAML reads a plain `=` as a type of its own, Kubernetes as text."""
+    import yaml
+
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+        """The safe loader that knows `=`."""
+
+    Loader.add_constructor("tag:yaml.org,2002:value", Loader.construct_yaml_str)
+    return [_terse(body) for body in yaml.load_all(file.read_text(), Loader) if body]
+
+
+def _terse(value: Any) -> Any:
+    """Leave out the descriptions in a schema: two thirds of a CRD, and nothing judges by them."""
+    match value:
+        case dict():
+            return {k: _terse(v) for k, v in value.items() if not (k == "description" and isinstance(v, str))}
+        case list():
+            return [_terse(item) for item in value]
+    return value
