@@ -40,7 +40,7 @@ def _describe(definitions: dict[str, Any], root: dict[str, Any]) -> None:
 
 
 def _tidy(node: Any) -> None:
-    """Drop generated titles, which hide descriptions; allow only keys of their pattern in keyed blocks, as `load` does."""
+    """Drop generated titles, which hide descriptions; allow only keys of their pattern in keyed blocks."""
     if isinstance(node, dict):
         if "patternProperties" in node:
             node["additionalProperties"] = False
