@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
+from tests.engines.catalog import ROOT
 from tests.support.pulumi_engine.harness import PulumiHarness
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -127,3 +132,30 @@ def test_the_aws_provider_says_what_is_wrong_with_inputs(pulumi: PulumiHarness, 
         'unknown input "subnets" (nearest: "subnetIds"',
     )
     assert pulumi.aws.resources() == []
+
+
+def test_nothing_outlives_a_test_that_is_killed_in_a_command(pulumi: PulumiHarness, tmp_path: Path) -> None:
+    project = tmp_path / "endless"
+    project.mkdir()
+    (project / "Pulumi.yaml").write_text("name: endless\nruntime: python\n")
+    (project / "__main__.py").write_text("import pathlib, signal\npathlib.Path('begun').touch()\nsignal.pause()\n")
+    program = (
+        "import pathlib\n"
+        "from tests.support.pulumi_engine.harness import pulumi_harness\n"
+        f"with pulumi_harness(pathlib.Path({str(tmp_path / 'home')!r})) as harness:\n"
+        f"    harness.preview(pathlib.Path({str(project)!r}), 'dev')\n"
+    )
+    test = psutil.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 240
+    while not (project / "begun").exists():
+        assert test.poll() is None, "the test's process ended before its stack's program began"
+        assert time.monotonic() < deadline, "the stack's program never began"
+        time.sleep(0.05)
+    started = test.children(recursive=True)
+    assert len(started) >= 5  # two providers, the engine, its language host, the program
+
+    test.kill()
+    test.wait()
+
+    _, alive = psutil.wait_procs(started, timeout=30)
+    assert alive == []
