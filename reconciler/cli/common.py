@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -71,4 +72,9 @@ def with_ports(env: str | None, file: Path | None, work: Callable[[Composed], Aw
 
 def print_json(value: object) -> None:
     """Print one JSON object with sorted keys."""
-    click.echo(json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False))
+    sys.stdout.flush()
+    rest = memoryview((json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False) + "\n").encode())
+    while rest:
+        # With PYTHONUNBUFFERED a pipe takes what fits (64 KiB) and says how much; print() would drop the rest.
+        rest = rest[sys.stdout.buffer.write(rest) :]
+    sys.stdout.buffer.flush()

@@ -38,7 +38,7 @@ class LoadGate:
         from loadtests.profile_file import load_profile
 
         path = Path(context.root) / context.settings["profile"]
-        profile = load_profile(path)
+        profile = _promising(load_profile(path), context.settings.get("slo", {}))
         challenger = _target(context, "challenger", context.challenger_url)
         hooks = await _hooks(context, profile)
         if context.champion_url is None:
@@ -74,6 +74,11 @@ async def _alone(context: GateContext, profile: Profile, challenger: Target, hoo
     verdict = Verdict.FAIL if breaches else Verdict.PASS
     said = "; ".join(breaches) or "the challenger keeps the SLO; there is no champion to compare with"
     return GateEvidence(GATE, str(verdict), f"{said} ({result.arms[0].requests} requests)", figures=result.to_json())
+
+
+def _promising(profile: Profile, slo: Json) -> Profile:
+    """Return the profile with the endpoint's promises laid over its own."""
+    return profile.model_copy(update={"slo": profile.slo.model_copy(update=slo)})
 
 
 def _target(context: GateContext, name: str, url: str) -> Target:
