@@ -1,0 +1,101 @@
+"""What the stacks refuse before they make anything, and what they read out of an environment file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.declared import declared
+from components.tags import label_value
+from environments.errors import SluiceError
+from tests.engine.stack_rig import copied
+
+ENVIRON = {"SLUICE_STORE": "sqlite:///x.db"}
+
+
+def environments(folder: Path, **changes: object) -> Path:
+    """Copy the shipped environments, with some keys of prod's `infrastructure` changed or, for None, removed."""
+    copy = copied(folder / "root")
+    head, key, block = (copy / "prod.yaml").read_text().partition("\ninfrastructure:\n")
+    found = {**yaml.safe_load(block), **changes}
+    kept = {name: value for name, value in found.items() if value is not None}
+    (copy / "prod.yaml").write_text(f"{head}\n{yaml.safe_dump({key.strip().rstrip(':'): kept})}")
+    return copy
+
+
+def refused(folder: Path, **changes: object) -> SluiceError:
+    environ = {**ENVIRON, "SLUICE_ENVIRONMENTS": str(environments(folder, **changes))}
+    with pytest.raises(SluiceError) as caught:
+        declared("prod", environ=environ)
+    return caught.value
+
+
+def test_the_shipped_environments_can_be_built() -> None:
+    start = Path(__file__).parent
+    for name, clusters in (("dev", 1), ("staging", 1), ("prod", 2)):
+        found = declared(name, environ=ENVIRON, start=start)
+        assert len(found.clusters) == clusters
+        assert found.home == "eu-west-1"
+        assert len(set(found.cidrs.values())) == len(found.regions)
+
+
+def test_dev_is_cheap_and_prod_is_not() -> None:
+    dev, prod = (declared(name, environ=ENVIRON, start=Path(__file__).parent) for name in ("dev", "prod"))
+    assert (dev.infrastructure.nat_gateways, prod.infrastructure.nat_gateways) == ("one", "per_zone")
+    assert len(dev.regions) == 1
+    assert all(p.capacity == "spot" and p.nodes.min == 0 for r in dev.regions.values() for p in r.gpu_pools.values())
+    assert prod.infrastructure.deletion_protection
+    assert prod.infrastructure.database.multi_az
+
+
+def test_a_stack_without_an_environment_is_refused_by_name() -> None:
+    with pytest.raises(SluiceError, match="SPEC-001") as caught:
+        declared("prdo", environ=ENVIRON, start=Path(__file__).parent)
+    assert "prod" in str(caught.value)
+
+
+def test_an_environment_without_aws_needs_no_stack() -> None:
+    with pytest.raises(SluiceError) as caught:
+        declared("local", environ=ENVIRON, start=Path(__file__).parent)
+    assert "INFRA-001" in {p.code for p in caught.value.problems}
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"vpc_cidrs": {"eu-west-1": "10.31.0.0/16"}, "vpc_cidr": "10.31.0.0/16"}, "INFRA-002"),
+        ({"vpc_cidr": "10.30.0.0/24"}, "INFRA-002"),
+        ({"images": None}, "INFRA-003"),
+        ({"hosted_zone_id": None}, "INFRA-004"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_with_a_line_and_a_way_out(
+    tmp_path: Path, changes: dict[str, object], code: str
+) -> None:
+    problems = refused(tmp_path, **changes).problems
+    assert {p.code for p in problems} == {code}
+    assert all(p.where.startswith("environments/prod.yaml:") and p.do for p in problems)
+
+
+def test_every_missing_image_is_named_at_once(tmp_path: Path) -> None:
+    named = {p.what.rpartition(" ")[2] for p in refused(tmp_path, images=None).problems}
+    assert named == {"controller", "mlflow", "triton", "vllm"}
+
+
+def test_networks_named_by_hand_stay_where_they_are(tmp_path: Path) -> None:
+    folder = environments(tmp_path, vpc_cidrs={"us-east-1": "10.99.0.0/16"})
+    found = declared("prod", environ={**ENVIRON, "SLUICE_ENVIRONMENTS": str(folder)})
+    assert dict(found.cidrs) == {
+        "eu-west-1": "10.30.0.0/16",
+        "us-east-1": "10.99.0.0/16",
+        "ap-southeast-1": "10.31.0.0/16",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "label"), [("ML platform, Berlin", "ML-platform-Berlin"), ("-x-", "x"), ("a" * 80, "a" * 63), ("ok", "ok")]
+)
+def test_any_owner_fits_in_a_label(text: str, label: str) -> None:
+    assert label_value(text) == label
