@@ -13,8 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from components.declared import Declared, declared
 from environments.errors import SluiceError
 from stacks.serving.clusters import ClusterRegion, controllers
-from stacks.serving.platform import Platform
-from stacks.serving.sagemaker import sagemaker_region
+from stacks.serving.outputs import Platform
+from stacks.serving.variants import sagemaker_region
 
 
 def main() -> None:

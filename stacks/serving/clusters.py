@@ -23,7 +23,7 @@ from environments.names import (
     gateway_name,
     namespace,
 )
-from stacks.serving.platform import Platform
+from stacks.serving.outputs import Platform
 
 IN_CLUSTER_PROMETHEUS = f"http://{PROMETHEUS_NAME}.{MONITORING_NAMESPACE}.svc:{PROMETHEUS_PORT}"
 

@@ -5,6 +5,7 @@ Imports Pulumi. Called by the tests of components.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -87,10 +88,26 @@ def secret_value(value: Any) -> Any:
     return value["value"]
 
 
+def platform_outputs() -> dict[str, Any]:
+    """Return what the platform's stack would say of three regions."""
+    config: dict[str, Any] = {"clusters": [{"cluster": {}}], "users": [{"user": {}}]}
+    region = {"bucket_arn": "arn:bucket", "key_arn": "arn:key", "eks_name": "cluster", "kubeconfig": json.dumps(config)}
+    teams = {team: f"arn:topic:{team}" for team in ("support", "search", "developer-tools", "platform")}
+    return {
+        "account": ACCOUNT,
+        "store_url": "postgresql+psycopg://sluice:secret@db/sluice",
+        "mlflow": "http://mlflow:5000",
+        "controller_role_arn": "arn:role",
+        "regions": {name: {**region, "topics": teams} for name in ("eu-west-1", "us-east-1", "ap-southeast-1")},
+    }
+
+
 def _outputs(args: MockResourceArgs) -> dict[str, Any]:
     arn = f"arn:aws:mock:eu-west-1:{ACCOUNT}:{args.name}"
     found: dict[str, Any] = {"arn": arn}
     match args.typ:
+        case "pulumi:pulumi:StackReference":
+            found["outputs"] = platform_outputs()
         case "aws:eks/cluster:Cluster":
             found["endpoint"] = "https://cluster.example"
             found["certificateAuthority"] = {"data": "Q0E="}

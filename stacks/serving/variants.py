@@ -12,7 +12,7 @@ import pulumi
 from components.declared import Declared
 from components.sagemaker_endpoint import SageMakerEndpoint, SageMakerEndpointArgs
 from environments.names import cluster_name, fit
-from stacks.serving.platform import Platform
+from stacks.serving.outputs import Platform
 
 
 def sagemaker_region(found: Declared, region: str, platform: Platform) -> Mapping[str, pulumi.Output[str]]:
