@@ -57,6 +57,7 @@ ENGINES = (
         files=(
             Files("sigs.k8s.io/gateway-api", "config/crd/standard/gateway.*.yaml", "share/crds/gateway-api"),
             Files("github.com/cert-manager/cert-manager", "deploy/crds/crd-*.yaml", "share/crds/cert-manager"),
+            Files("github.com/cert-manager/cert-manager", "deploy/crds/*.yaml", "share/crds/cert-manager"),
             Files("github.com/kedacore/keda/v2", "config/crd/bases/*.yaml", "share/crds/keda"),
             Files(
                 "github.com/prometheus-operator/prometheus-operator",

@@ -1,6 +1,6 @@
 module sluice.test/engines/crds
 
-go 1.26.0
+go 1.26.6
 
 require (
 	github.com/cert-manager/cert-manager v1.18.2

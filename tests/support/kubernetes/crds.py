@@ -5,6 +5,7 @@ Imports the engines' catalog. Called by `control_plane`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from tests.engines.catalog import built
 from tests.support.kubernetes.api import Body
 from tests.support.lifeline import missing
 
-SETS = ("gateway-api", "keda", "prometheus-operator", "envoy-gateway")
+_SEPARATORS = re.compile("[_-]")
+SETS = ("gateway-api", "keda", "prometheus-operator", "envoy-gateway", "cert-manager")
 
 
 def bodies(sets: Collection[str] = (), only: Collection[str] = ()) -> list[Body]:
@@ -23,7 +25,7 @@ def bodies(sets: Collection[str] = (), only: Collection[str] = ()) -> list[Body]
         LookupError: a set, or a plural, has no file.
     """
     files = [file for name in sets or SETS for file in _files(name)]
-    plurals = {file.stem.rpartition("_")[2]: file for file in files}
+    plurals = {_SEPARATORS.split(file.stem)[-1]: file for file in files}
     if unknown := set(only) - plurals.keys():
         raise LookupError(f"no CRDs for {', '.join(sorted(unknown))}; there are: {', '.join(sorted(plurals))}")
     return [body for plural, file in plurals.items() if not only or plural in only for body in _documents(file)]
@@ -44,7 +46,10 @@ def _documents(file: Path) -> list[Body]:
         """The safe loader that knows `=`."""
 
     Loader.add_constructor("tag:yaml.org,2002:value", Loader.construct_yaml_str)
-    return [_terse(body) for body in yaml.load_all(file.read_text(), Loader) if body]
+    found = [_terse(body) for body in yaml.load_all(file.read_text(), Loader) if body]
+    for body in found:
+        body["metadata"].pop("labels", None)  # cert-manager's are Helm templates, which no API server takes
+    return found
 
 
 def _terse(value: Any) -> Any:
