@@ -256,9 +256,11 @@ def _bake(view: _View) -> list[Step]:
     # On a first deployment nobody may be calling yet, and there is no champion to fall back to.
     judged = view.region.champion_slot is not None and settings.slo and settings.bake_s > 0
     if judged and evidence.bake is not Verdict.PASS and view.rollout.intent is not Intent.PROMOTE:
-        if evidence.watched_s < settings.bake_s - settings.tick_s or evidence.watched_s == 0:
+        unwatched = evidence.watched_s < settings.bake_s - settings.tick_s or evidence.watched_s == 0
+        left = settings.bake_s + settings.step_max_s - view.elapsed_s
+        if unwatched and left > 0:
             # A busy machine may have looked too late: what nobody watched says nothing about traffic.
-            return [Await(view.region.region, f"baking; {evidence.bake_sentence}")]
+            return [Await(view.region.region, f"baking; {evidence.bake_sentence}", left)]
         undecided = _inconclusive(view, f"the bake ended undecided: {evidence.bake_sentence}")
         if undecided:
             return undecided
