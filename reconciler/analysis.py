@@ -54,9 +54,9 @@ class Analyst:
             try:
                 await self._tick(rollout, part, seen, now)
             except SluiceError as error:
-                if not error.retryable:
+                if not error.retryable and not error.code.startswith("JUDGE-"):
                     raise
-                # The gateway or a server is restarting: no tick is no evidence, never zero errors.
+                # A gateway or server that restarts gives no tick, or an impossible one: no evidence, never zero errors.
                 return replace(self.evidence, canary_sentence=f"counters cannot be read: {error.problem.what}")
         return self.evidence
 

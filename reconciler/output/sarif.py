@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from environments.spec import EnvironmentSpec
 from environments.yaml_tree import Lines
 from policies.catalog import CATALOG
+from policies.places import path_of
 from reconciler.core.canonical import Json
 from reconciler.core.finding import Finding
 
@@ -42,7 +43,7 @@ def sarif_of(findings: Sequence[Finding], lines: Lines, spec: EnvironmentSpec) -
 
 
 def _result(finding: Finding, lines: Lines, spec: EnvironmentSpec) -> Json:
-    file, _, line = lines.where(_path(finding.address, spec)).rpartition(":")
+    file, _, line = lines.where(path_of(finding, spec)).rpartition(":")
     place = {"artifactLocation": {"uri": file}, "region": {"startLine": int(line) if line.isdigit() else 1}}
     return {
         "ruleId": finding.policy,
@@ -50,10 +51,3 @@ def _result(finding: Finding, lines: Lines, spec: EnvironmentSpec) -> Json:
         "message": {"text": f"{finding.address}: {finding.message}"},
         "locations": [{"physicalLocation": place}],
     }
-
-
-def _path(address: str, spec: EnvironmentSpec) -> str:
-    last = address.rpartition("/")[2]
-    if last in spec.endpoints:
-        return f"endpoints.{last}"
-    return f"regions.{last}" if last in spec.regions else "environment"
