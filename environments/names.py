@@ -92,8 +92,6 @@ SLOT_PORT_NAME = "http"
 TRITON_METRICS_PORT = 8002
 PUBLIC_LISTENER = "https"
 PLAIN_LISTENER = "http"
-GATES_LISTENER = "gates"
-GATES_PORT = 8081
 
 # Metrics that the controller exports and the alerts read.
 ROLLOUT_AGE_METRIC = "sluice_rollout_step_age_seconds"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from environments.names import GATES_LISTENER, SLOT_LABEL
+from environments.names import SLOT_LABEL
 from policies.policy import Hit, OnResource, OnStack, Policy, Resource, StackContext, levels
 from policies.values import UNKNOWN, absent, at, items, labels, namespace
 
@@ -77,7 +77,7 @@ def public_addresses(resource: Resource, context: StackContext) -> Iterator[str]
 def plain_http(resource: Resource, context: StackContext) -> Iterator[str]:
     """Find listeners for clients that speak without TLS."""
     for listener in items(at(resource.props, "spec.listeners")):
-        if at(listener, "protocol") == "HTTP" and at(listener, "name") != GATES_LISTENER:
+        if at(listener, "protocol") == "HTTP":
             yield f"listener {at(listener, 'name')} speaks HTTP: prompts and answers travel in the clear"
 
 
