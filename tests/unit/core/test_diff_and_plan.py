@@ -119,7 +119,8 @@ def test_a_plan_survives_its_json_and_a_tampered_one_does_not() -> None:
         at[path[-1]] = value
         with pytest.raises(SluiceError, match="PLAN-002"):
             plan_from_json(bad)
-    for junk in (dict[str, object](), [], None, {"schema": "sluice/plan/v9"}, {**data, "steps": 3}):
+    junks: list[object] = [{}, [], None, {"schema": "sluice/plan/v9"}, {**data, "steps": 3}]
+    for junk in junks:
         with pytest.raises(SluiceError, match="PLAN-001"):
             plan_from_json(junk)
 
