@@ -13,7 +13,7 @@ from pathlib import Path
 
 from environments.errors import SluiceError
 from environments.load import Loaded
-from environments.spec import LocalRegion, RegionSpec
+from environments.spec import LocalRegion, RegionSpec, RegistrySpec
 from reconciler.core.release import Release
 from reconciler.planning import Planner
 from reconciler.ports import Gate, MetricSource, Registry, Runtime, Store
@@ -43,7 +43,7 @@ class Composed:
     def workshop(self, clock: Callable[[], float] = time.time) -> Workshop:
         """Return what the loop works with."""
         root, reports = str(self.loaded.root), str(self.home / "reports")
-        return Workshop(self.store, self.registry, self.regions, gates(), clock, root, reports)
+        return Workshop(self.store, self.registry, self.regions, gates(self.loaded.spec.registry), clock, root, reports)
 
 
 def home_of(root: Path, environ: Mapping[str, str] = os.environ) -> Path:
@@ -92,9 +92,9 @@ def runtime_for(name: str) -> Runtime:
     return build()
 
 
-def gates() -> dict[str, Gate]:
-    """Return every gate that this build has, by its name in the `gates` block."""
-    return {name: build() for name, build in _GATES.items()}
+def gates(registry: RegistrySpec) -> dict[str, Gate]:
+    """Return every gate that this build has, by its name in the `gates` block; `registry` is where results go."""
+    return {name: build(registry) for name, build in _GATES.items()}
 
 
 def _local(loaded: Loaded, name: str, spec: RegionSpec, home: Path) -> Region:
@@ -151,7 +151,13 @@ def _vllm() -> Runtime:
     return VllmRuntime()
 
 
-def _load_gate() -> Gate:
+def _eval_gate(registry: RegistrySpec) -> Gate:
+    from reconciler.gates.eval.gate import EvalGate
+
+    return EvalGate(registry.mlflow)
+
+
+def _load_gate(registry: RegistrySpec) -> Gate:
     from reconciler.gates.load_gate import LoadGate
 
     return LoadGate()
@@ -159,4 +165,4 @@ def _load_gate() -> Gate:
 
 _PLATFORMS: dict[str, Callable[[Loaded, str, RegionSpec, Path], Region]] = {"local": _local}
 _RUNTIMES: dict[str, Callable[[], Runtime]] = {"vllm": _vllm}
-_GATES: dict[str, Callable[[], Gate]] = {"load": _load_gate}
+_GATES: dict[str, Callable[[RegistrySpec], Gate]] = {"eval": _eval_gate, "load": _load_gate}

@@ -60,7 +60,7 @@ async def _ask(composed: Composed, name: str, endpoint: str, region: str | None)
     from reconciler.compose import gates
 
     context = await _context(composed, name, endpoint, region)
-    return await gates()[name].evidence(context)
+    return await gates(composed.loaded.spec.registry)[name].evidence(context)
 
 
 async def _context(composed: Composed, name: str, endpoint: str, region: str | None) -> GateContext:

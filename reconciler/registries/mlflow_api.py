@@ -40,7 +40,7 @@ class MlflowApi:
         """
         return await self._call("GET", path, where, params=query)
 
-    async def post(self, path: str, where: str, **body: str) -> dict[str, Any]:
+    async def post(self, path: str, where: str, **body: Any) -> dict[str, Any]:
         """Return the JSON answer to a POST."""
         return await self._call("POST", path, where, json=body)
 
@@ -67,6 +67,10 @@ class MlflowApi:
         answer = await self._call("GET", _ARTIFACTS, where, params={"path": path})
         files: list[dict[str, Any]] = answer.get("files", [])
         return files
+
+    async def upload(self, path: str, where: str, content: bytes) -> None:
+        """Store one artifact through the server's proxy; `path` is relative to its artifact root."""
+        await self._call("PUT", f"{_ARTIFACTS}/{quote(path)}", where, content=content)
 
     async def _call(self, method: str, path: str, where: str, **content: Any) -> dict[str, Any]:
         import httpx
