@@ -48,9 +48,8 @@ def main() -> None:
             plan_ms = median_ms((*SLUICE, "plan", "bench"), environ)
             said = run((*SLUICE, "plan", "bench"), environ)
             assert "Nothing to do" in said, said
-            print(
-                f"sluice plan, nothing to do            {plan_ms:7.0f} ms   limit 1000  {plan_ms / bare:.1f} x bare Python"
-            )
+            ratio = plan_ms / bare
+            print(f"sluice plan, nothing to do            {plan_ms:7.0f} ms   limit 1000  {ratio:.1f} x bare Python")
             print_imports((*SLUICE, "plan", "bench"), environ)
         finally:
             run((*SLUICE, "down", "bench"), environ)

@@ -130,7 +130,8 @@ class Bench:
             for name, platform in self.platforms.items()
         }
         store: Any = MortalStore(self.store, self)
-        return Workshop(store, self.registry, regions, {"eval": self.gate}, lambda: self.now, str(self.home), str(self.home))
+        home = str(self.home)
+        return Workshop(store, self.registry, regions, {"eval": self.gate}, lambda: self.now, home, home)
 
     async def serve(self, release: Release, *, slot: str = "a") -> None:
         """Put a champion in place, as an earlier rollout would have left it."""

@@ -37,7 +37,7 @@ def endpoint(
         for slot, (held, weight) in slots.items()
     }
     serving = [held for held, weight in slots.values() if held and weight == 100]
-    prompts = {p: ((serving[0].id, 100.0),) for p in serving[0].prompts} if serving else {}
+    prompts = dict.fromkeys(serving[0].prompts, ((serving[0].id, 100.0),)) if serving else {}
     return ObservedEndpoint(Address(ENVIRONMENT, region, name), seen, prompts)
 
 
@@ -57,5 +57,4 @@ def rollout(
 ) -> Rollout:
     """Return the rollout that takes `challenger` to the regions in `live`, one wave each, begun at 0."""
     wanted = desired(challenger, regions=tuple(live), settings=settings)
-    made = new_rollout("r1", wanted.endpoints, {e.address: e for e in live.values()}, now=0.0, actor="test")
-    return made
+    return new_rollout("r1", wanted.endpoints, {e.address: e for e in live.values()}, now=0.0, actor="test")
