@@ -23,22 +23,23 @@ class Platform:
 
     def __init__(self, found: Declared) -> None:
         stack = f"{pulumi.get_organization()}/{PROJECT}/{found.environment}"
-        reference = pulumi.StackReference(stack)
-        self._outputs = reference.outputs.apply(lambda outputs: complete(outputs, stack, tuple(found.regions)))
+        self._reference = pulumi.StackReference(stack)
+        regions = self._reference.get_output("regions")
+        self._regions = regions.apply(lambda outputs: complete(outputs, stack, tuple(found.regions)))
         self._aws = {region: aws.Provider(f"aws-{region}", region=region) for region in found.regions}
         self._kubernetes = {region: self._provider(region) for region in found.clusters}
 
     def output(self, name: str) -> pulumi.Output[Any]:
-        """Return one output of the platform's stack."""
-        return self._outputs.apply(lambda outputs: outputs[name])
+        """Return one output of the platform's stack; a secret stays one."""
+        return self._reference.require_output(name)
 
     def of(self, region: str, name: str) -> pulumi.Output[Any]:
         """Return one output of one region."""
-        return self._outputs.apply(lambda outputs: outputs["regions"][region][name])
+        return self._regions.apply(lambda regions: regions[region][name])
 
     def topic(self, region: str, team: str) -> pulumi.Output[str]:
         """Return the topic of a team's alarms."""
-        return self._outputs.apply(lambda outputs: str(outputs["regions"][region]["topics"][team]))
+        return self._regions.apply(lambda regions: str(regions[region]["topics"][team]))
 
     def aws_options(self, region: str) -> pulumi.ResourceOptions:
         """Return options with a region's AWS provider."""
@@ -52,15 +53,15 @@ class Platform:
         return kubernetes.Provider(f"kubernetes-{region}", kubeconfig=self.of(region, "kubeconfig"))
 
 
-def complete(outputs: Mapping[str, Any], stack: str, regions: tuple[str, ...]) -> Mapping[str, Any]:
-    """Return the platform's outputs when it has every region of the environment.
+def complete(there: Mapping[str, Any] | None, stack: str, regions: tuple[str, ...]) -> Mapping[str, Any]:
+    """Return the regions of the platform's stack when every region of the environment is among them.
 
     Raises:
         RunError: `INFRA-005` the platform's stack is not there yet, or is older than the environment file.
     """
-    missing = sorted(set(regions) - set(outputs.get("regions") or {}))
-    if not missing:
-        return outputs
+    missing = sorted(set(regions) - set(there or {}))
+    if there and not missing:
+        return there
     error = SluiceError(
         "INFRA-005",
         where=stack,
