@@ -10,7 +10,7 @@ import pytest
 from pulumi.runtime.proto import provider_pb2
 
 from tests.support.pulumi_engine import aws_data, aws_schema
-from tests.support.pulumi_engine.aws_cloud import AwsCloud, Resource
+from tests.support.pulumi_engine.aws_cloud import AwsCloud
 from tests.support.pulumi_engine.aws_provider import AwsProvider
 from tests.support.pulumi_engine.provider import Refused
 from tests.support.pulumi_engine.wire import UNKNOWN, decode, encode
@@ -157,11 +157,7 @@ def test_a_protected_database_stays(account: Account) -> None:
     made = account.create(DATABASE, {"identifier": "d", "instanceClass": "db.t4g.micro", "deletionProtection": True})
     with pytest.raises(Refused, match="deletion protection"):
         account.delete(DATABASE, made["id"])
-    [kept] = account.cloud.resources(DATABASE)
-    open_ = Resource(
-        DATABASE, kept.region, kept.id, kept.urn, kept.inputs | {"deletionProtection": False}, kept.outputs
-    )
-    account.cloud.change(open_)
+    account.cloud.unprotect()
     account.delete(DATABASE, made["id"])
     assert account.cloud.resources() == []
 

@@ -5,6 +5,7 @@ Imports only the standard library. Called by `aws_provider` in its process and b
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -105,6 +106,13 @@ class AwsCloud:
             where = (resource.token, resource.region, resource.id)
             database.execute("DELETE FROM resource WHERE token = ? AND region = ? AND id = ?", where)
             self._record(database, "delete", resource)
+
+    def unprotect(self) -> None:
+        """Take deletion protection off everything, as a person does before a production stack is destroyed."""
+        for found in self.resources():
+            if found.inputs.get("deletionProtection") is True:
+                off = {"deletionProtection": False}
+                self.change(dataclasses.replace(found, inputs=found.inputs | off, outputs=found.outputs | off))
 
     def calls(self) -> list[Call]:
         """Return every change since the last `forget_calls`, in order."""
