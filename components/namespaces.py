@@ -42,6 +42,22 @@ def close_ingress(
     )
 
 
+class TeamNamespace(pulumi.ComponentResource):
+    """A product team's namespace in one cluster; `name` is known once it is there.
+
+    Costs nothing. Protects by: a pod security level that vLLM's and Triton's own images can meet (they run as root, so
+    `baseline`), warnings for what `restricted` would refuse, and no traffic into a pod but what a policy lets in.
+    """
+
+    def __init__(self, name: str, namespace: str, owned: Owned, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("sluice:serving:TeamNamespace", name, None, opts)
+        own = pulumi.ResourceOptions(parent=self)
+        made = make_namespace(name, namespace, owned, level="baseline", opts=own)
+        self.name: pulumi.Output[str] = made.metadata.name.apply(str)
+        close_ingress(name, self.name, owned, opts=own)
+        self.register_outputs({"name": self.name})
+
+
 def from_namespaces(namespaces: Sequence[str], *ports: int) -> NetworkPolicyIngressRuleArgsDict:
     """Return a rule that lets pods of some namespaces reach some TCP ports."""
     return {

@@ -13,7 +13,7 @@ from components.controller_rights import ControllerRights, ControllerRightsArgs
 from components.declared import Declared
 from components.endpoint_slots import EndpointSlots, EndpointSlotsArgs
 from components.gateway import Gateway, GatewayArgs
-from components.namespaces import close_ingress, make_namespace
+from components.namespaces import TeamNamespace
 from environments.names import (
     MONITORING_NAMESPACE,
     PROMETHEUS_NAME,
@@ -44,12 +44,8 @@ class ClusterRegion:
         ControllerRights(self.name, ControllerRightsArgs(self.namespaces, found.owned), self.options)
 
     def _namespace(self, team: str) -> pulumi.Output[str]:
-        # vLLM's and Triton's own images run as root; the level that model pods can meet is `baseline`.
         owned, name = self.found.owned.by(team), namespace(self.found.environment, team)
-        made = make_namespace(f"{self.name}-{team}", name, owned, level="baseline", opts=self.options)
-        closed = pulumi.ResourceOptions.merge(self.options, pulumi.ResourceOptions(parent=made))
-        close_ingress(f"{self.name}-{team}", name, owned, opts=closed)
-        return made.metadata.name.apply(str)
+        return TeamNamespace(f"{self.name}-{team}", name, owned, self.options).name
 
     def _gateway(self) -> None:
         block, region = self.found.infrastructure, self.found.clusters[self.region]

@@ -68,8 +68,20 @@ def test_an_environment_lives_from_preview_to_destroy(running: Rig, environment:
             die_and_be_repaired(running)
         pulumi.up(project, environment).must_succeed()
         running.unchanged(project, environment)
+        everything_belongs_to_a_component(running, project, environment)
     a_little_change_touches_little(running, environment)
     taken_down(running, environment)
+
+
+def everything_belongs_to_a_component(running: Rig, project: Path, environment: str) -> None:
+    """Read the state: whatever is in a cloud has a component of ours as its parent."""
+    in_a_cloud = [
+        found
+        for found in running.harness.resources(project, environment)
+        if found["type"].startswith(("aws:", "kubernetes:"))
+    ]
+    assert in_a_cloud
+    assert [found["urn"] for found in in_a_cloud if "sluice:" not in found["parent"].split("::")[2]] == []
 
 
 def die_and_be_repaired(running: Rig) -> None:
