@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -106,14 +107,20 @@ def test_kubernetes_own_refusal_is_shown_in_the_preview(pulumi_on_kubernetes: Pu
     pulumi_on_kubernetes.preview(project, "dev").must_fail("spec.replicas", "must be greater than or equal to 0")
 
 
-def test_nothing_outlives_a_killed_test() -> None:
+def test_no_process_outlives_a_killed_test(tmp_path: Path) -> None:
     program = (
         "from tests.support.kubernetes.control_plane import control_plane\n"
         "with control_plane(controllers=False) as plane:\n"
         "    print(*(p.pid for p in plane.processes.values()), flush=True)\n"
         "    input()\n"
     )
-    child = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child = subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=os.environ | {"TMPDIR": str(tmp_path)},  # its files stay behind, where pytest removes them
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
     assert child.stdout is not None
     started = [psutil.Process(int(pid)) for pid in child.stdout.readline().split()]
     assert len(started) == 2
