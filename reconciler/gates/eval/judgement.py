@@ -136,7 +136,7 @@ def _slices(suite: Suite, name: str, slices: Slices, challenger: Sequence[Scored
     values = {tag: [shares[case.id] for case in suite.cases if tag in case.tags] for tag in slices.tags}
     confidence = 1 - (1 - suite.confidence) / (2 * len(values))
     bounds = {tag: _bounds(suite, list(found), confidence, floor=0.0) for tag, found in values.items()}
-    best, worst = max(bounds, key=lambda t: bounds[t].value), min(bounds, key=lambda t: bounds[t].value)
+    worst, *_, best = sorted(bounds, key=lambda tag: (bounds[tag].value, tag))
     gap = bounds[best].value - bounds[worst].value
     surely = max(bound.low for bound in bounds.values()) - min(bound.high for bound in bounds.values())
     told = (
@@ -204,5 +204,7 @@ def _sentence(verdict: Verdict, findings: Sequence[Finding], suite: Suite, answe
     of = f"suite {suite.suite} version {suite.version}, {answers:,} answers an arm"
     if not findings:
         return f"nothing is demanded and there is no champion to compare with ({of})"
-    worst = "; ".join(finding.sentence for finding in findings if finding.verdict is verdict)
-    return f"{worst} ({of})"
+    told = [finding.sentence for finding in findings if finding.verdict is verdict]
+    if verdict is Verdict.PASS:  # the comparison comes first; what holds besides is in the findings
+        told = [told[0], f"{len(told) - 1} more demands hold"] if len(told) > 1 else told
+    return f"{'; '.join(told)} ({of})"
