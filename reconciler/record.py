@@ -13,7 +13,19 @@ from reconciler.core.canonical import Json
 from reconciler.core.observed import ObservedEndpoint, endpoint_facts
 from reconciler.core.release import release_to_json
 from reconciler.core.rollout import GateResult, Rollout, rollout_from_json, rollout_to_json
-from reconciler.core.steps import Enter, Finish, Mark, Pause, Step, Weigh, step_kind
+from reconciler.core.steps import (
+    Enter,
+    Finish,
+    Mark,
+    Pause,
+    Publish,
+    RunGate,
+    StartSlot,
+    Step,
+    WarmSlot,
+    Weigh,
+    step_kind,
+)
 from reconciler.ports import Lease, Store, StoredRollout
 
 _CONFLICTS_MAX = 20
@@ -139,6 +151,14 @@ def said(step: Step) -> str:
     match step:
         case Weigh(weights=weights):
             return "weights " + ", ".join(f"{slot} {pct:g} %" for slot, pct in weights)
+        case StartSlot(slot=slot, release=release, role=role):
+            return f"start {role} {release} in slot {slot}"
+        case WarmSlot(slot=slot, requests=requests):
+            return f"warm up slot {slot} with {requests} requests"
+        case RunGate(gate=gate):
+            return f"ask the {gate} gate"
+        case Publish(share_pct=share):
+            return f"{share:g} % of users get the challenger's prompts"
         case Enter(phase=phase, reason=reason):
             return f"{phase}: {reason}" if reason else str(phase)
         case Pause(reason=reason):
