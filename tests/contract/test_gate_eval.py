@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,6 +21,7 @@ from tests.support.doubles import RunningDouble, model_folder, running_double
 from tests.support.eval_context import PROMPT, eval_context, release
 
 CASES = 300
+CLIENT = httpx.Client(verify=False, timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +35,12 @@ def arms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningDoub
         yield champion, challenger
 
 
+@functools.cache
 def say(url: str, text: str) -> str:
     """Return what a server answers to `text` as the gate would ask it."""
     messages = [{"role": "system", "content": PROMPT}, {"role": "user", "content": text}]
     body = {"model": "chat", "messages": messages, "max_tokens": 4, "temperature": 0}
-    answer: str = httpx.post(f"{url}/v1/chat/completions", json=body).json()["choices"][0]["message"]["content"]
+    answer: str = CLIENT.post(f"{url}/v1/chat/completions", json=body).json()["choices"][0]["message"]["content"]
     return answer
 
 
@@ -146,6 +149,22 @@ async def test_a_scorer_that_crashes_is_an_error(
         await ask(tmp_path, arms, text)
     assert caught.value.code == "EVAL-022"
     assert "ZeroDivisionError" in caught.value.problem.what
+
+
+async def test_a_judge_out_of_reach_is_an_error(arms: tuple[RunningDouble, RunningDouble], tmp_path: Path) -> None:
+    judge = {"kind": "llm_judge", "url": "http://127.0.0.1:9/v1", "model": "j", "rubric": {"version": "1", "text": "x"}}
+    suite = json.loads(suite_of(arms, cases=2, lost=0))
+    suite["scorers"]["judged"] = judge
+    with pytest.raises(SluiceError) as caught:
+        await ask(tmp_path, arms, json.dumps(suite | {"every": ["judged"]}))
+    assert caught.value.code == "EVAL-023"
+
+
+async def test_a_bad_suite_is_an_error_at_its_line(arms: tuple[RunningDouble, RunningDouble], tmp_path: Path) -> None:
+    with pytest.raises(SluiceError) as caught:
+        await ask(tmp_path, arms, "suite: made\nversion: one\n")
+    assert caught.value.code == "EVAL-004"
+    assert f"{tmp_path / 'suite.yaml'}:2" in str(caught.value)
 
 
 async def test_an_mlflow_that_is_down_changes_no_verdict_and_is_said(
