@@ -172,7 +172,7 @@ async def _store_table(api: MlflowApi, where: str, uri: str, run_id: str, rows: 
         return False
     columns = ["arm", "case", "variant", "repeat", "input", "answer", "passed", "scores"]
     data = [[_cell(row[column]) for column in columns] for row in rows]
-    content = json.dumps({"columns": columns, "data": data}, ensure_ascii=False).encode()
+    content = json.dumps({"columns": columns, "data": data}).encode()
     await api.upload(f"{path.strip('/')}/{_TABLE}", where, content)
     return True
 
