@@ -13,6 +13,7 @@ import numpy as np
 from reconciler.core.judge.bets import Array
 
 _LOG_RATIO_MAX = 1.5  # one request in a strange cell must not decide
+_SPEAKS = 0.7  # a log ratio that only a gap between two humps, or the far tail, reaches
 _TINY = 1e-6
 _EDGE = 1e-7  # keeps a logit finite
 
@@ -65,8 +66,20 @@ class Stretcher:
                 rest = 1.0 / (1.0 + np.exp(-(logit @ whole)))
                 slowed = (1.0 - alternative.share) * rest + alternative.share * slowed
             ratio = np.log((probabilities(slowed) + _TINY) / (p0 + _TINY))
-            columns.append(np.clip(ratio, -_LOG_RATIO_MAX, _LOG_RATIO_MAX))
+            ratio = np.clip(ratio, -_LOG_RATIO_MAX, _LOG_RATIO_MAX)
+            everything = alternative.share == 1.0 and alternative.log_ratio > 0.0
+            columns.append(never_for_the_slow(ratio) if everything else ratio)
         return np.stack(columns, 1)
+
+
+def never_for_the_slow(ratio: Array) -> Array:
+    """Return bets [R, C] that do not fall again once a cell speaks loudly for the slower arm.
+
+    A challenger that is far slower than the bet makes a second hump of its own in the pooled past; stretched, that
+    hump moves away from where the challenger really is, and the bet would take its requests for the champion's.
+    """
+    highest = np.maximum.accumulate(ratio, -1)
+    return np.where(highest > _SPEAKS, highest, ratio)
 
 
 def probabilities(cdf: Array) -> Array:
