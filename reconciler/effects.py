@@ -110,6 +110,8 @@ async def _ask(effect: Effect, shop: Workshop, part: RegionRollout, gate: str) -
         found = await asked.evidence(context)
     except SluiceError as error:
         return GateResult(gate, Verdict.ERROR, f"{error.code}: {error.problem.what}")
+    except Exception as error:  # noqa: BLE001 - whatever breaks inside a gate is an ERROR: retried, then a pause
+        return GateResult(gate, Verdict.ERROR, f"GATE-004: the gate broke: {type(error).__name__}: {error}")
     return GateResult(gate, Verdict(found.verdict), found.sentence, figures=found.figures, links=found.links)
 
 

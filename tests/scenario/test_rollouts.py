@@ -247,3 +247,17 @@ async def test_killed_at_every_write_the_next_process_finishes(fast_path: Path, 
         assert await serving(bench) == await serving(whole), (point, bench.trail[point - 1])
         assert all(sum(w.values()) in (0.0, 100.0) for w in bench.weights_seen)
         await kinds(bench)
+
+
+async def test_a_gate_that_breaks_is_an_error_and_moves_no_traffic(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+
+    async def broken(context: Any) -> Any:
+        bench.gate.asked += 1
+        raise ZeroDivisionError("a defect in the gate")
+
+    bench.gate.evidence = broken  # type: ignore[method-assign]
+    ended = await rolled(bench, settings=replace(SETTINGS, gates={"eval": {"suite": "x"}}))
+    assert (ended.phase, bench.gate.asked) == (Phase.PAUSED, 3)
+    assert "ZeroDivisionError" in ended.reason
+    assert await serving(bench) == {"old": 100.0}
