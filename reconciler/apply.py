@@ -149,6 +149,9 @@ class Applier:
 
     async def _continue(self, rollout: Rollout, wanted: str | None, lease: Lease) -> Outcome:
         stored = await stored_rollout(self._shop.store, self._environment, rollout.id)
+        rollout = rollout_from_json(stored.body)  # its owner may have gone on until the lease became ours
+        if rollout.ended:
+            return self._outcome(rollout)
         record = Record(self._shop.store, stored, rollout, lease, self._shop.clock)
         if rollout.challenger.id != wanted:
             self._notice(f"{rollout.endpoint}: rollout {rollout.id} is superseded; rolling it back first")
