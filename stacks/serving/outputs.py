@@ -31,7 +31,8 @@ class Platform:
 
     def output(self, name: str) -> pulumi.Output[Any]:
         """Return one output of the platform's stack; a secret stays one."""
-        return self._reference.require_output(name)
+        found = pulumi.Output.all(self._regions, self._reference.get_output(name))
+        return found.apply(lambda pair: pair[1])
 
     def of(self, region: str, name: str) -> pulumi.Output[Any]:
         """Return one output of one region."""
