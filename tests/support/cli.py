@@ -20,7 +20,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from unittest import mock
 
+from environments.names import Address
+from reconciler.cli.common import load_environment
+from reconciler.compose import compose
+from reconciler.core.observed import ObservedEndpoint
+from reconciler.core.plan import Scope
 from reconciler.platforms.local.processes import Process, marked, read_supervised, supervising
 from reconciler.platforms.local.supervisor import STATE
 from reconciler.ports import Entry, Verification
@@ -194,6 +200,20 @@ class Cli:
         assert serving, status
         return serving
 
+    def live(self) -> ObservedEndpoint:
+        """Return what is live in the first region, read without a process of its own: sweeps look often."""
+
+        async def read() -> ObservedEndpoint:
+            composed = compose(load_environment(None, self.folder / "environments" / f"{self.name}.yaml"))
+            try:
+                found = (await composed.planner().live(Scope())).endpoints
+                return found[Address(self.name, next(iter(self.ports)), "chat")]
+            finally:
+                await composed.store.close()
+
+        with mock.patch.dict(os.environ, {"SLUICE_HOME": str(self.home)}):
+            return asyncio.run(read())
+
     def entries(self) -> list[Entry]:
         """Return the ledger, oldest first."""
 
@@ -253,6 +273,11 @@ class Cli:
         assert found is not None
         assert found.server is not None
         return found.server
+
+    def envoy_runs(self) -> bool:
+        """Return whether the first region has an Envoy right now; between two there is none."""
+        found = read_supervised(self.home / self.name / next(iter(self.ports)) / "gateway")
+        return found is not None and bool(found.generation)
 
     def processes(self) -> list[Process]:
         """Return every server of this project, supervisors left out."""
