@@ -54,6 +54,7 @@ format: install ## Put every file into the one format
 bench: install ## Measure what the product promises, beside its peers where there are any
 	@$(BIN)/python -m tests.bench.cli
 	@$(BIN)/python -m tests.bench.weights
+	@$(BIN)/python -m tests.bench.preview
 
 bench-judge: install ## Measure the canary judge beside its peers (about half an hour; QUICK=1 for a look)
 	@$(BIN)/python -m tests.bench.judge $(if $(QUICK),--quick)
