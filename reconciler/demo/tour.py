@@ -32,18 +32,17 @@ PROMPTS = {"v1": "You answer in one short sentence.", "v2": "You answer in one s
 
 @dataclass(frozen=True)
 class Act:
-    """One act: the versions that are declared, whether the load gate is asked, and the exit code that has to follow."""
+    """One act: the versions that are declared, and the exit code that has to follow."""
 
     version: int
     prompt: int
-    load_gate: bool
     title: str
     exit_code: int
 
 
 ACTS = (
-    Act(2, 2, True, "a new model and a new prompt, as good as the old ones: it has to pass every gate", 0),
-    Act(3, 2, False, "five times the layers, so it is slower; without a load gate the canary has to catch it", 4),
+    Act(2, 2, "a new model and a new prompt, as good as the old ones: it has to be promoted", 0),
+    Act(3, 2, "a model with five times the layers: it is slower, and has to be rolled back", 4),
 )
 
 
@@ -110,7 +109,6 @@ class Stage:
         text = _put(text, r"gateway_port: \d+", f"gateway_port: {self._port}")
         text = _put(text, r"serve_command: \[[^]]*\]", f"serve_command: {json.dumps(list(serve))}")
         text = _put(text, r'prompts: \{system: "[^"]*"\}', "prompts: {system: mlflow:chat-system/1}")
-        shutil.copytree(source.parents[1] / "loadtests" / "profiles", self._folder / "loadtests" / "profiles")
         shutil.copytree(source.parent / "evals", self._file.parent / "evals", dirs_exist_ok=True)
         shutil.copy(source.parent / "schema.json", self._file.parent)
         self._file.write_text(text)
@@ -119,8 +117,7 @@ class Stage:
         """Declare a version, show the plan, apply it, and say what the clients saw meanwhile."""
         self._say(f"{number}/6  chat-llm/{act.version}: {act.title}")
         text = _put(self._file.read_text(), r"mlflow:chat-llm/\d+", f"mlflow:chat-llm/{act.version}")
-        text = _put(text, r"mlflow:chat-system/\d+", f"mlflow:chat-system/{act.prompt}")
-        self._file.write_text(text if act.load_gate else _put(text, r"\n *load: \{[^}]*\}", ""))
+        self._file.write_text(_put(text, r"mlflow:chat-system/\d+", f"mlflow:chat-system/{act.prompt}"))
         before = self.counted()
         self.sluice("plan", ENVIRONMENT)
         code = self.sluice("apply", ENVIRONMENT, "--yes")
