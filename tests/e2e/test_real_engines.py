@@ -44,6 +44,7 @@ def declare(cli: Cli, url: str, serve_command: tuple[str, ...], version: int) ->
     """Declare a version, judged as a machine with few cores allows."""
     chat = cli.spec["endpoints"]["chat"]
     chat["release"]["engine"] = {"max_model_len": 2048, "max_num_seqs": 16}
+    chat["slo"] = {"error_rate": 0.05}  # what lets a release without a single error pass after some 200 requests
     cli.rollout.update(step_max_s=600, start_timeout_s=600, bake_s=4)
     cli.rollout["judge"]["protect"] = [{"metric": "error_rate", "ratio": 10}, {"metric": "ttft", "ratio": 5}]
     cli.spec["regions"]["local"]["serve_command"] = list(serve_command)
@@ -58,7 +59,7 @@ def test_a_release_goes_through_on_real_engines(tmp_path: Path, monkeypatch: pyt
         cli.begin("apply", cli.name, "--yes").wait(900).expect(0)
         assert champion(client) == 1
         first = cli.serving()
-        with Traffic(cli.port, per_second=10, tokens=8) as traffic:
+        with Traffic(cli.port, per_second=20, tokens=8) as traffic:
             declare(cli, url, serve_command, 2)
             cli.begin("apply", cli.name, "--yes").wait(900).expect(0)
             second = cli.serving()
