@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from environments.errors import SluiceError
-from environments.names import Address, parse_address
+from environments.names import parse_address
 from environments.spec import EnvironmentSpec
 from reconciler.core.after import aborted, resumed
 from reconciler.core.begin import empty_endpoint, new_repair, new_rollout
@@ -20,7 +20,7 @@ from reconciler.core.capacity import PoolNeed, cost_of, need_to_json, pool_needs
 from reconciler.core.change import Action, Change, FieldChange, MovesBy, change_to_json
 from reconciler.core.desired import DesiredEndpoint, DesiredState
 from reconciler.core.diff import diff
-from reconciler.core.drift import Drift, drift_to_json, facts_that_moved
+from reconciler.core.drift import Drift, drift_to_json
 from reconciler.core.finding import Finding
 from reconciler.core.ideal import ideal_run
 from reconciler.core.observed import ObservedState, endpoint_facts
@@ -196,16 +196,6 @@ def plan_from_json(data: Any) -> Plan:
     return plan
 
 
-def world_that_moved(plan: Plan, observed: ObservedState) -> list[Drift]:
-    """Return what is live differently now from when the plan was made; none while it still holds."""
-    before = {facts["address"]: facts for facts in plan.observed}
-    now = {str(a): endpoint_facts(e) for a, e in observed.endpoints.items()}
-    moved = []
-    for address in sorted({*before, *now}):
-        moved += facts_that_moved(address, before.get(address, {}), now.get(address, {}))
-    return moved
-
-
 def _read(data: Any) -> Plan:
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         raise ValueError(f"schema is {data.get('schema') if isinstance(data, dict) else type(data).__name__}")
@@ -303,8 +293,3 @@ def _planned(rollout: Rollout, kind: str, number: int, step: Step) -> PlannedSte
         )
     weight = step.challenger_pct if isinstance(step, Weigh) else step.share_pct if isinstance(step, Publish) else None
     return PlannedStep(id, kind, str(rollout.address(step.region)), rollout.region(step.region).wave, weight)
-
-
-def addresses_of(plan: Plan, *actions: Action) -> tuple[Address, ...]:
-    """Return the addresses of the changes with one of these actions."""
-    return tuple(c.address for c in plan.changes if c.action in actions)
