@@ -64,7 +64,7 @@ class LatencyPlan:
 def plan_bets(bounds: tuple[float, ...], rows: tuple[Protect, ...], settings: JudgeSettings) -> LatencyPlan:
     """Return a bet for each row and one with its ratio squared, for disasters."""
     bets = [Slower(row.share or 1.0, math.log(row.ratio)) for row in rows]
-    squares = [Slower(bet.share, 2.0 * bet.log_ratio) for bet in bets]
+    squares = [Slower(bet.share, 2.0 * bet.log_ratio, or_more=bet.share == 1.0) for bet in bets]
     return LatencyPlan(bounds, (*bets, *squares), settings)
 
 
@@ -228,5 +228,5 @@ def _single(bounds: tuple[float, ...], bet: Slower) -> Stretcher:
 
 @lru_cache(maxsize=256)
 def _tables(bounds: tuple[float, ...], bet: Slower, step: float) -> Stretcher:
-    shifted = tuple(Slower(bet.share, bet.log_ratio, bet.shift + k * step) for k in (-1, 0, 1))
+    shifted = tuple(replace(bet, shift=bet.shift + k * step) for k in (-1, 0, 1))
     return Stretcher(bounds, shifted)

@@ -20,11 +20,15 @@ _EDGE = 1e-7  # keeps a logit finite
 
 @dataclass(frozen=True)
 class Slower:
-    """An alternative: a `share` of the requests takes e^`log_ratio` times as long, and all of them e^`shift`."""
+    """An alternative: a `share` of the requests takes e^`log_ratio` times as long, and all of them e^`shift`.
+
+    `or_more`: it also stands for everything slower than that.
+    """
 
     share: float
     log_ratio: float
     shift: float = 0.0
+    or_more: bool = False
 
 
 def stretch_matrix(bounds: tuple[float, ...], log_factor: float) -> Array:
@@ -67,8 +71,7 @@ class Stretcher:
                 slowed = (1.0 - alternative.share) * rest + alternative.share * slowed
             ratio = np.log((probabilities(slowed) + _TINY) / (p0 + _TINY))
             ratio = np.clip(ratio, -_LOG_RATIO_MAX, _LOG_RATIO_MAX)
-            everything = alternative.share == 1.0 and alternative.log_ratio > 0.0
-            columns.append(never_for_the_slow(ratio) if everything else ratio)
+            columns.append(never_for_the_slow(ratio) if alternative.or_more else ratio)
         return np.stack(columns, 1)
 
 
