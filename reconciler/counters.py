@@ -18,9 +18,9 @@ LATENCIES = ("ttft_s", "itl_s")
 
 
 async def read_counters(region: Region, runtime: str, seen: ObservedEndpoint) -> dict[str, SlotCounts]:
-    """Return the counters of every running slot: requests and errors at the gateway, histograms from the runtime.
+    """Return the counters of every running slot: requests and outcomes at the gateway, histograms from the runtime.
 
-    A runtime that cannot be read right now gives no histograms; its errors are still the gateway's.
+    A runtime that cannot be read right now gives no histograms; its outcomes are still the gateway's.
     """
     running = {name: s for name, s in seen.slots.items() if s.url and s.ready}
     reading = (region.runtimes[runtime].counts(slot.url or "") for slot in running.values())
@@ -33,12 +33,18 @@ async def read_counters(region: Region, runtime: str, seen: ObservedEndpoint) ->
 
 
 def difference(before: SlotCounts | None, after: SlotCounts) -> Counts:
-    """Return what was counted between two readings; nothing when counters started again (another epoch)."""
+    """Return what was counted between two readings; nothing when counters started again (another epoch).
+
+    A request that is both, such as a rejection that broke midway, is an error.
+    """
     if before is None or before.epoch != after.epoch:
         return Counts()
+    requests = max(0, after.requests - before.requests)
+    errors = min(max(0, after.errors - before.errors), requests)
     return Counts(
-        requests=max(0, after.requests - before.requests),
-        errors=min(max(0, after.errors - before.errors), max(0, after.requests - before.requests)),
+        requests=requests,
+        errors=errors,
+        rejected=min(max(0, after.rejected - before.rejected), requests - errors),
         **{name: _minus(getattr(after, name), getattr(before, name)) for name in LATENCIES},
     )
 
@@ -46,7 +52,13 @@ def difference(before: SlotCounts | None, after: SlotCounts) -> Counts:
 def _joined(gateway: SlotCounts, server: SlotCounts | None) -> SlotCounts:
     if server is None:
         return gateway
-    return replace(server, requests=gateway.requests, errors=gateway.errors, epoch=f"{gateway.epoch}/{server.epoch}")
+    return replace(
+        server,
+        requests=gateway.requests,
+        errors=gateway.errors,
+        rejected=gateway.rejected,
+        epoch=f"{gateway.epoch}/{server.epoch}",
+    )
 
 
 def _minus(after: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:

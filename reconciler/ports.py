@@ -68,16 +68,22 @@ class PlatformWriter(Protocol):
         ...
 
 
+REJECTIONS = (400, 404, 413, 422)
+"""Statuses with which a release refuses a request that another release may accept: length, template, model name."""
+
+
 @dataclass(frozen=True)
 class SlotCounts:
     """Counters of one slot since its server started; a tick is the difference of two.
 
-    `errors` of `requests` failed as a client saw it. Histograms are cumulative over buckets, keyed by `le` as
-    Prometheus writes it, `+Inf` included. `epoch` changes when the counters start again from zero.
+    `errors` of `requests` failed as a client saw it, `rejected` were answered with one of `REJECTIONS`. Histograms are
+    cumulative over buckets, keyed by `le` as Prometheus writes it, `+Inf` included. `epoch` changes when the counters
+    start again from zero.
     """
 
     requests: int
     errors: int
+    rejected: int = 0
     ttft_s: Mapping[str, float] = field(default_factory=dict)
     itl_s: Mapping[str, float] = field(default_factory=dict)
     running: float = 0.0
@@ -124,10 +130,10 @@ class Runtime(Protocol):
 
 @runtime_checkable
 class CountsTraffic(Protocol):
-    """A platform whose gateway counts requests and errors for each slot, as clients saw them."""
+    """A platform whose gateway counts requests, errors and rejections for each slot, as clients saw them."""
 
     async def traffic(self, endpoint: Address) -> Mapping[str, SlotCounts]:
-        """Return counters by slot; `requests` and `errors` are the gateway's, histograms are empty."""
+        """Return counters by slot; `requests`, `errors` and `rejected` are the gateway's, histograms are empty."""
         ...
 
 

@@ -20,10 +20,15 @@ P95_SHARE = 0.05
 
 @dataclass(frozen=True)
 class Counts:
-    """Counts of one arm over a period; histograms are cumulative by upper bound in seconds, `+Inf` included."""
+    """Counts of one arm over a period; histograms are cumulative by upper bound in seconds, `+Inf` included.
+
+    `errors` and `rejected` are of `requests`, and no request is in both. A promise counts `errors` alone: what is
+    rejected may be the clients' own mistake, and without a second arm nobody can tell.
+    """
 
     requests: int = 0
     errors: int = 0
+    rejected: int = 0
     ttft_s: Mapping[str, float] = field(default_factory=dict)
     itl_s: Mapping[str, float] = field(default_factory=dict)
 

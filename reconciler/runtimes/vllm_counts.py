@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from environments.errors import SluiceError
-from reconciler.ports import SlotCounts
+from reconciler.ports import REJECTIONS, SlotCounts
 from reconciler.runtimes.exposition import Sample, cumulative_buckets, parse_exposition, total
 
 _TTFT = "vllm:time_to_first_token_seconds"
 _ITL = "vllm:inter_token_latency_seconds"
+_REJECTED = frozenset({"4xx", *map(str, REJECTIONS)})
 _GENERATING = ("/v1/chat/completions", "/v1/completions", "/v1/messages", "/v1/responses")
 
 
 def counts_of(text: str, *, where: str) -> SlotCounts:
     """Return the counters in `text`, engines of one server summed.
 
-    `requests` and `errors` are of answers with tokens: 2xx and 5xx as vLLM's HTTP server saw them. A stream that
-    broke after its first byte is a 2xx there, so a gateway's figures are better where there are any.
+    `requests` are those for tokens that were served (2xx), rejected or failed (5xx) as vLLM's HTTP server saw them.
+    vLLM groups statuses, so `rejected` is its whole `4xx`, a 401 or 429 included; where statuses stand by themselves,
+    it is `REJECTIONS`. A stream that broke after its first byte is a 2xx there. So a gateway's figures are better
+    where there are any.
 
     Raises:
         SluiceError: `RUN-005` the text is cut off or lacks what is judged: missing data is never zero. Retryable.
@@ -29,10 +32,11 @@ def counts_of(text: str, *, where: str) -> SlotCounts:
     ttft, itl = cumulative_buckets(samples, _TTFT), cumulative_buckets(samples, _ITL)
     if "+Inf" not in ttft or "+Inf" not in itl:
         raise _unreadable(where, f"no {_TTFT if '+Inf' not in ttft else _ITL} histogram is there")
-    requests, errors = _outcomes(samples)
+    requests, errors, rejected = _outcomes(samples)
     return SlotCounts(
         requests=requests,
         errors=errors,
+        rejected=rejected,
         ttft_s=ttft,
         itl_s=itl,
         running=_required(samples, "vllm:num_requests_running", where),
@@ -42,14 +46,15 @@ def counts_of(text: str, *, where: str) -> SlotCounts:
     )
 
 
-def _outcomes(samples: Sequence[Sample]) -> tuple[int, int]:
-    """Return (requests, errors); a server without HTTP counters has its finished requests and no errors."""
+def _outcomes(samples: Sequence[Sample]) -> tuple[int, int, int]:
+    """Return (requests, errors, rejected); a server without HTTP counters has its finished requests alone."""
     http = [s for s in samples if s.name == "http_requests_total" and s.labels.get("handler") in _GENERATING]
     if not http:
-        return int(total(samples, "vllm:request_success_total") or 0), 0
+        return int(total(samples, "vllm:request_success_total") or 0), 0, 0
     good = sum(s.value for s in http if s.labels.get("status", "").startswith("2"))
     bad = sum(s.value for s in http if s.labels.get("status", "").startswith("5"))
-    return int(good + bad), int(bad)
+    rejected = sum(s.value for s in http if s.labels.get("status") in _REJECTED)
+    return int(good + bad + rejected), int(bad), int(rejected)
 
 
 def _required(samples: Sequence[Sample], name: str, where: str) -> float:

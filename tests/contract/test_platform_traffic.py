@@ -143,6 +143,19 @@ async def test_server_errors_are_errors_and_client_errors_are_not(world: LocalWo
     assert await counted(world, lambda requests, _: requests >= 4) == (4, 3)
 
 
+async def test_what_the_server_refuses_is_rejected_and_no_error(world: LocalWorld) -> None:
+    await two_slots(world, {"a": 100, "b": 0})
+    assert (await stream(world.port)).status == 200
+    assert [(await stream(world.port, tokens=10**6)).status for _ in range(3)] == [400] * 3
+    assert (await get(world.port, "/chat/v1/nothing")).status == 404
+    await fault(world, "a", error_rate=1.0)
+    assert (await stream(world.port)).status == 500
+    await counted(world, lambda requests, _: requests >= 6)
+    counts = await world.platform.traffic(world.address)
+    assert (counts["a"].requests, counts["a"].errors, counts["a"].rejected) == (6, 1, 4)
+    assert counts["b"].rejected == 0
+
+
 async def test_streams_broken_midway_are_errors(world: LocalWorld) -> None:
     await two_slots(world, {"a": 100, "b": 0})
     await fault(world, "a", break_rate=1.0)

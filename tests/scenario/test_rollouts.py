@@ -86,6 +86,19 @@ async def test_a_bad_challenger_is_rolled_back_by_weight(tmp_path: Path, arm: tu
     assert [c.slot for c in bench.platforms["local"].calls if c.verb == "start"] == ["a", "b"]
 
 
+async def test_a_challenger_that_rejects_what_the_champion_accepts_is_rolled_back(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, rejects={"old": 0.02, "new": 0.2})
+    ended = await rolled(bench)
+    assert (ended.phase, "error_rate" in ended.reason) == (Phase.ROLLED_BACK, True), ended.reason
+    assert await serving(bench) == {"old": 100.0}
+
+
+async def test_clients_that_are_rejected_by_both_tell_nothing_and_break_no_promise(tmp_path: Path) -> None:
+    ended = await rolled(Bench(tmp_path, rejects={"old": 0.1, "new": 0.1}))
+    assert ended.phase is Phase.PROMOTED, ended.reason
+    assert SETTINGS.slo["error_rate"] < 0.1
+
+
 @pytest.mark.parametrize(
     ("fault", "says"),
     [(Fault(never_ready=True), "not ready after 30 s"), (Fault(wrong_model=True), "another model")],

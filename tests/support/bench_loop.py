@@ -84,12 +84,16 @@ class MortalStore:
 
 @dataclass
 class Bench:
-    """The world of one scenario. `arms` maps a model's word to its error share and latency in seconds."""
+    """The world of one scenario. `arms` maps a model's word to its error share and latency in seconds.
+
+    `rejects` maps a model's word to the share of requests that it answers with a 4xx.
+    """
 
     home: Path
     regions: tuple[str, ...] = ("local",)
     requests_a_second: int = 100
     arms: dict[str, tuple[float, float]] = field(default_factory=dict)
+    rejects: dict[str, float] = field(default_factory=dict)
     crash_at: int | None = None
     now: float = 1_000_000.0
     writes: int = 0
@@ -208,9 +212,10 @@ class Bench:
             bad_share, latency_s = self.arms.get(word, (0.0, 0.05))
             requests = round(self.requests_a_second * weight / 100)
             errors = round(requests * bad_share)
-            served = requests - errors
+            rejected = round(requests * self.rejects.get(word, 0.0))
+            served = requests - errors - rejected
             spread = {le: float(sum(_latency(i, latency_s) <= float(le) for i in range(served))) for le in BOUNDS}
-            added[slot] = SlotCounts(requests, errors, ttft_s=spread, itl_s=spread)
+            added[slot] = SlotCounts(requests, errors, rejected, ttft_s=spread, itl_s=spread)
         return added
 
 

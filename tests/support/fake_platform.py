@@ -250,6 +250,7 @@ def _sum(one: SlotCounts, other: SlotCounts) -> SlotCounts:
         one,
         requests=one.requests + other.requests,
         errors=one.errors + other.errors,
+        rejected=one.rejected + other.rejected,
         ttft_s=_sum_histograms(one.ttft_s, other.ttft_s),
         itl_s=_sum_histograms(one.itl_s, other.itl_s),
     )

@@ -14,6 +14,7 @@ from environments.errors import SluiceError
 from environments.names import SLOT_HEADER
 from reconciler.core.canonical import Json
 from reconciler.platforms.local.routes import ROUTES, loopback
+from reconciler.ports import REJECTIONS
 
 COUNTED = "sluice"
 ABANDONED_MS = 10_000
@@ -75,13 +76,14 @@ def _from_file(path: Path) -> Json:
 
 
 def _listener(name: str, port: int, xds: Path, *, counted: bool, honours_slot: bool) -> Json:
+    logs = [_counter("requests", None), _counter("errors", _failures()), _counter("rejected", _rejections())]
     manager: Json = {
         "@type": f"type.googleapis.com/{_CONNECTION}",
         "stat_prefix": name,
         "codec_type": "AUTO",
         "rds": {"route_config_name": ROUTES, "config_source": _from_file(xds / "rds.json")},
         "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": _ROUTER}}],
-        "access_log": [_counter("requests", None), _counter("errors", _failures())] if counted else [],
+        "access_log": logs if counted else [],
         # A stream may be silent for as long as a model thinks: nothing here may cut it.
         "stream_idle_timeout": "0s",
         "request_timeout": "0s",
@@ -117,10 +119,19 @@ def _failures() -> Json:
     server_error = {"status_code_filter": {"comparison": _at_least(500, "server_error")}}
     broken = {"response_flag_filter": {"flags": list(_BROKEN)}}
     left = {"response_flag_filter": {"flags": ["DC"]}}
-    silent = {"status_code_filter": {"comparison": {"op": "EQ", "value": _value(0, "no_status")}}}
+    silent = _status_is(0, "no_status")
     waited = {"duration_filter": {"comparison": _at_least(ABANDONED_MS, "abandoned_ms")}}
     abandoned = {"and_filter": {"filters": [left, silent, waited]}}
     return {"or_filter": {"filters": [server_error, broken, abandoned]}}
+
+
+def _rejections() -> Json:
+    """Return the filter for requests that the server refused as their client's mistake."""
+    return {"or_filter": {"filters": [_status_is(status, f"rejected_{status}") for status in REJECTIONS]}}
+
+
+def _status_is(status: int, key: str) -> Json:
+    return {"status_code_filter": {"comparison": {"op": "EQ", "value": _value(status, key)}}}
 
 
 def _at_least(value: int, key: str) -> Json:

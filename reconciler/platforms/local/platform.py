@@ -166,7 +166,7 @@ class LocalPlatform:
             await self._gateway.apply_clusters(self._ports(await self._gateway.table()))
 
     async def traffic(self, endpoint: Address) -> Mapping[str, SlotCounts]:
-        """Return requests and errors by slot as clients saw them at the gateway.
+        """Return requests, errors and rejections by slot as clients saw them at the gateway.
 
         Raises:
             SluiceError: `PLAT-001` the gateway does not answer.

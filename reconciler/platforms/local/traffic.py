@@ -1,7 +1,7 @@
-"""Requests and errors by slot out of Envoy's counters. Pure; called by `platform`.
+"""Requests, errors and rejections by slot out of Envoy's counters. Pure; called by `platform`.
 
 The counters are those that `envoy` has Envoy keep at the end of every request on the public listener, so a request
-still in flight is in neither, and retries, warm-up and gates are not in them.
+still in flight is in none, and retries, warm-up and gates are not in them.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ def counts_by_slot(endpoint: str, counters: Mapping[str, str], epoch: str) -> di
         slot: SlotCounts(
             requests=_count(counters, "requests", slot_object(endpoint, slot)),
             errors=_count(counters, "errors", slot_object(endpoint, slot)),
+            rejected=_count(counters, "rejected", slot_object(endpoint, slot)),
             epoch=epoch,
         )
         for slot in SLOTS

@@ -18,7 +18,7 @@ def without(start: str) -> str:
 
 def test_reads_the_recorded_server() -> None:
     counts = counts_of(RECORDED, where="x")
-    assert (counts.requests, counts.errors) == (4, 0)
+    assert (counts.requests, counts.errors, counts.rejected) == (7, 0, 3)
     assert counts.ttft_s["+Inf"] == 4
     assert counts.itl_s["+Inf"] == 22
     assert list(counts.ttft_s)[:3] == ["0.001", "0.005", "0.01"]
@@ -34,14 +34,26 @@ def test_buckets_never_fall() -> None:
         assert values == sorted(values)
 
 
-def test_server_errors_are_errors_and_the_clients_own_are_not_requests() -> None:
-    more = 'http_requests_total{handler="/v1/completions",method="POST",status="5xx"} 3.0\n'
-    counts = counts_of(RECORDED + more, where="x")
-    assert (counts.requests, counts.errors) == (7, 3)
+def answered(status: str, count: int) -> str:
+    return f'http_requests_total{{handler="/v1/completions",method="POST",status="{status}"}} {count}.0\n'
+
+
+def test_server_errors_are_errors_and_not_rejected() -> None:
+    counts = counts_of(RECORDED + answered("5xx", 2), where="x")
+    assert (counts.requests, counts.errors, counts.rejected) == (9, 2, 3)
+
+
+def test_where_statuses_are_not_grouped_only_rejections_are_rejected() -> None:
+    alone = without("http_requests_total") + "\n"
+    each = {"200": 1, "400": 2, "401": 4, "404": 8, "413": 16, "422": 32, "429": 64, "503": 128}
+    counts = counts_of(alone + "".join(answered(status, n) for status, n in each.items()), where="x")
+    assert counts.rejected == 2 + 8 + 16 + 32
+    assert (counts.requests, counts.errors) == (1 + 128 + counts.rejected, 128)
 
 
 def test_without_http_counters_finished_requests_count() -> None:
-    assert counts_of(without("http_requests_total"), where="x").requests == 4
+    counts = counts_of(without("http_requests_total"), where="x")
+    assert (counts.requests, counts.rejected) == (4, 0)
 
 
 @pytest.mark.parametrize(
