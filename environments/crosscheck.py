@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from environments.crosscheck_release import check_release, check_rollout
+from environments.crosscheck_release import check_release, check_rollout, check_traffic_limits
 from environments.errors import Problem, nearest
 from environments.raw import Check, Json, Path, block, check_order, is_whole, regions_of, texts
 from environments.yaml_tree import Lines, join_path
@@ -30,6 +30,7 @@ def check_references(
         _check_placement(check, path, spec, root)
         check_release(check, (*path, "release"), block(spec.get("release")), root)
         check_rollout(check, (*path, "rollout"), block(spec.get("rollout")), regions_of(spec, root))
+        check_traffic_limits(check, path, spec)
     if policy_ids is not None:
         _check_policies(check, block(root.get("policies")), policy_ids)
     return check.problems

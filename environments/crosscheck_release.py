@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
+from environments.errors import nearest
 from environments.raw import Check, Json, Path, block, check_order, is_number, items
+from environments.spec import TrafficQuery
 from environments.yaml_tree import join_path
 
 
@@ -47,6 +49,32 @@ def check_rollout(check: Check, path: Path, rollout: Json, regions: dict[str, An
     names: dict[str, int] = {}
     for index, limit in enumerate(items(rollout.get("limits"))):
         _check_limit(check, (*path, "limits", index), block(limit), regions, names)
+
+
+def check_traffic_limits(check: Check, path: Path, endpoint: Json) -> None:
+    """Note limits with `source: traffic` that ask for what the traffic cannot tell."""
+    known = get_args(TrafficQuery)
+    for index, limit in enumerate(items(block(endpoint.get("rollout")).get("limits"))):
+        query, name = block(limit).get("query"), block(limit).get("name")
+        if block(limit).get("source") != "traffic" or not isinstance(query, str):
+            continue
+        where = (*path, "rollout", "limits", index, "query")
+        if query not in known:
+            check.at(
+                where,
+                "SPEC-044",
+                f'limit {name} asks the traffic for "{query}", which it does not tell',
+                why="with `source: traffic` a query is one of a few names",
+                do=f"correct it, or choose another source ({nearest(query, known)})",
+            )
+        elif query == "cost_usd" and endpoint.get("token_prices") is None:
+            check.at(
+                where,
+                "SPEC-045",
+                f"limit {name} asks what a request costs, and {join_path(path)} declares no token_prices",
+                why="a cost is tokens times prices, and no price can be assumed",
+                do=f"add {join_path(path)}.token_prices: {{input_usd_per_million: …, output_usd_per_million: …}}",
+            )
 
 
 def _check_protect(check: Check, path: Path, rows: Any) -> None:

@@ -194,13 +194,20 @@ class JudgeSpec(Strict):
     protect: list[ProtectSpec] = list(DEFAULT_PROTECT)
 
 
+TrafficQuery = Literal["cost_usd", "input_tokens", "output_tokens", "rejected_rate"]
+"""What a limit with `source: traffic` may ask: the challenger's mean a request, and the share that it rejects."""
+
+
 class LimitSpec(Strict):
-    """A fixed threshold for what has no concurrent baseline. One of `min` and `max`, or both."""
+    """A fixed threshold for what has no concurrent baseline. One of `min` and `max`, or both.
+
+    `query` is the source's own language; for `traffic` it is a `TrafficQuery`, and `samples_min` counts requests.
+    """
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
     min: float | None = None
     max: float | None = None
-    source: Literal["prometheus", "http"]
+    source: Literal["prometheus", "http", "traffic"]
     query: Annotated[str, StringConstraints(min_length=1)]
     samples_min: PositiveInt = 1
 
@@ -242,6 +249,13 @@ class RolloutSpec(Strict):
     gates: GatesSpec = GatesSpec()
 
 
+class TokenPricesSpec(Strict):
+    """What tokens cost, in USD for a million of them, so that limits can speak of money."""
+
+    input_usd_per_million: Annotated[float, Field(ge=0, le=1e6)]
+    output_usd_per_million: Annotated[float, Field(ge=0, le=1e6)]
+
+
 class EndpointSpec(Strict):
     """One model endpoint: the team that owns it, where it fits, what it promises, what runs and how that changes."""
 
@@ -252,6 +266,7 @@ class EndpointSpec(Strict):
     replicas: Replicas = Replicas()
     gpus_per_replica: Annotated[int, Field(ge=0, le=64)] = 1
     slo: SloSpec = SloSpec()
+    token_prices: TokenPricesSpec | None = None
     release: ReleaseSpec
     rollout: RolloutSpec = RolloutSpec()
 

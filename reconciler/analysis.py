@@ -15,6 +15,7 @@ from reconciler.core.next_steps import NO_EVIDENCE, Evidence
 from reconciler.core.observed import ObservedEndpoint
 from reconciler.core.promises import Counts, judge_promises
 from reconciler.core.rollout import Phase, RegionRollout, Rollout
+from reconciler.core.tokens import tokens_of_both
 from reconciler.core.verdict import Verdict, fold
 from reconciler.counters import LATENCIES, difference, read_counters
 from reconciler.limits import judge_limits
@@ -79,7 +80,7 @@ class Analyst:
                 rollout, part, seen, judging.Tick(now - self._began, 0.0, _arm(champion), _arm(challenger))
             )
         bake, bake_sentence = judge_promises(self._period.challenger, rollout.settings.slo)
-        limits = await judge_limits(rollout, part.region, self._region.metrics, now - part.since)
+        limits = await judge_limits(rollout, self._region, self._period.challenger, window_s=now - part.since)
         canary = self.judgement
         canary_verdict = Verdict(canary.verdict) if canary else Verdict.INCONCLUSIVE
         words = [canary.sentence if canary else "no tick yet", *(s for v, s in limits if v is not Verdict.PASS)]
@@ -136,6 +137,7 @@ def _sum(one: Counts, two: Counts) -> Counts:
         one.requests + two.requests,
         one.errors + two.errors,
         one.rejected + two.rejected,
+        tokens=tokens_of_both(one.tokens, two.tokens),
         **{
             name: {
                 le: getattr(one, name).get(le, 0.0) + getattr(two, name).get(le, 0.0)

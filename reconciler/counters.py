@@ -1,4 +1,4 @@
-"""Read and subtract the counters of an endpoint's slots: requests at the gateway, histograms at the servers.
+"""Read and subtract the counters of an endpoint's slots: requests at the gateway, latencies and tokens at the servers.
 
 Imports ports and core. The analyst makes ticks of them; a gate watches live traffic with them.
 """
@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from reconciler.core.observed import ObservedEndpoint
 from reconciler.core.promises import Counts
+from reconciler.core.tokens import tokens_between
 from reconciler.ports import CountsTraffic, SlotCounts
 from reconciler.region import Region
 
@@ -18,9 +19,9 @@ LATENCIES = ("ttft_s", "itl_s")
 
 
 async def read_counters(region: Region, runtime: str, seen: ObservedEndpoint) -> dict[str, SlotCounts]:
-    """Return the counters of every running slot: requests and outcomes at the gateway, histograms from the runtime.
+    """Return the counters of every running slot: requests and outcomes at the gateway, the rest from the runtime.
 
-    A runtime that cannot be read right now gives no histograms; its outcomes are still the gateway's.
+    A runtime that cannot be read right now gives no histograms and no tokens; its outcomes are still the gateway's.
     """
     running = {name: s for name, s in seen.slots.items() if s.url and s.ready}
     reading = (region.runtimes[runtime].counts(slot.url or "") for slot in running.values())
@@ -45,6 +46,7 @@ def difference(before: SlotCounts | None, after: SlotCounts) -> Counts:
         requests=requests,
         errors=errors,
         rejected=min(max(0, after.rejected - before.rejected), requests - errors),
+        tokens=tokens_between(before.tokens, after.tokens),
         **{name: _minus(getattr(after, name), getattr(before, name)) for name in LATENCIES},
     )
 

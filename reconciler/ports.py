@@ -17,6 +17,7 @@ from environments.refs import Ref
 from reconciler.core.canonical import Json
 from reconciler.core.observed import ObservedEndpoint
 from reconciler.core.release import Artifact, Lineage, Release
+from reconciler.core.tokens import Tokens
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ class SlotCounts:
     """Counters of one slot since its server started; a tick is the difference of two.
 
     `errors` of `requests` failed as a client saw it, `rejected` were answered with one of `REJECTIONS`. Histograms are
-    cumulative over buckets, keyed by `le` as Prometheus writes it, `+Inf` included. `epoch` changes when the counters
-    start again from zero.
+    cumulative over buckets, keyed by `le` as Prometheus writes it, `+Inf` included. `tokens` is None where nobody
+    counts them. `epoch` changes when the counters start again from zero.
     """
 
     requests: int
@@ -86,6 +87,7 @@ class SlotCounts:
     rejected: int = 0
     ttft_s: Mapping[str, float] = field(default_factory=dict)
     itl_s: Mapping[str, float] = field(default_factory=dict)
+    tokens: Tokens | None = None
     running: float = 0.0
     waiting: float = 0.0
     kv_cache_usage: float = 0.0
@@ -133,7 +135,7 @@ class CountsTraffic(Protocol):
     """A platform whose gateway counts requests, errors and rejections for each slot, as clients saw them."""
 
     async def traffic(self, endpoint: Address) -> Mapping[str, SlotCounts]:
-        """Return counters by slot; `requests`, `errors` and `rejected` are the gateway's, histograms are empty."""
+        """Return counters by slot; `requests`, `errors` and `rejected` are the gateway's, the rest is empty."""
         ...
 
 
@@ -209,10 +211,11 @@ class Pointers(Protocol):
 
 @dataclass(frozen=True)
 class Sample:
-    """A metric's value over a window, with the number of observations behind it."""
+    """A metric's value over a window, with the number of observations behind it and its unit in words, if known."""
 
     value: float
     samples: int
+    unit: str = ""
 
 
 class MetricSource(Protocol):

@@ -1,4 +1,4 @@
-"""How one rollout goes: the `rollout` and `slo` blocks, frozen into the rollout when it starts. Pure data."""
+"""How one rollout goes: `rollout`, `slo` and `token_prices`, frozen into the rollout when it starts. Pure data."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class RolloutSettings:
     limits: tuple[Json, ...] = ()
     gates: Json = field(default_factory=dict)
     slo: Json = field(default_factory=dict)
+    token_prices: Json = field(default_factory=dict)
     runtime: str = "vllm"
 
     @property
@@ -61,6 +62,7 @@ def settings_of(endpoint: EndpointSpec) -> RolloutSettings:
         limits=tuple(limit.model_dump(mode="json") for limit in rollout.limits),
         gates=rollout.gates.model_dump(mode="json", exclude_none=True),
         slo=endpoint.slo.model_dump(mode="json", exclude_none=True),
+        token_prices=endpoint.token_prices.model_dump(mode="json") if endpoint.token_prices else {},
         runtime=endpoint.runtime,
     )
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from environments.errors import SluiceError
+from reconciler.core.tokens import Tokens
 from reconciler.ports import REJECTIONS, SlotCounts
 from reconciler.runtimes.exposition import Sample, cumulative_buckets, parse_exposition, total
 
 _TTFT = "vllm:time_to_first_token_seconds"
 _ITL = "vllm:inter_token_latency_seconds"
+_INPUT = "vllm:request_prompt_tokens"
+_OUTPUT = "vllm:request_generation_tokens"
 _REJECTED = frozenset({"4xx", *map(str, REJECTIONS)})
 _GENERATING = ("/v1/chat/completions", "/v1/completions", "/v1/messages", "/v1/responses")
 
@@ -20,7 +23,7 @@ def counts_of(text: str, *, where: str) -> SlotCounts:
     `requests` are those for tokens that were served (2xx), rejected or failed (5xx) as vLLM's HTTP server saw them.
     vLLM groups statuses, so `rejected` is its whole `4xx`, a 401 or 429 included; where statuses stand by themselves,
     it is `REJECTIONS`. A stream that broke after its first byte is a 2xx there. So a gateway's figures are better
-    where there are any.
+    where there are any. `tokens` is None when the server tells none.
 
     Raises:
         SluiceError: `RUN-005` the text is cut off or lacks what is judged: missing data is never zero. Retryable.
@@ -39,6 +42,7 @@ def counts_of(text: str, *, where: str) -> SlotCounts:
         rejected=rejected,
         ttft_s=ttft,
         itl_s=itl,
+        tokens=_tokens(samples),
         running=_required(samples, "vllm:num_requests_running", where),
         waiting=_required(samples, "vllm:num_requests_waiting", where),
         kv_cache_usage=_required(samples, "vllm:kv_cache_usage_perc", where),
@@ -55,6 +59,19 @@ def _outcomes(samples: Sequence[Sample]) -> tuple[int, int, int]:
     bad = sum(s.value for s in http if s.labels.get("status", "").startswith("5"))
     rejected = sum(s.value for s in http if s.labels.get("status") in _REJECTED)
     return int(good + bad + rejected), int(bad), int(rejected)
+
+
+def _tokens(samples: Sequence[Sample]) -> Tokens | None:
+    """Return what finished answers read and wrote, out of histograms that an answer enters when it ends.
+
+    The plain counters `vllm:generation_tokens_total` and `vllm:prompt_tokens_total` also hold answers that are still
+    being written and those that nobody waited for, so no number of requests goes with their differences. A request
+    for `n` choices is `n` answers.
+    """
+    answers, read, written = (total(samples, n) for n in (f"{_OUTPUT}_count", f"{_INPUT}_sum", f"{_OUTPUT}_sum"))
+    if answers is None or read is None or written is None:
+        return None
+    return Tokens(int(answers), int(read), int(written))
 
 
 def _required(samples: Sequence[Sample], name: str, where: str) -> float:

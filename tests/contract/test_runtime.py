@@ -20,6 +20,7 @@ import pytest
 
 from environments.errors import SluiceError
 from reconciler.core.release import Artifact, Lineage, Release
+from reconciler.core.tokens import tokens_between
 from reconciler.demo.models import DEMO_MODELS, ensure_model
 from reconciler.ports import Runtime
 from reconciler.runtimes.vllm import VllmRuntime
@@ -141,6 +142,10 @@ async def test_warm_up_requests_are_counted_and_whole(runtime: Runtime, served: 
     assert after.ttft_s["+Inf"] - before.ttft_s["+Inf"] == 9
     assert after.itl_s["+Inf"] > before.itl_s["+Inf"]
     assert after.errors == before.errors == 0
+    read = tokens_between(before.tokens, after.tokens)
+    assert read is not None
+    assert read.answers == 9
+    assert min(read.input, read.output) >= 9
     assert (after.running, after.waiting) == (0, 0)
     assert after.epoch == before.epoch != ""
 
@@ -152,9 +157,12 @@ async def test_zero_warm_up_requests_send_nothing(runtime: Runtime, served: Serv
 
 
 async def test_a_request_for_an_unknown_model_fails_the_warm_up(runtime: Runtime, served: Served) -> None:
+    before = await runtime.counts(served.url)
     with pytest.raises(SluiceError, match="RUN-003") as caught:
         await runtime.warm(served.url, replace(served.release, endpoint="search"), 3)
     assert "404" in caught.value.problem.why
+    after = await runtime.counts(served.url)
+    assert (after.rejected > before.rejected, after.errors) == (True, before.errors)
 
 
 async def test_buckets_are_cumulative_and_ascending(runtime: Runtime, served: Served) -> None:

@@ -17,6 +17,7 @@ from reconciler.core.desired import DesiredEndpoint
 from reconciler.core.release import Release
 from reconciler.core.rollout import Rollout, rollout_from_json, rollout_to_json
 from reconciler.core.settings import RolloutSettings
+from reconciler.core.tokens import Tokens
 from reconciler.loop import Loop, Snapshot
 from reconciler.observing import observe
 from reconciler.pointers.flagd import FlagdPointers
@@ -29,6 +30,7 @@ from tests.support.fake_runtime import FakeRuntime
 from tests.support.releases import ENVIRONMENT
 
 TURNS_MAX = 4000
+PROMPT_TOKENS = 50
 BOUNDS = ("0.02", "0.04", "0.06", "0.08", "0.1", "0.25", "0.5", "+Inf")
 
 
@@ -86,7 +88,8 @@ class MortalStore:
 class Bench:
     """The world of one scenario. `arms` maps a model's word to its error share and latency in seconds.
 
-    `rejects` maps a model's word to the share of requests that it answers with a 4xx.
+    `rejects` maps a model's word to the share of requests that it answers with a 4xx, `lengths` to the tokens of its
+    answers; the servers of a word without a length count no tokens.
     """
 
     home: Path
@@ -94,6 +97,7 @@ class Bench:
     requests_a_second: int = 100
     arms: dict[str, tuple[float, float]] = field(default_factory=dict)
     rejects: dict[str, float] = field(default_factory=dict)
+    lengths: dict[str, int] = field(default_factory=dict)
     crash_at: int | None = None
     now: float = 1_000_000.0
     writes: int = 0
@@ -215,7 +219,9 @@ class Bench:
             rejected = round(requests * self.rejects.get(word, 0.0))
             served = requests - errors - rejected
             spread = {le: float(sum(_latency(i, latency_s) <= float(le) for i in range(served))) for le in BOUNDS}
-            added[slot] = SlotCounts(requests, errors, rejected, ttft_s=spread, itl_s=spread)
+            length = self.lengths.get(word)
+            tokens = Tokens(served, served * PROMPT_TOKENS, served * length) if length else None
+            added[slot] = SlotCounts(requests, errors, rejected, ttft_s=spread, itl_s=spread, tokens=tokens)
         return added
 
 

@@ -13,6 +13,7 @@ from environments.errors import SluiceError
 from environments.names import SLOTS, Address
 from reconciler.core.observed import ObservedEndpoint, ObservedSlot
 from reconciler.core.release import Release
+from reconciler.core.tokens import tokens_of_both
 from reconciler.ports import SlotAddress, SlotCounts
 
 
@@ -251,6 +252,7 @@ def _sum(one: SlotCounts, other: SlotCounts) -> SlotCounts:
         requests=one.requests + other.requests,
         errors=one.errors + other.errors,
         rejected=one.rejected + other.rejected,
+        tokens=tokens_of_both(one.tokens, other.tokens),
         ttft_s=_sum_histograms(one.ttft_s, other.ttft_s),
         itl_s=_sum_histograms(one.itl_s, other.itl_s),
     )

@@ -14,8 +14,12 @@ BUCKETS: Mapping[str, Sequence[float]] = {
     "time_to_first_token": (*_TTFT, 160.0, 640.0, 2560.0),
     "inter_token_latency": _ITL,
     "request_latency": (*_LATENCY, 960.0, 1920.0, 7680.0),
+    "request_tokens": (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0),
 }
-"""Upper bounds in seconds by family; `--custom-histogram-buckets` replaces a family. Source: vLLM 0.32's defaults."""
+"""Upper bounds by family, in seconds or tokens; `--custom-histogram-buckets` replaces those of a family of latencies.
+
+Source: vLLM 0.32's defaults; token bounds end at its `--max-model-len`, here 2048.
+"""
 
 HISTOGRAMS: Mapping[str, str] = {
     "vllm:time_to_first_token_seconds": "time_to_first_token",
@@ -23,6 +27,8 @@ HISTOGRAMS: Mapping[str, str] = {
     "vllm:request_time_per_output_token_seconds": "inter_token_latency",
     "vllm:e2e_request_latency_seconds": "request_latency",
     "vllm:request_queue_time_seconds": "request_latency",
+    "vllm:request_prompt_tokens": "request_tokens",
+    "vllm:request_generation_tokens": "request_tokens",
 }
 """Histogram → the family that gives its buckets."""
 
@@ -78,6 +84,13 @@ class Metrics:
     def observe(self, name: str, seconds: float) -> None:
         """Count one duration in the histogram `name` (without `vllm:` and `_seconds`)."""
         self.histograms[f"vllm:{name}_seconds"].observe(seconds)
+
+    def observe_tokens(self, *, prompt: int, generation: int) -> None:
+        """Count one finished answer's tokens."""
+        self.prompt_tokens += prompt
+        self.generation_tokens += generation
+        self.histograms["vllm:request_prompt_tokens"].observe(prompt)
+        self.histograms["vllm:request_generation_tokens"].observe(generation)
 
     def render(self) -> str:
         """Return the text that `/metrics` answers."""

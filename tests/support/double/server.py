@@ -215,8 +215,7 @@ class Double:
             self._places.release()
 
     def _finish(self, ask: Ask, *, first_s: float, whole_s: float) -> None:
-        self.metrics.prompt_tokens += ask.prompt_tokens
-        self.metrics.generation_tokens += ask.max_tokens
+        self.metrics.observe_tokens(prompt=ask.prompt_tokens, generation=ask.max_tokens)
         self.metrics.finished["length"] += 1
         self.metrics.observe("e2e_request_latency", whole_s)
         if ask.max_tokens > 1:

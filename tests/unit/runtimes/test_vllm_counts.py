@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from environments.errors import SluiceError
+from reconciler.core.tokens import Tokens
 from reconciler.runtimes.vllm_counts import counts_of
 
 RECORDED = (Path(__file__).parents[2] / "support/recorded/vllm-0.32.0.metrics").read_text()
@@ -19,6 +20,7 @@ def without(start: str) -> str:
 def test_reads_the_recorded_server() -> None:
     counts = counts_of(RECORDED, where="x")
     assert (counts.requests, counts.errors, counts.rejected) == (7, 0, 3)
+    assert counts.tokens == Tokens(answers=4, input=41, output=26)
     assert counts.ttft_s["+Inf"] == 4
     assert counts.itl_s["+Inf"] == 22
     assert list(counts.ttft_s)[:3] == ["0.001", "0.005", "0.01"]
@@ -54,6 +56,19 @@ def test_where_statuses_are_not_grouped_only_rejections_are_rejected() -> None:
 def test_without_http_counters_finished_requests_count() -> None:
     counts = counts_of(without("http_requests_total"), where="x")
     assert (counts.requests, counts.rejected) == (4, 0)
+
+
+@pytest.mark.parametrize("name", ["vllm:request_prompt_tokens_sum", "vllm:request_generation_tokens"])
+def test_tokens_that_are_not_told_are_no_tokens_and_not_zero(name: str) -> None:
+    assert counts_of(without(name), where="x").tokens is None
+
+
+def test_answers_in_flight_are_in_no_token_count() -> None:
+    """While an answer is written, vLLM moves the plain counter; the histograms wait for its end."""
+    counter = 'vllm:generation_tokens_total{engine="0",model_name="chat"} '
+    written = RECORDED.replace(f"{counter}26.0", f"{counter}999.0")
+    assert written != RECORDED
+    assert counts_of(written, where="x").tokens == Tokens(4, 41, 26)
 
 
 @pytest.mark.parametrize(
