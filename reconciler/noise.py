@@ -15,10 +15,10 @@ KIND = "noise"
 
 
 async def learned_noise(store: Store, environment: str, endpoint: str) -> float | None:
-    """Return the newest measured noise of an endpoint, a log standard deviation; None when none was measured."""
+    """Return the noise to reckon with by the newest measurement, a log standard deviation; None without one."""
     async for entry in store.entries(environment, newest_first=True):
         if entry.kind == KIND and entry.address == f"{environment}/*/{endpoint}":
-            return float(entry.body["sigma"])
+            return float(entry.body["assumed"])
     return None
 
 

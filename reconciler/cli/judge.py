@@ -167,7 +167,7 @@ async def _learn(composed: Composed, endpoint: str, region: str | None, rollout_
         kind=KIND,
         address=f"{environment}/*/{endpoint}",
         summary=f"noise {found.sigma:.3f} from {found.blocks} minutes",
-        body=dict(vars(found)),
+        body={**vars(found), "assumed": found.assumed},
     )
     return found
 

@@ -33,7 +33,7 @@ def moments_of(ticks: Iterable[Tick], settings: JudgeSettings) -> list[Moment]:
     for tick in ticks:
         state = observe(state, tick, settings)
         now = judge(state, settings)
-        rows = tuple((r["row"], r["promotion"] / now.evidence["promotion_limit"]) for r in now.evidence["rows"])
+        rows = tuple((r["row"], r["promotion"] / r["promotion_limit"]) for r in now.evidence["rows"])
         harm = now.evidence["rollback"] / now.evidence["rollback_limit"]
         found.append(Moment(tick.t_s, tick.weight_pct, tick.challenger.requests, harm, rows))
         if now.decided_at_s is not None:

@@ -24,6 +24,10 @@ class Payoff:
     log_e: Array
     tilted: Array
 
+    def variance(self, x: Array) -> Array:
+        """Return the variance of Σ c_o x_o under the bet's own alternative, [R, B], for `x` [R, B, C]."""
+        return tilted_variance(self.tilted, x)
+
 
 def settle(log_ratio: Array, counts: Array) -> Payoff:
     """Pay the bets `log_ratio` [R, B, C] on `counts` [R, 2, C] (champion, challenger); 0 where one arm is empty."""
@@ -53,6 +57,19 @@ def null_variance(log_ratio: Array, counts: Array) -> Array:
     spread: Array = (pooled * log_ratio**2).sum(-1) - (pooled * log_ratio).sum(-1) ** 2 / n
     variance: Array = np.maximum(share * (1.0 - share) * spread * n / (n - 1.0), 0.0)
     return variance
+
+
+def tilted_variance(weights: Array, x: Array) -> Array:
+    """Return Σ w x² - (Σ w x)² / Σ w over the cells."""
+    first = (weights * x).sum(-1)
+    spread: Array = np.maximum((weights * x**2).sum(-1) - first**2 / np.maximum(weights.sum(-1), 1e-300), 0.0)
+    return spread
+
+
+def overshoot(variance: Array) -> Array:
+    """Return how far log wealth passes a limit that is looked at once a block. Source: Siegmund (1985), ch. 10."""
+    excess: Array = np.minimum(1.0, 0.583 * np.sqrt(variance))
+    return excess
 
 
 def _solve(pooled: Array, odds: Array, n1: Array, start: Array) -> Array:

@@ -181,20 +181,20 @@ def _pair(arms: tuple[ArmCounts, ArmCounts], name: str) -> Array:
 
 def _evidence(stand: desk.Standing, settings: JudgeSettings, fault: str | None) -> dict[str, Any]:
     """Return both sides' log e-values and limits, JSON-able; `refuted` and `proven` say which limits were passed."""
-    limit_back, limit_on = -math.log(settings.alpha), -math.log(settings.beta)
+    limit_back, needed = -math.log(settings.alpha), stand.needed[0]
     rows = [
         {
             "row": row.name, "metric": row.metric, "ratio": row.ratio, "share": row.share,
             "rollback": round(float(stand.against[0, i]), 6), "promotion": round(float(stand.in_favour[0, i]), 6),
-            "refuted": bool(stand.in_favour[0, i] >= limit_on),
+            "promotion_limit": round(float(needed[i]), 6), "refuted": bool(stand.in_favour[0, i] >= needed[i]),
         }
         for i, row in enumerate(settings.protect)
     ]  # fmt: skip
     return {
         "rollback": round(float(stand.mixture[0]), 6),
         "rollback_limit": round(limit_back, 6),
-        "promotion": round(float(stand.in_favour[0].min()), 6),
-        "promotion_limit": round(limit_on, 6),
+        "promotion": rows[stand.weakest]["promotion"],
+        "promotion_limit": rows[stand.weakest]["promotion_limit"],
         "rows": rows,
         "routing_fault": fault,
     }

@@ -19,10 +19,11 @@ from reconciler.core.judge.settings import JudgeSettings, Metric, Protect
 
 LATENCIES: tuple[Metric, ...] = ("ttft", "itl")
 # Of alpha, for errors and for latencies. A nat about errors costs ten times the requests of a nat about latency, so
-# errors get more; with noise a part is kept back, because the filter that excuses noise is calibrated and not proven.
-SHARES_NOISY = (0.64, 0.33)
-SHARES_QUIET = (0.55, 0.45)
-ERROR_ROW_SHARE = 0.86  # of a row's alpha; the rest is on the row squared
+# errors get more. The rest is kept back: overshoot is an approximation, and the filter that excuses noise is
+# calibrated and not proven.
+SHARES_NOISY = (0.56, 0.31)
+SHARES_QUIET = (0.48, 0.44)
+ERROR_ROW_SHARE = 0.88  # of a row's alpha; the rest is on the row squared
 LATENCY_ROW_SHARE = 0.90
 
 
@@ -63,11 +64,20 @@ class Plans:
 
 @dataclass(frozen=True)
 class Standing:
-    """Log e-values, one column a row of `protect`, and the log mixture [R] that is compared with 1/alpha."""
+    """Log e-values, one column a row of `protect`, and the log mixture [R] that is compared with 1/alpha.
+
+    `needed`: the log limits that `in_favour` has to reach.
+    """
 
     against: Array
     in_favour: Array
+    needed: Array
     mixture: Array
+
+    @property
+    def weakest(self) -> int:
+        """Return the row of the first run that is furthest from being refuted."""
+        return int(np.argmin(self.in_favour[0] - self.needed[0]))
 
 
 def rows_of(settings: JudgeSettings, metric: Metric) -> tuple[Protect, ...]:
@@ -106,6 +116,7 @@ def standing(books: Books, plans: Plans) -> Standing:
     runs = _runs(books)
     shares = alpha_shares(settings)
     against, favour = np.zeros((runs, len(settings.protect))), np.zeros((runs, len(settings.protect)))
+    needed = np.full_like(favour, -math.log(settings.beta))
     parts: list[Array] = []
     for metric in ("error_rate", *LATENCIES):
         columns = [i for i, row in enumerate(settings.protect) if row.metric == metric]
@@ -116,17 +127,19 @@ def standing(books: Books, plans: Plans) -> Standing:
         up, down, overshoot = found
         row_share = ERROR_ROW_SHARE if metric == "error_rate" else LATENCY_ROW_SHARE
         against[:, columns], favour[:, columns] = _per_row(up, row_share), down
+        if metric == "error_rate" and books.failures is not None:
+            needed[:, columns] -= failures.eased(books.failures)
         for k, column in enumerate(columns):
             square = k + len(columns)
             parts.append(math.log(shares[column] * row_share) + up[:, k] + overshoot[:, k])
             parts.append(math.log(shares[column] * (1.0 - row_share)) + up[:, square] + overshoot[:, square])
-    return Standing(against, favour, np.logaddexp.reduce(np.stack(parts), 0))
+    return Standing(against, favour, needed, np.logaddexp.reduce(np.stack(parts), 0))
 
 
 def verdicts(stand: Standing, settings: JudgeSettings) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Return who is to be rolled back and who may be promoted, [R] each; rolling back is looked at first."""
     failed = stand.mixture >= -math.log(settings.alpha)
-    passed = (stand.in_favour >= -math.log(settings.beta)).all(1)
+    passed = (stand.in_favour >= stand.needed).all(1)
     return failed, passed & ~failed
 
 
@@ -145,7 +158,7 @@ def alpha_shares(settings: JudgeSettings) -> tuple[float, ...]:
 def _evidence(books: Books, plans: Plans, metric: Metric) -> tuple[Array, Array, Array] | None:
     if metric == "error_rate":
         book = books.failures
-        return None if book is None else (book.up, failures.in_favour(book), np.zeros_like(book.up))
+        return None if book is None else (book.up, failures.in_favour(book), book.overshoot)
     latency_book = books.latency.get(metric)
     if latency_book is None:
         return None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from reconciler.core.judge.bets import BLOCK_REQUESTS, Array, settle
+from reconciler.core.judge.bets import BLOCK_REQUESTS, Array, null_variance, overshoot, settle
 from reconciler.core.judge.settings import JudgeSettings, Protect
 
 MEMORY_REQUESTS = 20_000.0
@@ -20,12 +20,20 @@ _PRIOR_ERRORS, _PRIOR_REQUESTS = 0.5, 50.0
 _OWN_RATE_WEIGHT = 0.05
 _LEARNED_REQUESTS = 500.0  # from here on a burst of failures is no longer taken for the usual rate
 _RATE_MAX = 0.98
+LATE_INFORMATION = 20.0
+LATE_EASE = 2.5
+"""Once a bet's variances add up to LATE_INFORMATION, refuting its row takes 1/(LATE_EASE beta) instead of 1/beta.
+
+By then nine regressions in ten have been rolled back, so that the rest adds little to beta, while without it some good
+releases, whose first minutes were unlucky, stay undecided for half an hour.
+"""
 
 
 @dataclass(frozen=True)
 class FailureBook:
     """Pending [R, 2, 2] (arm; failed, served), past [R, 3] (failed, all, challenger's), log wealth [R, B].
 
+    `overshoot` [R, B] of the latest block; `information` [R, B]: the variances of all blocks so far, added up.
     `own_rate` [R]: log e-value for a challenger whose own error rate is below the SLO, whatever the champion does.
     """
 
@@ -34,6 +42,8 @@ class FailureBook:
     up: Array
     down: Array
     own_rate: Array
+    overshoot: Array
+    information: Array
 
 
 @dataclass(frozen=True)
@@ -52,7 +62,8 @@ def plan_bets(rows: tuple[Protect, ...], settings: JudgeSettings) -> FailurePlan
 def open_book(plan: FailurePlan, runs: int) -> FailureBook:
     """Return the book before any data."""
     wealth = np.zeros((runs, len(plan.ratios)))
-    return FailureBook(np.zeros((runs, 2, 2)), np.zeros((runs, 3)), wealth, wealth, np.zeros(runs))
+    nothing = np.zeros((runs, 2, 2)), np.zeros((runs, 3))
+    return FailureBook(*nothing, wealth, wealth, np.zeros(runs), overshoot=wealth, information=wealth)
 
 
 def advance(book: FailureBook, counts: Array, plan: FailurePlan) -> FailureBook:
@@ -62,7 +73,8 @@ def advance(book: FailureBook, counts: Array, plan: FailurePlan) -> FailureBook:
     block = np.where(full[:, None, None], pending, 0.0)
     past = _remember(book.past, block)
     table = _tables(past, block, plan)
-    paid = settle(table, block).log_e
+    payoff = settle(table, block)
+    paid, variance = payoff.log_e, payoff.variance(table)
     up, down = 2.0 / 3.0 * math.log(1.0 / plan.settings.alpha), 2.0 / 3.0 * math.log(plan.settings.beta)
     return replace(
         book,
@@ -71,6 +83,8 @@ def advance(book: FailureBook, counts: Array, plan: FailurePlan) -> FailureBook:
         up=book.up + np.minimum(paid, up),
         down=book.down + np.maximum(paid, down),
         own_rate=book.own_rate + _own_rate(block, plan.settings.slo_error_rate),
+        overshoot=overshoot(null_variance(table, block)),
+        information=book.information + variance,
     )
 
 
@@ -79,6 +93,13 @@ def in_favour(book: FailureBook) -> Array:
     rows = book.down.shape[1] // 2
     equal = math.log(1.0 - _OWN_RATE_WEIGHT) - book.down[:, :rows]
     return np.logaddexp(equal, math.log(_OWN_RATE_WEIGHT) + book.own_rate[:, None])
+
+
+def eased(book: FailureBook) -> Array:
+    """Return what is taken off the log limit of refuting each row, [R, rows]."""
+    rows = book.information.shape[1] // 2
+    late: Array = np.where(book.information[:, :rows] >= LATE_INFORMATION, math.log(LATE_EASE), 0.0)
+    return late
 
 
 def _remember(past: Array, block: Array) -> Array:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reconciler.core.judge import wander
-from reconciler.core.judge.bets import BLOCK_REQUESTS, Array, null_variance, settle
+from reconciler.core.judge.bets import BLOCK_REQUESTS, Array, null_variance, overshoot, settle, tilted_variance
 from reconciler.core.judge.settings import JudgeSettings, Protect
 from reconciler.core.judge.shapes import Slower, Stretcher, smoothed_cdf, unmix
 from reconciler.core.judge.wander import Belief
@@ -126,7 +126,7 @@ def _settle_block(book: LatencyBook, block: Array, share: Array, since_s: Array,
     paid = payoff.log_e.reshape(*table.shape[:3])
     weights = payoff.tilted.reshape(table.shape)[:, :, 1]
     slope = (table[:, :, 2] - table[:, :, 0]) / (2.0 * step)
-    information = _variance(weights, slope)
+    information = tilted_variance(weights, slope)
     score = (paid[:, :, 2] - paid[:, :, 0]) / (2.0 * step)
     belief = wander.wait(book.belief, since_s, plan.settings)
     averaged, belief = wander.absorb(belief, score, information)
@@ -138,7 +138,7 @@ def _settle_quiet(book: LatencyBook, block: Array, champions: list[Array], plan:
     table = np.concatenate(ratios, 1)
     paid = settle(table, block).log_e
     noisy = np.concatenate([np.zeros_like(paid[:, :1]), paid], 1)
-    return _pay(replace(book, overshoot=_overshoot(null_variance(table, block))), paid, noisy, plan)
+    return _pay(replace(book, overshoot=overshoot(null_variance(table, block))), paid, noisy, plan)
 
 
 def _pay(book: LatencyBook, fixed: Array, noisy: Array, plan: LatencyPlan) -> LatencyBook:
@@ -186,18 +186,6 @@ def _remember(book: LatencyBook, block: Array, elapsed_s: Array) -> tuple[Array,
     kept = np.exp2(-np.maximum(elapsed_s, 0.0) / SHAPE_HALF_LIFE_S)
     kept = np.maximum(kept, np.minimum(1.0, SHAPE_REQUESTS_MIN / np.maximum(size, 1.0)))
     return kept[:, None] * book.past + block.sum(1), kept * book.past_challenger + block[:, 1].sum(-1)
-
-
-def _overshoot(variance: Array) -> Array:
-    """Return the log overshoot of a limit looked at once a block. Source: Siegmund (1985), ch. 10."""
-    excess: Array = np.minimum(1.0, 0.583 * np.sqrt(variance))
-    return excess
-
-
-def _variance(weights: Array, x: Array) -> Array:
-    first = (weights * x).sum(-1)
-    spread: Array = np.maximum((weights * x**2).sum(-1) - first**2 / np.maximum(weights.sum(-1), 1e-300), 0.0)
-    return spread
 
 
 def _choose(full: npt.NDArray[np.bool_], moved: LatencyBook, held: LatencyBook) -> LatencyBook:

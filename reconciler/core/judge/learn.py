@@ -22,6 +22,8 @@ _STEP = 0.03
 # A minute's mean of noise that wanders over a minute has this part of its variance: 2/e.
 _AVERAGED = 2.0 / math.e
 _NORMAL_90 = 1.645
+# An hour leaves the estimate uncertain by a fifth, and noise that is taken for too small is excused too little.
+_CAUTION = 1.15
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,11 @@ class LearnedNoise:
     low: float
     high: float
     blocks: int
+
+    @property
+    def assumed(self) -> float:
+        """Return the noise that a judge should reckon with: a little more than was measured."""
+        return _CAUTION * self.sigma
 
 
 def learn(ticks: Iterable[Tick], *, block_s: float = BLOCK_S) -> LearnedNoise:

@@ -46,12 +46,12 @@ def _harm(state: JudgeState, stand: Standing, settings: JudgeSettings) -> str:
 
 
 def _cleared(state: JudgeState, stand: Standing, settings: JudgeSettings) -> str:
-    weakest = int(np.argmin(stand.in_favour[0]))
+    weakest = stand.weakest
     row = settings.protect[weakest]
     rows = ", ".join(row.name for row in settings.protect)
     return (
         f"Promote: {rows} ruled out, the last of them {row.name} ({_figures(row, state)}) "
-        f"at {_odds(stand.in_favour[0, weakest])}, limit {_odds(-math.log(settings.beta))}; {_cost(state)}."
+        f"at {_odds(stand.in_favour[0, weakest])}, limit {_odds(stand.needed[0, weakest])}; {_cost(state)}."
     )
 
 
@@ -63,11 +63,11 @@ def _undecided(state: JudgeState, stand: Standing, settings: JudgeSettings) -> s
     ]
     if unmeasured:
         return f"Not decided: no {unmeasured[0]} histogram has arrived; {_cost(state)}."
-    weakest = int(np.argmin(stand.in_favour[0]))
+    weakest = stand.weakest
     row = settings.protect[weakest]
     return (
         f"Not decided: {row.name} is not ruled out ({_figures(row, state)}), {_odds(stand.in_favour[0, weakest])} "
-        f"of {_odds(-math.log(settings.beta))} needed; harm {_odds(stand.mixture[0])} "
+        f"of {_odds(stand.needed[0, weakest])} needed; harm {_odds(stand.mixture[0])} "
         f"of {_odds(-math.log(settings.alpha))}; {_cost(state)}."
     )
 

@@ -69,27 +69,27 @@ def _nulls() -> tuple[Case, ...]:
     busy = replace(NOISY, requests_per_s=200.0)
     loud = with_noise(LIVE, 0.05)
     return (
-        Case("null, drift and bursts, flat", LIVE, EQUAL, FLAT, 1000, peers=True),
-        Case("null, drift and bursts, ramp", LIVE, EQUAL, RAMP, 1500),
-        Case("null, 3 % arm noise, flat", NOISY, EQUAL, FLAT, 1000),
-        Case("null, 3 % arm noise, ramp", NOISY, EQUAL, RAMP, 1500),
-        Case("null, 200/s, 3 % arm noise, flat", busy, EQUAL, FLAT, 1000),
-        Case("null, 200/s, 3 % arm noise, ramp", busy, EQUAL, RAMP, 1000),
-        Case("null, 5 % arm noise, learned, flat", loud, EQUAL, FLAT, 1000, Noise.LEARNED),
-        Case("null, 5 % arm noise, learned, ramp", loud, EQUAL, RAMP, 1000, Noise.LEARNED),
-        Case("null, noise 0, drift and bursts, ramp", LIVE, EQUAL, RAMP, 1000, Noise.NONE),
+        Case("null, drift and bursts, flat", LIVE, EQUAL, FLAT, 3000, peers=True),
+        Case("null, drift and bursts, ramp", LIVE, EQUAL, RAMP, 4500),
+        Case("null, 3 % arm noise, flat", NOISY, EQUAL, FLAT, 3000),
+        Case("null, 3 % arm noise, ramp", NOISY, EQUAL, RAMP, 4500),
+        Case("null, 200/s, 3 % arm noise, flat", busy, EQUAL, FLAT, 3000),
+        Case("null, 200/s, 3 % arm noise, ramp", busy, EQUAL, RAMP, 3000),
+        Case("null, 5 % arm noise, learned, flat", loud, EQUAL, FLAT, 3000, Noise.LEARNED),
+        Case("null, 5 % arm noise, learned, ramp", loud, EQUAL, RAMP, 3000, Noise.LEARNED),
+        Case("null, noise 0, drift and bursts, ramp", LIVE, EQUAL, RAMP, 3000, Noise.NONE),
     )
 
 
 def _regressions() -> tuple[Case, ...]:
     found: list[Case] = []
     for name, release in REGRESSIONS.items():
-        dear = 1000 if name == "errors 1 to 2 %" else 400  # the row that every limit of beta and alpha meets first
+        dear = 2500 if name == "errors 1 to 2 %" else 1000  # the row that every limit of beta and alpha meets first
         found += [
             Case(f"{name}, steady, flat", STEADY, release, FLAT, dear, peers=True),
-            Case(f"{name}, steady, flat, noise 0", STEADY, release, FLAT, 400, Noise.NONE),
+            Case(f"{name}, steady, flat, noise 0", STEADY, release, FLAT, 1000, Noise.NONE),
             Case(f"{name}, drift, flat", LIVE, release, FLAT, dear, peers=True),
-            Case(f"{name}, drift, flat, quiet learned", LIVE, release, FLAT, 300, Noise.LEARNED),
+            Case(f"{name}, drift, flat, quiet learned", LIVE, release, FLAT, 1000, Noise.LEARNED),
             Case(f"{name}, drift, ramp", LIVE, release, RAMP, dear),
         ]
     return tuple(found)

@@ -98,7 +98,7 @@ def _learned(task: Task) -> Array:
     hour = simulate(task.case.traffic, EQUAL, EVEN, runs=task.runs, seed=task.seed + 1, duration_s=3600.0)
     minutes = len(hour.ttft) // _MINUTE
     cells = hour.ttft[: minutes * _MINUTE].reshape(minutes, _MINUTE, *hour.ttft.shape[1:]).sum(1)
-    return np.array([learn(_minute_ticks(cells[:, run])).sigma for run in range(task.runs)])
+    return np.array([learn(_minute_ticks(cells[:, run])).assumed for run in range(task.runs)])
 
 
 def _minute_ticks(cells: Array) -> list[Tick]:
