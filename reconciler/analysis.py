@@ -149,9 +149,4 @@ def _sum(one: Counts, two: Counts) -> Counts:
 
 
 def _arm(counts: Counts) -> judging.ArmCounts:
-    """Return one arm as the judge sees it: a rejected request is as bad as a failed one.
-
-    Both arms serve the same clients at the same time, so the clients' own mistakes hit both alike and tell nothing; a
-    release that rejects what the other accepts stands out.
-    """
-    return judging.ArmCounts(counts.requests, counts.errors + counts.rejected, counts.ttft_s, counts.itl_s)
+    return judging.ArmCounts(counts.requests, counts.errors, counts.ttft_s, counts.itl_s, counts.rejected)

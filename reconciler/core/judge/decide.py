@@ -109,6 +109,7 @@ def _enter_totals(state: JudgeState, tick: Tick, elapsed_s: float) -> JudgeState
         first_request_s=tick.t_s - elapsed_s if first is None and arms[1] else first,
         requests=(state.requests[0] + arms[0], state.requests[1] + arms[1]),
         errors=(state.errors[0] + tick.champion.errors, state.errors[1] + tick.challenger.errors),
+        rejected=(state.rejected[0] + tick.champion.rejected, state.rejected[1] + tick.challenger.rejected),
         routing=routing.follow(state.routing, tick.t_s, elapsed_s, tick.weight_pct, arms),
     )
 
@@ -137,7 +138,7 @@ def _counts(state: JudgeState, tick: Tick, settings: JudgeSettings) -> tuple[Cou
     if "itl" in tables:
         tables["itl"] = tables["itl"] / _tokens_per_request(state, tables, seen, settings)
     both = (tick.champion, tick.challenger)
-    counts = Counts(_pair(both, "requests"), _pair(both, "errors"), tables)
+    counts = Counts(_pair(both, "requests"), _pair(both, "errors"), tables, _pair(both, "rejected"))
     return counts, replace(state, bounds=bounds, seen=seen)
 
 
@@ -196,6 +197,7 @@ def _evidence(stand: desk.Standing, settings: JudgeSettings, fault: str | None) 
         "promotion": rows[stand.weakest]["promotion"],
         "promotion_limit": rows[stand.weakest]["promotion_limit"],
         "rows": rows,
+        "rejections": round(float(stand.rejections[0]), 6),
         "routing_fault": fault,
     }
 

@@ -6,7 +6,7 @@ Imports numpy; called by `observe` with one run and by the bench with thousands:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -23,17 +23,24 @@ LATENCIES: tuple[Metric, ...] = ("ttft", "itl")
 # calibrated and not proven.
 SHARES_NOISY = (0.56, 0.31)
 SHARES_QUIET = (0.48, 0.44)
+REJECTION_SHARE = 0.06
+REJECTION_RATIO = 4.0
+"""Every judgement that protects the error rate also bets that the challenger rejects four times as many requests.
+
+It is no row: clients' own mistakes are as many on both arms, so promotion need not wait for them to be told apart.
+"""
 ERROR_ROW_SHARE = 0.88  # of a row's alpha; the rest is on the row squared
 LATENCY_ROW_SHARE = 0.90
 
 
 @dataclass(frozen=True)
 class Counts:
-    """One tick of R runs: `requests` and `errors` [R, 2]; latency cells [R, 2, C] where they were measured."""
+    """One tick of R runs: `requests`, `errors`, `rejected` [R, 2]; latency cells [R, 2, C] where they were measured."""
 
     requests: Array
     errors: Array
     latency: dict[Metric, Array]
+    rejected: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,7 @@ class Books:
 
     failures: FailureBook | None
     latency: dict[Metric, LatencyBook]
+    rejections: FailureBook | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,11 @@ class Plans:
         rows = rows_of(self.settings, "error_rate")
         return failures.plan_bets(rows, self.settings) if rows else None
 
+    @property
+    def rejections(self) -> FailurePlan:
+        """Return the bets on rejected requests."""
+        return failures.plan_bets((Protect("error_rate", REJECTION_RATIO),), self.settings)
+
     def latency(self, metric: Metric) -> LatencyPlan:
         """Return the bets on a latency whose bounds are known."""
         return latency.plan_bets(self.bounds[metric], rows_of(self.settings, metric), self.settings)
@@ -66,12 +79,13 @@ class Plans:
 class Standing:
     """Log e-values, one column a row of `protect`, and the log mixture [R] that is compared with 1/alpha.
 
-    `needed`: the log limits that `in_favour` has to reach.
+    `needed`: the log limits that `in_favour` has to reach. `rejections` [R]: log e-value for rejecting more.
     """
 
     against: Array
     in_favour: Array
     needed: Array
+    rejections: Array
     mixture: Array
 
     @property
@@ -87,8 +101,10 @@ def rows_of(settings: JudgeSettings, metric: Metric) -> tuple[Protect, ...]:
 
 def open_books(settings: JudgeSettings, runs: int) -> Books:
     """Return the books before any data."""
-    plan = Plans(settings, {}).failures
-    return Books(failures.open_book(plan, runs) if plan else None, {})
+    plans = Plans(settings, {})
+    if plans.failures is None:
+        return Books(None, {})
+    return Books(failures.open_book(plans.failures, runs), {}, failures.open_book(plans.rejections, runs))
 
 
 def advance(books: Books, counts: Counts, elapsed_s: float, plans: Plans, *, warm: bool) -> Books:
@@ -98,6 +114,10 @@ def advance(books: Books, counts: Counts, elapsed_s: float, plans: Plans, *, war
     if plan and failed is not None:
         served = counts.requests - counts.errors
         failed = failures.advance(failed, np.stack([counts.errors, served], -1), plan)
+    rejections = books.rejections
+    if rejections is not None and counts.rejected is not None:
+        accepted = counts.requests - counts.errors - counts.rejected
+        rejections = failures.advance(rejections, np.stack([counts.rejected, accepted], -1), plans.rejections)
     latencies = dict(books.latency)
     for metric, table in counts.latency.items():
         latency_plan = plans.latency(metric)
@@ -107,7 +127,7 @@ def advance(books: Books, counts: Counts, elapsed_s: float, plans: Plans, *, war
             if warm
             else latency.learn_shape(book, table, elapsed_s)
         )
-    return replace(books, failures=failed, latency=latencies)
+    return Books(failed, latencies, rejections)
 
 
 def standing(books: Books, plans: Plans) -> Standing:
@@ -133,7 +153,11 @@ def standing(books: Books, plans: Plans) -> Standing:
             square = k + len(columns)
             parts.append(math.log(shares[column] * row_share) + up[:, k] + overshoot[:, k])
             parts.append(math.log(shares[column] * (1.0 - row_share)) + up[:, square] + overshoot[:, square])
-    return Standing(against, favour, needed, np.logaddexp.reduce(np.stack(parts), 0))
+    rejections = np.zeros(runs)
+    if books.rejections is not None:
+        rejections = _per_row(books.rejections.up + books.rejections.overshoot, ERROR_ROW_SHARE)[:, 0]
+        parts.append(math.log(REJECTION_SHARE) + rejections)
+    return Standing(against, favour, needed, rejections, np.logaddexp.reduce(np.stack(parts), 0))
 
 
 def verdicts(stand: Standing, settings: JudgeSettings) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:

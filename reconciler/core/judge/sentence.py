@@ -38,8 +38,11 @@ def sentence_for(
 def _harm(state: JudgeState, stand: Standing, settings: JudgeSettings) -> str:
     weighted = stand.against[0] + np.log(desk.alpha_shares(settings))
     row = settings.protect[int(np.argmax(weighted))]
+    harm = f"{row.metric} is worse on the challenger ({_figures(row, state)})"
+    if stand.rejections[0] + math.log(desk.REJECTION_SHARE) > weighted.max():
+        harm = f"the challenger rejects requests that the champion accepts ({_of_requests(state.rejected, state)})"
     return (
-        f"Roll back: {row.metric} is worse on the challenger ({_figures(row, state)}); "
+        f"Roll back: {harm}; "
         f"evidence {_odds(stand.mixture[0])} against a release that is no worse, "
         f"limit {_odds(-math.log(settings.alpha))}; {_cost(state)}."
     )
@@ -74,14 +77,19 @@ def _undecided(state: JudgeState, stand: Standing, settings: JudgeSettings) -> s
 
 def _figures(row: Protect, state: JudgeState) -> str:
     if row.metric == "error_rate":
-        arms = zip(state.errors, state.requests, strict=True)
-        champion, challenger = (f"{100 * e / max(n, 1):.2f} % of {n:,}" for e, n in arms)
-    elif row.metric in state.seen:
+        return _of_requests(state.errors, state)
+    if row.metric in state.seen:
         quantiles = (0.5, 0.95) if row.share is None else (0.5, 1.0 - row.share / 2.0)
         tables = state.seen[row.metric]
         champion, challenger = (_latency(table, state.bounds[row.metric], quantiles) for table in tables)
     else:
         return "not measured"
+    return f"challenger {challenger}, champion {champion}"
+
+
+def _of_requests(counts: tuple[int, int], state: JudgeState) -> str:
+    arms = zip(counts, state.requests, strict=True)
+    champion, challenger = (f"{100 * count / max(n, 1):.2f} % of {n:,}" for count, n in arms)
     return f"challenger {challenger}, champion {champion}"
 
 

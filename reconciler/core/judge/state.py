@@ -42,6 +42,7 @@ class JudgeState:
     first_request_s: float | None = None
     requests: tuple[int, int] = (0, 0)
     errors: tuple[int, int] = (0, 0)
+    rejected: tuple[int, int] = (0, 0)
     bounds: dict[Metric, tuple[float, ...]] = field(default_factory=dict)
     seen: dict[Metric, Array] = field(default_factory=dict)
     routing: Routing = field(default_factory=Routing)
@@ -62,11 +63,13 @@ def state_to_json(state: JudgeState) -> dict[str, Any]:
         "first_request_s": state.first_request_s,
         "requests": list(state.requests),
         "errors": list(state.errors),
+        "rejected": list(state.rejected),
         "bounds": {metric: list(bounds) for metric, bounds in sorted(state.bounds.items())},
         "seen": {metric: _plain(table) for metric, table in sorted(state.seen.items())},
         "routing": asdict(state.routing),
         "decision": asdict(decision) if decision else None,
         "failures": _book_to_json(state.books.failures) if state.books.failures else None,
+        "rejections": _book_to_json(state.books.rejections) if state.books.rejections else None,
         "latency": {metric: _book_to_json(book) for metric, book in sorted(state.books.latency.items())},
     }
 
@@ -86,19 +89,23 @@ def state_from_json(record: object) -> JudgeState:
 
 def _read(record: Mapping[str, Any]) -> JudgeState:
     decision = record["decision"]
-    failures = record["failures"]
     latency = {m: _latency_book(record["latency"][m]) for m in LATENCIES if m in record["latency"]}
     return JudgeState(
-        books=Books(None if failures is None else FailureBook(**_arrays(failures, FailureBook)), latency),
+        books=Books(_failure_book(record["failures"]), latency, _failure_book(record["rejections"])),
         t_s=record["t_s"],
         first_request_s=record["first_request_s"],
         requests=_pair(record["requests"]),
         errors=_pair(record["errors"]),
+        rejected=_pair(record["rejected"]),
         bounds={m: tuple(record["bounds"][m]) for m in LATENCIES if m in record["bounds"]},
         seen={m: np.array(record["seen"][m], dtype=np.float64) for m in LATENCIES if m in record["seen"]},
         routing=Routing(**record["routing"]),
         decision=None if decision is None else Decision(**{**decision, "verdict": Verdict(decision["verdict"])}),
     )
+
+
+def _failure_book(record: Mapping[str, Any] | None) -> FailureBook | None:
+    return None if record is None else FailureBook(**_arrays(record, FailureBook))
 
 
 def _latency_book(record: Mapping[str, Any]) -> LatencyBook:

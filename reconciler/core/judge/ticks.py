@@ -16,18 +16,22 @@ from environments.errors import SluiceError, nearest
 
 Histogram = Mapping[str, float]
 _NONE: Histogram = MappingProxyType({})
-_ARM_KEYS = ("requests", "errors", "ttft_s", "itl_s")
+_ARM_KEYS = ("requests", "errors", "rejected", "ttft_s", "itl_s")
 _TICK_KEYS = ("t_s", "weight_pct", "champion", "challenger")
 
 
 @dataclass(frozen=True)
 class ArmCounts:
-    """One arm's counts in one tick; histograms are cumulative by upper bound in seconds (`le`), empty if unmeasured."""
+    """One arm's counts in one tick; histograms are cumulative by upper bound in seconds (`le`), empty if unmeasured.
+
+    `rejected`: requests that were answered with "your request is wrong", which are no errors.
+    """
 
     requests: int
     errors: int
     ttft_s: Histogram = field(default_factory=lambda: _NONE)
     itl_s: Histogram = field(default_factory=lambda: _NONE)
+    rejected: int = 0
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,8 @@ def cells(histogram: Histogram, bounds: tuple[float, ...]) -> list[float]:
 
 def _arm_to_json(arm: ArmCounts) -> dict[str, Any]:
     record: dict[str, Any] = {"requests": arm.requests, "errors": arm.errors}
+    if arm.rejected:
+        record["rejected"] = arm.rejected
     if arm.ttft_s:
         record["ttft_s"] = dict(arm.ttft_s)
     if arm.itl_s:
@@ -101,13 +107,16 @@ def _arm(record: object, where: str) -> ArmCounts:
     arm = _mapping(record, where, _ARM_KEYS, required=("requests", "errors"))
     requests = _count(arm["requests"], f"{where}.requests")
     errors = _count(arm["errors"], f"{where}.errors")
-    if errors > requests:
-        raise _impossible(where, f"{errors} errors in {requests} requests", "an error is one of the requests")
+    rejected = _count(arm.get("rejected", 0), f"{where}.rejected")
+    if errors + rejected > requests:
+        told = f"{errors} errors in {requests} requests" if not rejected else f"{errors} errors and {rejected} rejected"
+        raise _impossible(where, told, f"each is one of the {requests} requests")
     return ArmCounts(
         requests,
         errors,
         _histogram(arm.get("ttft_s"), f"{where}.ttft_s"),
         _histogram(arm.get("itl_s"), f"{where}.itl_s"),
+        rejected,
     )
 
 

@@ -90,8 +90,8 @@ def exposed_until(recording: Recording, stopped_s: Array) -> Array:
 
 def keep(books: Books, mask: npt.NDArray[np.bool_]) -> Books:
     """Return the books of the runs in `mask`."""
-    failures = None if books.failures is None else _select(books.failures, mask)
-    return replace(books, failures=failures, latency={m: _select(book, mask) for m, book in books.latency.items()})
+    failed, rejected = (None if b is None else _select(b, mask) for b in (books.failures, books.rejections))
+    return Books(failed, {m: _select(book, mask) for m, book in books.latency.items()}, rejected)
 
 
 def _select(book: Any, mask: npt.NDArray[np.bool_]) -> Any:

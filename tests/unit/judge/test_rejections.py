@@ -1,0 +1,62 @@
+"""A release that rejects what the champion accepts is rolled back; clients' own mistakes neither convict nor hide."""
+
+from __future__ import annotations
+
+import pytest
+from numpy.random import default_rng
+
+from environments.errors import SluiceError
+from reconciler.core.judge import (
+    ArmCounts,
+    Judgement,
+    JudgeSettings,
+    Protect,
+    Tick,
+    replay,
+    tick_from_json,
+    tick_to_json,
+)
+from reconciler.core.verdict import Verdict
+
+SETTINGS = JudgeSettings(noise=0.0, warmup_s=0.0, protect=(Protect("error_rate", 2.0),))
+EQUAL = (0.001, 0.001)
+
+
+def judged(seed: int, *, errors: tuple[float, float], rejected: tuple[float, float]) -> Judgement:
+    """Return the verdict after half an hour of 20 requests/s at 10 %; rates of champion and challenger."""
+    rng = default_rng(seed)
+
+    def arm(requests: int, which: int) -> ArmCounts:
+        failed = int(rng.binomial(requests, errors[which]))
+        return ArmCounts(requests, failed, rejected=int(rng.binomial(requests - failed, rejected[which])))
+
+    return replay((Tick(10.0 * k, 10.0, arm(180, 0), arm(20, 1)) for k in range(1, 181)), SETTINGS)
+
+
+def test_a_release_that_rejects_long_prompts_is_rolled_back_and_the_sentence_says_so() -> None:
+    judgement = judged(1, errors=EQUAL, rejected=(0.0, 0.12))
+    assert judgement.verdict is Verdict.FAIL
+    assert "rejects requests that the champion accepts" in judgement.sentence
+    assert judgement.exposed_requests < 200
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.05, 0.2])
+def test_the_clients_own_mistakes_do_not_hide_errors(rate: float) -> None:
+    found = [judged(seed, errors=(0.001, 0.02), rejected=(rate, rate)).verdict for seed in range(10)]
+    assert found == [Verdict.FAIL] * 10
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.02, 0.2])
+def test_the_clients_own_mistakes_convict_nobody(rate: float) -> None:
+    found = [judged(seed, errors=EQUAL, rejected=(rate, rate)).verdict for seed in range(40)]
+    assert found.count(Verdict.FAIL) <= 1
+
+
+def test_a_tick_keeps_what_was_rejected() -> None:
+    tick = Tick(1.0, 10.0, ArmCounts(9, 1, rejected=2), ArmCounts(1, 0))
+    assert tick_from_json(tick_to_json(tick)) == tick
+
+
+def test_more_outcomes_than_requests_are_impossible() -> None:
+    with pytest.raises(SluiceError, match="JUDGE-002"):
+        tick_from_json(tick_to_json(Tick(1.0, 10.0, ArmCounts(3, 2, rejected=2), ArmCounts(1, 0))))
