@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from environments.errors import SluiceError
@@ -36,9 +37,9 @@ class Composed:
     def planner(self) -> Planner:
         """Return what makes plans; it gets the readers of the regions and no writer."""
         runtimes = {name: build() for name, build in _RUNTIMES.items()}
-        return Planner(
-            self.loaded, self.store, self.registry, self.regions, self.gaps, runtimes=runtimes, gates=frozenset(_GATES)
-        )
+        registry = self.loaded.spec.registry
+        known = {name: partial(build, registry) for name, build in _GATES.items()}
+        return Planner(self.loaded, self.store, self.registry, self.regions, self.gaps, runtimes=runtimes, gates=known)
 
     def workshop(self, clock: Callable[[], float] = time.time) -> Workshop:
         """Return what the loop works with."""

@@ -6,7 +6,7 @@ Imports core, ports and policies; gets readers only, so planning cannot change a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -27,7 +27,7 @@ from reconciler.core.plan import Plan, Scope, World, changes_of, make_plan
 from reconciler.core.release import Artifact, Lineage, Release
 from reconciler.core.rollout import ROLLBACK, Phase, Rollout, rollout_from_json
 from reconciler.observing import observe
-from reconciler.ports import Registry, Runtime, Store
+from reconciler.ports import Gate, Registry, Runtime, Store
 from reconciler.record import timestamp
 from reconciler.region import RegionReader
 
@@ -48,17 +48,18 @@ class Planner:
     readers: Mapping[str, RegionReader]
     gaps: Mapping[str, str]
     runtimes: Mapping[str, Runtime]
-    gates: frozenset[str]
+    gates: Mapping[str, Callable[[], Gate]]
 
     async def plan(self, scope: Scope, *, now: float) -> Plan:
         """Return the plan for what `scope` leaves.
 
         Raises:
             SluiceError: `PLAN-004` the scope names what is not there, `PLAN-005` a region cannot be read, and those of
-                registries and the store.
+                registries, the store and the gates' own files.
         """
         world = await self.world(scope)
         changes = changes_of(world)
+        self._check_gates(changes)
         findings = [*check_plan(world.spec, changes, now=datetime.fromtimestamp(now, UTC))]
         findings += await self._recalled(world, changes)
         findings += self._unbuildable(changes)
@@ -163,6 +164,14 @@ class Planner:
                 for what in lacking
             ]
         return found
+
+    def _check_gates(self, changes: tuple[Change, ...]) -> None:
+        """Let the gates of what is to move read their files: a bad suite is found now, not beside a warm challenger."""
+        moving = {c.address.endpoint for c in changes if c.action in (Action.CREATE, Action.ROLLOUT)}
+        for name in sorted(moving & set(self.loaded.spec.endpoints)):
+            asked = self.loaded.spec.endpoints[name].rollout.gates.model_dump(exclude_none=True)
+            for gate in sorted(asked.keys() & self.gates.keys()):
+                self.gates[gate]().check(asked[gate], self.loaded.root)
 
     def _check_engine(self, name: str, endpoint: EndpointSpec) -> None:
         runtime = self.runtimes.get(endpoint.runtime)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from environments.names import Address
@@ -262,6 +263,14 @@ class GateEvidence:
 
 class Gate(Protocol):
     """A rule that needs evidence before the next step."""
+
+    def check(self, settings: Mapping[str, Any], root: Path) -> None:
+        """Refuse settings, and files below `root` that they name, which could never give evidence: before a plan.
+
+        Raises:
+            SluiceError: what `evidence` would raise for them.
+        """
+        ...
 
     async def evidence(self, context: GateContext) -> GateEvidence:
         """Collect evidence. A gate that breaks raises; the loop turns that into the verdict ERROR."""

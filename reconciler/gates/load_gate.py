@@ -6,10 +6,10 @@ Imports `loadtests`, the ports and its sibling `load`. The loop asks it between 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from environments.errors import SluiceError
 from reconciler.core.canonical import Json
@@ -28,6 +28,16 @@ GATE = "load"
 
 class LoadGate:
     """A `reconciler.ports.Gate`. `settings` has `profile` (a file below `root`) and `max_regression` (a share)."""
+
+    def check(self, settings: Mapping[str, Any], root: Path) -> None:
+        """Read the profile.
+
+        Raises:
+            SluiceError: `LOAD-001` to `LOAD-007`.
+        """
+        from loadtests.profile_file import load_profile
+
+        load_profile(root / settings["profile"])
 
     async def evidence(self, context: GateContext) -> GateEvidence:
         """Send the profile's load and judge what it showed; without a champion only the SLO can be judged.

@@ -59,6 +59,9 @@ class FakeGate:
     verdict: str = "PASS"
     asked: int = 0
 
+    def check(self, settings: Mapping[str, Any], root: Path) -> None:
+        """Refuse nothing."""
+
     async def evidence(self, context: GateContext) -> GateEvidence:
         self.asked += 1
         return GateEvidence("eval", self.verdict, f"said {self.verdict}")

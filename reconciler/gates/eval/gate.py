@@ -9,6 +9,7 @@ would make a verdict depend on a tracking server. MLflow gets the results when t
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,14 @@ class EvalGate:
 
     def __init__(self, mlflow: str | None = None) -> None:
         self._mlflow = mlflow
+
+    def check(self, settings: Mapping[str, Any], root: Path) -> None:
+        """Read the suite.
+
+        Raises:
+            SluiceError: `EVAL-001` to `EVAL-010`.
+        """
+        load_suite(root / str(settings["suite"]))
 
     async def evidence(self, context: GateContext) -> GateEvidence:
         """Ask both arms every question of the suite, score the answers and judge them.
