@@ -15,8 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from reconciler.core.canonical import Json
-from reconciler.core.rollout import FORWARD, Phase, RegionRollout
+from reconciler.core.rollout import FORWARD, GateResult, Phase, RegionRollout
 from reconciler.core.steps import Await, Note, Step, Weigh, step_kind
+from reconciler.core.verdict import Verdict
 from reconciler.loop import Snapshot
 from reconciler.record import said
 
@@ -28,6 +29,7 @@ _STYLES = {
     Phase.PAUSED: "yellow",
     Phase.FAILED: "red",
 }
+_VERDICT_STYLES = {Verdict.PASS: "green", Verdict.FAIL: "red"}
 
 
 class Progress:
@@ -39,6 +41,7 @@ class Progress:
         self._began = clock()
         self._latest: dict[str, Snapshot] = {}
         self._told: dict[str, frozenset[str]] = {}
+        self._gates: dict[tuple[str, str], tuple[GateResult, ...]] = {}
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
 
     def __enter__(self) -> Progress:
@@ -60,6 +63,8 @@ class Progress:
         """Show one turn of a loop: what is new as a line, what stands as a live table."""
         name = snapshot.rollout.endpoint
         self._latest[name] = snapshot
+        for region in snapshot.rollout.regions:
+            self._answers(snapshot, region)
         told = {self._stem(snapshot, step): step for step in snapshot.steps if not isinstance(step, Note)}
         for stem, step in told.items():
             if stem not in self._told.get(name, ()) and not (self._live and isinstance(step, Await)):
@@ -75,11 +80,23 @@ class Progress:
         part, quiet = snapshot.rollout.region(step.region), int((self._clock() - self._began) / _REPEAT_S)
         return f"{step.region} await {part.phase} {part.step} {quiet}"
 
+    def _answers(self, snapshot: Snapshot, region: RegionRollout) -> None:
+        """Print what gates have answered since the last turn."""
+        key = (snapshot.rollout.id, region.region)
+        for found in region.gates:
+            if found not in self._gates.get(key, ()):
+                words = f"{found.gate} gate: {found.verdict}: {found.sentence}"
+                self._print(snapshot, region.region, words, _VERDICT_STYLES.get(found.verdict, "yellow"))
+        self._gates[key] = region.gates
+
     def _line(self, snapshot: Snapshot, step: Step) -> None:
         words = step.reason.split(";")[0] if isinstance(step, Await) else said(step)
         style = "bold" if isinstance(step, Weigh) else _STYLES.get(getattr(step, "phase", Phase.PENDING), "")
+        self._print(snapshot, getattr(step, "region", "*"), words, style)
+
+    def _print(self, snapshot: Snapshot, region: str, words: str, style: str) -> None:
         stamp = f"{self._clock() - self._began:6.1f} s"
-        place = f"  {snapshot.rollout.endpoint}/{getattr(step, 'region', '*')}  "
+        place = f"  {snapshot.rollout.endpoint}/{region}  "
         self._console.print(Text.assemble((stamp, "dim"), place, (words, style)))
 
     def _table(self) -> Group:
