@@ -189,6 +189,8 @@ class LiveGuard(Strict):
 class Profile(Strict):
     """One load profile. Times in seconds, lengths in tokens (a made-up word is taken as one token).
 
+    `late_ms`: how late the generator itself may be (99th percentile) before its figures are not believed; a quarter of
+    the fastest TTFT p95 is always allowed. Raise it only where medians are compared and cores are shared.
     `ignore_eos` asks vLLM for answers of exactly the length drawn; turn it off for servers that refuse the key.
     With `sessions`, arrivals open conversations and `max_requests` bounds their turns together.
     """
@@ -208,6 +210,7 @@ class Profile(Strict):
     max_in_flight: Annotated[int, Field(ge=1, le=20_000)] = 256
     max_requests: Annotated[int, Field(ge=1, le=REQUESTS_MAX)] = 20_000
     timeout_s: Annotated[float, Field(gt=0, le=600)] = 60.0
+    late_ms: Annotated[float, Field(ge=0, le=10_000)] = 5.0
     slo: Slo = Slo()
     search: Search | None = None
     compare: Compare = Compare()

@@ -16,7 +16,6 @@ from loadtests.columns import Columns, Floats, columns_of, gaps_ms, good_rows, m
 from loadtests.engine import LoadRun
 from loadtests.profile import Slo
 
-LATE_MS = 5.0
 LATE_SHARE = 0.25
 SAMPLES_MIN = 20
 _BINS_MAX = 120
@@ -106,7 +105,7 @@ def result_of(run: LoadRun) -> LoadResult:
         reason=run.reason,
         duration_s=run.profile.duration_s,
         lag_p99_ms=round(lag_ms, 3),
-        late=lag_ms > max(LATE_MS, LATE_SHARE * fastest),
+        late=lag_ms > max(run.profile.late_ms, LATE_SHARE * fastest),
         cut=run.cut,
         arms=arms,
     )
