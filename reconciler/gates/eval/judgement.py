@@ -83,6 +83,10 @@ def scorer_shares(scored: Sequence[Scored]) -> dict[str, float]:
     return {name: sum(passed) / len(passed) for name, passed in sorted(by_scorer.items())}
 
 
+def _moved(drop: float) -> str:
+    return f"a gain of {_points(-drop)}" if drop < 0 else f"a drop of {_points(drop)}"
+
+
 def _drop(
     suite: Suite, challenger: Sequence[Scored], champion: Sequence[Scored] | None, max_drop: float
 ) -> Iterator[Finding]:
@@ -95,7 +99,7 @@ def _drop(
     gained = sorted(case for case, drop in drops.items() if drop < 0)
     told = (
         f"the challenger passes {_mean(ours):.1%} of {len(ours)} cases, the champion {_mean(theirs):.1%}: "
-        f"a drop of {_points(bounds.value)}{_range(suite, bounds)}, {_points(max_drop)} are allowed"
+        f"{_moved(bounds.value)}{_range(suite, bounds)}, {_points(max_drop)} of drop are allowed"
         f"{_named('lost', lost)}"
     )
     figures: Json = asdict(bounds) | {

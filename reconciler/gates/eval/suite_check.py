@@ -68,7 +68,8 @@ def _cases(suite: Suite) -> Iterator[Contradiction]:
                 what = f'the case "{case.id}" cannot be scored by "{name}": {reason}'
                 yield Contradiction(where, "EVAL-007", what, "", "correct `expected`, or choose another scorer")
         all_known = len(names) == len(suite.scorers_of(case))
-        if case.expected is not None and names and all_known and not any(_reads(suite.scorers[n]) for n in names):
+        unread = names and all_known and not any(_reads(suite.scorers[name], case.expected) for name in names)
+        if case.expected is not None and unread:
             what = f'no scorer of "{case.id}" reads `expected`'
             yield Contradiction((*path, "expected"), "EVAL-007", what, "it would look as if it counted", "remove it")
 
@@ -119,7 +120,9 @@ def _rules(suite: Suite) -> Iterator[Contradiction]:
             yield Contradiction((*path, "min_chars"), "EVAL-010", "min_chars is above max_chars", "", "swap them")
 
 
-def _reads(scorer: Scorer) -> bool:
+def _reads(scorer: Scorer, expected: Any) -> bool:
+    if scorer.kind == "refusal":
+        return isinstance(expected, bool)
     return scorer.kind not in ("toxicity", "length") and not (scorer.kind == "regex" and scorer.pattern is not None)
 
 
@@ -140,7 +143,8 @@ def _misfit(scorer: Scorer, expected: Any) -> str | None:
             is_number = isinstance(expected, int | float) and not isinstance(expected, bool)
             return None if is_number else "it needs a number"
         case "refusal":
-            return None if expected is None or isinstance(expected, bool) else "it needs true, false or nothing"
+            ours = expected is None or isinstance(expected, bool) or scorer.absent
+            return None if ours else "it needs true, false or nothing"
         case "llm_judge":
             return None if expected is None or isinstance(expected, str) else "it needs a text or nothing"
         case "toxicity" | "length":
