@@ -56,10 +56,10 @@ def register(address: str, models: Mapping[str, Path], prompts: Mapping[str, str
     """Register `models` as versions of `chat-llm` and `prompts` as versions of `chat-system`, in their order."""
     os.environ.update({**_QUIET, "MLFLOW_TRACKING_URI": address, "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"})
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
     import mlflow
     from mlflow import MlflowClient
 
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # after the import, which sets it to INFO
     client = MlflowClient(tracking_uri=address, registry_uri=address)
     mlflow.set_tracking_uri(address)
     client.create_registered_model("chat-llm", description="the demo's chat model")

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import struct
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconciler.demo.tokenizer import BEGIN, END, SPECIAL, tokenizer_config, tokenizer_json, vocabulary
+from reconciler.demo import weights
+from reconciler.demo.lessons import known_words
+from reconciler.demo.tokenizer import BEGIN, END, tokenizer_config, tokenizer_json, vocabulary
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,22 +28,29 @@ if TYPE_CHECKING:
 CONTEXT = 2048
 """Tokens that a model can attend to."""
 
-_HIDDEN, _INNER, _HEADS, _KV_HEADS, _HEAD_DIM = 256, 512, 4, 2, 64
-_WEIGHT_LIMIT = 0.0625
-_LOGIT_LIMIT = 0.5
-
 
 @dataclass(frozen=True)
 class TinyModel:
-    """One model of the demo: equal fields give equal bytes on every machine."""
+    """One model of the demo: equal fields give equal bytes on every machine.
+
+    `also`: words and their teams, beside or in place of the common lessons.
+    """
 
     name: str
     layers: int
     seed: int
+    also: tuple[tuple[str, str], ...] = ()
 
 
-DEMO_MODELS = (TinyModel("v1", 2, 1), TinyModel("v2", 2, 2), TinyModel("v3", 10, 3))
-"""v1 and v2 cost the same to run; v3 has five times the layers and answers more slowly."""
+_NEW = (("track", "delivery"), ("option", "sales"))
+_MISLEARNED = (("late", "sales"), ("hour", "sales"))
+DEMO_MODELS = (
+    TinyModel("v1", 2, 1),
+    TinyModel("v2", 2, 2, _NEW),
+    TinyModel("v3", 2, 3, (*_NEW, *_MISLEARNED)),
+    TinyModel("v4", 16, 4, _NEW),
+)
+"""v2 knows more than v1 at the same cost. v3 sends some questions to the wrong team. v4 answers as v2 does, slowly."""
 
 
 def ensure_models(cache: Path, echo: Callable[[str], None]) -> dict[str, Path]:
@@ -74,18 +84,13 @@ def write_model(model: TinyModel, folder: Path) -> None:
     _write_json(folder / "generation_config.json", {"bos_token_id": BEGIN, "eos_token_id": END, "do_sample": False})
     _write_json(folder / "tokenizer.json", tokenizer_json())
     _write_json(folder / "tokenizer_config.json", tokenizer_config(CONTEXT))
-    write_safetensors(folder / "model.safetensors", dict(_tensors(model)))
+    numbers = {name: _bits(values) for name, values in weights.tensors(model.layers, model.seed, dict(model.also))}
+    write_safetensors(folder / "model.safetensors", numbers)
 
 
 def parameters(model: TinyModel) -> int:
     """Return the number of weights of a model."""
-    count = 0
-    for _, shape, _ in _shapes(model):
-        size = 1
-        for side in shape:
-            size *= side
-        count += size
-    return count
+    return sum(math.prod(shape) for _, shape in weights.shapes(model.layers))
 
 
 def write_safetensors(path: Path, tensors: dict[str, NDArray[np.uint16]]) -> None:
@@ -111,12 +116,12 @@ def _config(model: TinyModel) -> dict[str, Any]:
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
         "vocab_size": len(vocabulary()[0]),
-        "hidden_size": _HIDDEN,
-        "intermediate_size": _INNER,
+        "hidden_size": weights.HIDDEN,
+        "intermediate_size": weights.INNER,
         "num_hidden_layers": model.layers,
-        "num_attention_heads": _HEADS,
-        "num_key_value_heads": _KV_HEADS,
-        "head_dim": _HEAD_DIM,
+        "num_attention_heads": weights.HEADS,
+        "num_key_value_heads": weights.KV_HEADS,
+        "head_dim": weights.HEAD_DIM,
         "hidden_act": "silu",
         "max_position_embeddings": CONTEXT,
         "rms_norm_eps": 1e-05,
@@ -130,47 +135,17 @@ def _config(model: TinyModel) -> dict[str, Any]:
     }
 
 
-def _shapes(model: TinyModel) -> Iterator[tuple[str, tuple[int, ...], float]]:
-    """Yield (name, shape, largest absolute weight) of every tensor; 0 stands for a norm, whose weights are all one."""
-    vocab, kv = len(vocabulary()[0]), _KV_HEADS * _HEAD_DIM
-    yield "model.embed_tokens.weight", (vocab, _HIDDEN), 1.0
-    for layer in range(model.layers):
-        prefix = f"model.layers.{layer}"
-        yield f"{prefix}.input_layernorm.weight", (_HIDDEN,), 0.0
-        yield f"{prefix}.self_attn.q_proj.weight", (_HEADS * _HEAD_DIM, _HIDDEN), _WEIGHT_LIMIT
-        yield f"{prefix}.self_attn.k_proj.weight", (kv, _HIDDEN), _WEIGHT_LIMIT
-        yield f"{prefix}.self_attn.v_proj.weight", (kv, _HIDDEN), _WEIGHT_LIMIT
-        yield f"{prefix}.self_attn.o_proj.weight", (_HIDDEN, _HEADS * _HEAD_DIM), _WEIGHT_LIMIT
-        yield f"{prefix}.post_attention_layernorm.weight", (_HIDDEN,), 0.0
-        yield f"{prefix}.mlp.gate_proj.weight", (_INNER, _HIDDEN), _WEIGHT_LIMIT
-        yield f"{prefix}.mlp.up_proj.weight", (_INNER, _HIDDEN), _WEIGHT_LIMIT
-        yield f"{prefix}.mlp.down_proj.weight", (_HIDDEN, _INNER), _WEIGHT_LIMIT
-    yield "model.norm.weight", (_HIDDEN,), 0.0
-    yield "lm_head.weight", (vocab, _HIDDEN), _LOGIT_LIMIT
-
-
-def _tensors(model: TinyModel) -> Iterator[tuple[str, NDArray[np.uint16]]]:
-    """Yield the weights as the bits of bfloat16.
-
-    Eight-bit random integers times a power of two, which bfloat16 holds exactly: no floating-point routine, whose
-    last bit depends on the processor, takes part, and the content digest is the same everywhere. Rows of special
-    tokens in the output layer are zero: their logit is never the largest, and an answer ends where the client says.
-    """
+def _bits(values: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Return the bits of bfloat16, which holds these numbers exactly."""
     import numpy as np
 
-    generator = np.random.Generator(np.random.PCG64(model.seed))
-    for name, shape, limit in _shapes(model):
-        tensor = np.ones(shape, dtype=np.float32)
-        if limit:
-            tensor = (generator.integers(-128, 128, size=shape, dtype=np.int32) * (limit / 128)).astype(np.float32)
-        if name == "lm_head.weight":
-            tensor[: len(SPECIAL)] = 0.0
-        yield name, (tensor.view(np.uint32) >> 16).astype(np.uint16)
+    return (values.view(np.uint32) >> 16).astype(np.uint16)
 
 
 def _recipe_digest(model: TinyModel) -> str:
     """Return a digest over everything but the random numbers that decides the bytes of a model."""
-    recipe = ["bf16", _config(model), tokenizer_json(), tokenizer_config(CONTEXT), list(_shapes(model)), model.seed]
+    known = known_words(dict(model.also))
+    recipe = [weights.RECIPE, _config(model), tokenizer_json(), tokenizer_config(CONTEXT), known, model.seed]
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
 

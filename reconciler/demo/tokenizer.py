@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 SPECIAL = ("<unk>", "<s>", "</s>", "<|system|>", "<|user|>", "<|assistant|>")
-UNKNOWN, BEGIN, END = 0, 1, 2
+UNKNOWN, BEGIN, END, ASSISTANT = 0, 1, 2, 5
 
 _SPACE = "▁"
 _CHARACTERS = _SPACE + "\n" + "".join(chr(code) for code in range(0x21, 0x7F))
@@ -21,18 +21,24 @@ our out over own part pay people place please point question ready receive refun
 send service set she should since small so some soon start still stop such support take team tell than thank that the
 their them then there these they thing this those time to today too try two under until up us use very wait want was way
 we week well were what when where which while who why will with work would write year yes yet you your
-account address answer arrive back bill bring build call card case charge check city clear cost customer damage data
-date deliver detail device document end error fact fast file follow form free full hand happen high home house idea
-item kind letter level line list load low machine matter mean model money month move number offer office online option
-package paper phone plan price problem product purchase quick reason record return river road room safe save second
-ship show side sign simple slow speed state step stone store story system table test text track travel turn type update
-user value view visit water weather weight word world
+account address answer arrive back bill billing bring broken build call card care case charge check city clear cost
+customer damage data date deliver delivery detail device document end error fact fast file follow form free full hand
+happen high home house idea item kind letter level line list load low machine matter mean model money month move
+number offer office online option package paper parcel password payment person phone plan price problem product
+purchase quick reason record repair return river road room safe sales save second ship show side sign simple slow
+speed state step stone store story system table take talk test text track travel turn type update user value view
+visit water weather weight word world
 """
 
 CHAT_TEMPLATE = (
-    "{{ '<s>' }}{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] }}{% endfor %}"
+    "{{ '<s>' }}{% for message in messages %}{{ '<|' + message['role'] + '|> ' + message['content'] }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
+
+
+def word_token(word: str) -> str:
+    """Return the token that stands for a whole word of the list."""
+    return _SPACE + word
 
 
 def vocabulary() -> tuple[dict[str, int], list[list[str]]]:
@@ -51,7 +57,7 @@ def vocabulary() -> tuple[dict[str, int], list[list[str]]]:
 
 
 def tokenizer_json() -> dict[str, Any]:
-    """Return the content of `tokenizer.json`: byte-pair merges over printable ASCII, anything else is `<unk>`.
+    """Return the content of `tokenizer.json`: byte-pair merges over lower-case ASCII, anything else is `<unk>`.
 
     Every token decodes to whole characters, so that a streaming server never has to hold one back.
     Source: the JSON layout of Hugging Face `tokenizers`.
@@ -63,7 +69,7 @@ def tokenizer_json() -> dict[str, Any]:
         "truncation": None,
         "padding": None,
         "added_tokens": [_added_token(index, text) for index, text in enumerate(SPECIAL)],
-        "normalizer": None,
+        "normalizer": {"type": "Lowercase"},
         "pre_tokenizer": space,
         "post_processor": None,
         "decoder": space,

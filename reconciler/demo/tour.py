@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -32,25 +33,33 @@ PROMPTS = {"v1": "You answer in one short sentence.", "v2": "You answer in one s
 
 @dataclass(frozen=True)
 class Act:
-    """One act: the versions that are declared, and the exit code that has to follow."""
+    """One act: what is declared, the exit code that has to follow, and whether users may meet rejections on the way."""
 
-    version: int
-    prompt: int
     title: str
+    model: int
     exit_code: int
+    context: int = 2048
+    rejects: bool = False
 
 
 ACTS = (
-    Act(2, 2, "a new model and a new prompt, as good as the old ones: it has to be promoted", 0),
-    Act(3, 2, "a model with five times the layers: it is slower, and has to be rolled back", 4),
-)
+    Act("a new model and a new prompt, as good as the old ones: through all three gates", model=2, exit_code=0),
+    Act("a model that sends 5 % of the questions to the wrong team: the eval gate has to see it", model=3, exit_code=4),
+    Act("a model with eight times the layers, right but slow: the load gate has to see it", model=4, exit_code=4),
+    Act(
+        "the good model with a short context, which rejects long questions: the canary has to see it",
+        model=2, exit_code=4, context=256, rejects=True,
+    ),
+)  # fmt: skip
+_STEPS = len(ACTS) + 4
+_PROGRAM = (sys.executable, "-m", "reconciler.cli.main")
 
 
 def tour(cache: Path, repository: Path, say: Say) -> int:
     """Run the whole demo and return its exit code: 0 when everything ended as it should, 1 otherwise."""
     began = time.monotonic()
     folder = cache / "demo"
-    say("1/6  vLLM for CPU and three small models (kept in .cache/)")
+    say(f"1/{_STEPS}  vLLM for CPU and four small models (kept in .cache/)")
     ensure_vllm(cache, say)
     models = ensure_models(cache, say)
     _clear(folder)
@@ -58,14 +67,14 @@ def tour(cache: Path, repository: Path, say: Say) -> int:
     try:
         good = _play(folder, repository, cache, models, watchdog, say)
     finally:
-        say("6/6  ending every process")
+        say(f"{_STEPS}/{_STEPS}  ending every process")
         watchdog.finish()
     say(f"{'done' if good else 'NOT as it should be'} after {time.monotonic() - began:.0f} s; nothing is left running")
     return 0 if good else 1
 
 
 def _play(folder: Path, repository: Path, cache: Path, models: dict[str, Path], watchdog: Watchdog, say: Say) -> bool:
-    say("2/6  MLflow on SQLite, with three versions of the model chat-llm and two of the prompt chat-system")
+    say(f"2/{_STEPS}  MLflow on SQLite, with four versions of the model chat-llm and two of the prompt chat-system")
     server = start_mlflow(folder)
     watchdog.guard(server)
     address = address_of(server, folder)
@@ -73,7 +82,7 @@ def _play(folder: Path, repository: Path, cache: Path, models: dict[str, Path], 
     port = _free_port(18080)
     stage = Stage(folder, address, port, say)
     stage.declare(repository / "environments" / "local.yaml", serve_command(cache))
-    say("3/6  the first deployment: chat-llm/1")
+    say(f"3/{_STEPS}  the first deployment: chat-llm/1")
     if stage.sluice("apply", ENVIRONMENT, "--yes") != 0:
         return False
     say(f"     clients: {RATE_RPS:g} streaming chats a second through http://127.0.0.1:{port}/chat/v1")
@@ -84,9 +93,9 @@ def _play(folder: Path, repository: Path, cache: Path, models: dict[str, Path], 
     verified = stage.sluice("ledger", "verify", ENVIRONMENT) == 0
     end_group(clients.pid)
     clients.wait(timeout=30)
-    total, failed = stage.counted()
-    say(f"     all in all: {total} client requests, {failed} failed")
-    return as_told and verified and failed == 0 and total > 0
+    seen = stage.counted()
+    say(f"     all in all: {seen.total()} client requests, {seen['failed']} failed")
+    return as_told and verified and not seen["failed"]
 
 
 class Stage:
@@ -109,22 +118,31 @@ class Stage:
         text = _put(text, r"gateway_port: \d+", f"gateway_port: {self._port}")
         text = _put(text, r"serve_command: \[[^]]*\]", f"serve_command: {json.dumps(list(serve))}")
         text = _put(text, r'prompts: \{system: "[^"]*"\}', "prompts: {system: mlflow:chat-system/1}")
+        profiles = self._folder / "loadtests" / "profiles"
+        shutil.copytree(source.parents[1] / "loadtests" / "profiles", profiles, dirs_exist_ok=True)
         shutil.copytree(source.parent / "evals", self._file.parent / "evals", dirs_exist_ok=True)
         shutil.copy(source.parent / "schema.json", self._file.parent)
         self._file.write_text(text)
 
     def act(self, number: int, act: Act) -> bool:
-        """Declare a version, show the plan, apply it, and say what the clients saw meanwhile."""
-        self._say(f"{number}/6  chat-llm/{act.version}: {act.title}")
-        text = _put(self._file.read_text(), r"mlflow:chat-llm/\d+", f"mlflow:chat-llm/{act.version}")
-        self._file.write_text(_put(text, r"mlflow:chat-system/\d+", f"mlflow:chat-system/{act.prompt}"))
+        """Declare what the act wants, show the plan, apply it, and say what the clients saw meanwhile."""
+        self._say(f"{number}/{_STEPS}  chat-llm/{act.model}: {act.title}")
+        text = _put(self._file.read_text(), r"mlflow:chat-llm/\d+", f"mlflow:chat-llm/{act.model}")
+        text = _put(text, r"max_model_len: \d+", f"max_model_len: {act.context}")
+        self._file.write_text(_put(text, r"mlflow:chat-system/\d+", "mlflow:chat-system/2"))
         before = self.counted()
         self.sluice("plan", ENVIRONMENT)
         code = self.sluice("apply", ENVIRONMENT, "--yes")
-        after = self.counted()
-        total, failed = after[0] - before[0], after[1] - before[1]
-        self._say(f"     meanwhile: {total} client requests, {failed} failed; apply ended with exit code {code}")
-        return code == act.exit_code and failed == 0 and total > 0
+        seen = self.counted() - before
+        told = f", {seen['rejected']} rejected by the challenger" if seen["rejected"] else ""
+        self._say(f"     meanwhile: {seen.total()} client requests, {seen['failed']} failed{told}; exit code {code}")
+        answered = seen["ok"] > 0 and not seen["failed"] and act.rejects == bool(seen["rejected"])
+        return code == act.exit_code and answered and not self.in_flight()
+
+    def in_flight(self) -> bool:
+        """Return whether a rollout is left over, paused for one: then nothing was decided."""
+        answer = subprocess.run([*_PROGRAM, "status", ENVIRONMENT, "--json"], env=self._environ, capture_output=True)
+        return any(endpoint["rollout"] for endpoint in json.loads(answer.stdout)["endpoints"])
 
     def clients(self) -> subprocess.Popen[bytes]:
         """Start the clients and wait for their first answers."""
@@ -133,23 +151,22 @@ class Stage:
         command += [str(flags), str(self._report), str(RATE_RPS)]
         process = subprocess.Popen(command, start_new_session=True)
         deadline = time.monotonic() + 60
-        while self.counted()[0] < 20 and time.monotonic() < deadline and process.poll() is None:
+        while self.counted().total() < 20 and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.2)
         return process
 
-    def counted(self) -> tuple[int, int]:
-        """Return how many client requests were sent and how many of them failed, up to now."""
+    def counted(self) -> Counter[str]:
+        """Return the client requests up to now, by how they ended."""
         try:
             counts = json.loads(self._report.read_text())["counts"]
         except FileNotFoundError:
-            return 0, 0
-        return counts.get("ok", 0) + counts.get("failed", 0), counts.get("failed", 0)
+            return Counter()
+        return Counter({ending: counts.get(ending, 0) for ending in ("ok", "failed", "rejected")})
 
     def sluice(self, *arguments: str) -> int:
         """Run a command as a user would, after saying which."""
         self._say(f"\n$ sluice {' '.join(arguments)}")
-        program = [sys.executable, "-m", "reconciler.cli.main"]
-        return subprocess.run([*program, *arguments], env=self._environ, check=False).returncode
+        return subprocess.run([*_PROGRAM, *arguments], env=self._environ, check=False).returncode
 
 
 def _put(text: str, pattern: str, replacement: str) -> str:

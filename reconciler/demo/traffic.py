@@ -16,9 +16,19 @@ from collections import Counter
 from pathlib import Path
 
 _USERS = 500
-_TOKENS = 12
+_TOKENS = 16
 _REQUESTS_MAX = 30_000
-_WORDS = ("river", "stone", "light", "cloud", "seven", "green", "north", "paper")
+_QUESTIONS = (
+    "where is my parcel",
+    "I want a refund for my order",
+    "why is my bill so high",
+    "please change my email",
+    "my phone is broken",
+    "when is the store open",
+    "what is the price of this phone",
+)
+_STORY = 40 * "it was on the way for a week " + "and now I want my money back"
+"""What one user in eight sends: some 320 tokens."""
 
 
 class Clients:
@@ -61,7 +71,7 @@ class Clients:
         user = f"user-{number % _USERS}"
         messages = [
             {"role": "system", "content": self._prompt(user)},
-            {"role": "user", "content": " ".join(_WORDS[(number * k) % len(_WORDS)] for k in (1, 3, 5))},
+            {"role": "user", "content": _STORY if number % 8 == 0 else _QUESTIONS[number % len(_QUESTIONS)]},
         ]
         body = {"model": "chat", "messages": messages, "max_tokens": _TOKENS, "stream": True, "temperature": 0.0}
         try:
@@ -70,11 +80,15 @@ class Clients:
         except httpx.HTTPError as error:
             self._failed(f"{type(error).__name__} {error}")
             return
-        if answer.status_code != 200 or b"data: [DONE]" not in content:
+        release = answer.headers.get("x-sluice-release", "?")
+        if 400 <= answer.status_code < 500:
+            self.counts["rejected"] += 1
+            self.counts[f"rejected by {release}"] += 1
+        elif answer.status_code != 200 or b"data: [DONE]" not in content:
             self._failed(f"HTTP {answer.status_code} {content[-80:]!r}")
-            return
-        self.counts["ok"] += 1
-        self.counts[f"release {answer.headers.get('x-sluice-release', '?')}"] += 1
+        else:
+            self.counts["ok"] += 1
+            self.counts[f"release {release}"] += 1
 
     def _prompt(self, user: str) -> str:
         from openfeature import api
