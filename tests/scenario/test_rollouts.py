@@ -89,7 +89,7 @@ async def test_a_bad_challenger_is_rolled_back_by_weight(tmp_path: Path, arm: tu
 async def test_a_challenger_that_rejects_what_the_champion_accepts_is_rolled_back(tmp_path: Path) -> None:
     bench = Bench(tmp_path, rejects={"old": 0.02, "new": 0.2})
     ended = await rolled(bench)
-    assert (ended.phase, "error_rate" in ended.reason) == (Phase.ROLLED_BACK, True), ended.reason
+    assert (ended.phase, "rejects requests" in ended.reason) == (Phase.ROLLED_BACK, True), ended.reason
     assert await serving(bench) == {"old": 100.0}
 
 

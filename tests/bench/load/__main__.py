@@ -15,7 +15,7 @@ from dataclasses import asdict
 from tests.bench.load.ceiling import ERROR_MAX_MS, ITL_S, TTFT_S, Trial, ceiling, trial
 from tests.bench.load.generators import AIPERF, ROOT, TOKENS, Aiperf, Engine, Generator, Pin, PlainLocust
 
-TOP_RPS = 10_000.0
+TOP_RPS = 20_000.0
 TARGET = 10.0
 
 
