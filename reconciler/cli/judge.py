@@ -69,20 +69,26 @@ def replay(
 @environment_options
 @click.option("--endpoint", required=True, help="Whose noise.")
 @click.option("--region", help="Where; the first region with ticks when not given.")
-@click.option("--rollout", "rollout_id", help="Whose ticks; the newest rollout's when not given.")
+@click.option(
+    "--rollout", "rollout_id", help="Whose ticks; those of the newest rollout that was promoted when not given."
+)
 @json_option
 def learn(
     env: str | None, file: Path | None, endpoint: str, region: str | None, rollout_id: str | None, as_json: bool
 ) -> int:
-    """Measure `noise` from a period in which both arms ran the same release, and say how sure it is.
+    """Measure `noise` from a rollout whose challenger was as good as its champion, and say how sure it is.
 
-    The figure goes into the ledger; `noise: learned` in the endpoint's `judge` block uses the newest one.
+    What the two releases always differ by is taken out; what comes and goes is the machines'. The figure goes into the
+    ledger; `noise: learned` in the endpoint's `judge` block uses the newest one.
     """
-    found = with_ports(env, file, lambda composed: _learn(composed, endpoint, region, rollout_id))
+    learned_from, found = with_ports(env, file, lambda composed: _learn(composed, endpoint, region, rollout_id))
     if as_json:
-        print_json(vars(found))
+        print_json({**vars(found), "assumed": found.assumed, "rollout": learned_from})
     else:
-        click.echo(f"noise {found.sigma:.3f} (between {found.low:.3f} and {found.high:.3f}, {found.blocks} blocks)")
+        span = f"between {found.low:.3f} and {found.high:.3f} with 90 % confidence, {found.blocks} minutes"
+        click.echo(
+            f"noise {found.sigma:.3f} ({span} of {learned_from}); the judge will reckon with {found.assumed:.3f}"
+        )
     return 0
 
 
@@ -153,12 +159,15 @@ def _yaml(path: Path) -> dict[str, Any]:
     return found or {}
 
 
-async def _learn(composed: Composed, endpoint: str, region: str | None, rollout_id: str | None) -> LearnedNoise:
+async def _learn(
+    composed: Composed, endpoint: str, region: str | None, rollout_id: str | None
+) -> tuple[str, LearnedNoise]:
     from reconciler.core.judge import learn as learned
     from reconciler.noise import KIND
     from reconciler.record import timestamp
 
-    found = learned(await _recorded(composed, endpoint, region, rollout_id))
+    learned_from, ticks = await _recorded(composed, endpoint, region, rollout_id)
+    found = learned(ticks, same_release=False)
     environment = composed.loaded.spec.environment
     await composed.store.append(
         environment,
@@ -167,26 +176,30 @@ async def _learn(composed: Composed, endpoint: str, region: str | None, rollout_
         kind=KIND,
         address=f"{environment}/*/{endpoint}",
         summary=f"noise {found.sigma:.3f} from {found.blocks} minutes",
-        body={**vars(found), "assumed": found.assumed},
+        body={**vars(found), "assumed": found.assumed, "rollout": learned_from},
     )
-    return found
+    return learned_from, found
 
 
-async def _recorded(composed: Composed, endpoint: str, region: str | None, rollout_id: str | None) -> list[Tick]:
+async def _recorded(
+    composed: Composed, endpoint: str, region: str | None, rollout_id: str | None
+) -> tuple[str, list[Tick]]:
+    """Return a rollout's id and its ticks: the one that was asked for, or the newest that was promoted."""
     from reconciler.core.judge import tick_from_json
+    from reconciler.core.rollout import Phase
 
     environment = composed.loaded.spec.environment
     stored = await composed.store.rollouts(environment, endpoint=endpoint)
     for each in stored:
-        if rollout_id in (None, each.id):
+        if each.id == rollout_id or (rollout_id is None and each.body["phase"] == Phase.PROMOTED):
             for name in [region] if region else [r["region"] for r in each.body["regions"]]:
                 ticks = await composed.store.ticks(each.id, name or "")
                 if ticks:
-                    return [tick_from_json(body["tick"]) for body in ticks]
+                    return each.id, [tick_from_json(body["tick"]) for body in ticks]
     raise SluiceError(
         "JUDGE-009",
         where=f"{environment}/*/{endpoint}",
-        what="no ticks are recorded",
-        why="noise is measured on ticks of a rollout",
-        do="roll out the same release under another engine argument, or name --rollout",
+        what="no ticks are recorded of a rollout that was promoted" if rollout_id is None else f"none of {rollout_id}",
+        why="noise is measured on ticks of two releases that are as good as one another",
+        do="promote a release, such as the same model under a new engine argument, or name --rollout",
     )

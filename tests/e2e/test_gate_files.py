@@ -34,7 +34,7 @@ def test_a_plan_reads_the_files_of_its_gates(cli: Cli, gate: str) -> None:
     (cli.folder / path).parent.mkdir(parents=True, exist_ok=True)
     (cli.folder / path).write_text(text)
     cli.rollout["gates"] = {gate: settings}
-    cli.declare(cli.model("v1"))
+    cli.declare("file:models/v1")
     told = cli.run("plan", cli.name, code=1)
     assert code in told.told
     assert path in told.told

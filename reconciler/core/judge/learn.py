@@ -1,6 +1,7 @@
 """Measure `noise` from a period in which both arms ran the same release.
 
-Imports numpy; called by `judge learn` (two replica groups of the champion, or a bake at 50 %).
+Imports numpy; called by `judge learn` and by the bench. Two groups of the champion's replicas teach most. A rollout
+that was promoted will do: what its releases always differ by is taken out, what comes and goes is the machines'.
 """
 
 from __future__ import annotations
@@ -41,10 +42,11 @@ class LearnedNoise:
         return _CAUTION * self.sigma
 
 
-def learn(ticks: Iterable[Tick], *, block_s: float = BLOCK_S) -> LearnedNoise:
+def learn(ticks: Iterable[Tick], *, same_release: bool = True, block_s: float = BLOCK_S) -> LearnedNoise:
     """Return the noise seen in an A/A period, from time to first token.
 
     Each minute gives an estimate of the arms' log difference and its sampling variance; what is left over is noise.
+    Unless both arms ran the `same_release` their mean difference is taken out first.
     Raises: JUDGE-008 when fewer than ten minutes had traffic on both arms, JUDGE-007 when bucket bounds change.
     """
     bounds, blocks = _blocks(list(ticks), block_s)
@@ -52,7 +54,11 @@ def learn(ticks: Iterable[Tick], *, block_s: float = BLOCK_S) -> LearnedNoise:
     if len(estimates) < BLOCKS_MIN:
         raise _too_short(len(estimates))
     shift, information = np.array(estimates).T
-    return _summary(0.5 * (shift**2 - 1.0 / information) / _AVERAGED)
+    if same_release:
+        return _summary(0.5 * (shift**2 - 1.0 / information) / _AVERAGED)
+    count = len(shift)
+    spread = (shift - shift.mean()) ** 2 * count / (count - 1)
+    return _summary(0.5 * (spread - 1.0 / information) / _AVERAGED)
 
 
 def _summary(variances: Array) -> LearnedNoise:

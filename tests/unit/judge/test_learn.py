@@ -7,14 +7,18 @@ import pytest
 
 from environments.errors import SluiceError
 from reconciler.core.judge import ArmCounts, Tick, learn
-from tests.bench.judge.traffic import EQUAL, EVEN, VLLM_TTFT_BOUNDS, Traffic, simulate, with_noise
+from tests.bench.judge.traffic import EQUAL, EVEN, VLLM_TTFT_BOUNDS, Recording, Release, Traffic, simulate, with_noise
 
 LABELS = (*map(repr, VLLM_TTFT_BOUNDS), "+Inf")
 
 
 def hour(noise: float, seed: int) -> list[Tick]:
     """Return an A/A hour at 50 % on machines with `noise`."""
-    recording = simulate(with_noise(Traffic(), noise), EQUAL, EVEN, runs=1, seed=seed, duration_s=3600.0)
+    return ticks_of(simulate(with_noise(Traffic(), noise), EQUAL, EVEN, runs=1, seed=seed, duration_s=3600.0))
+
+
+def ticks_of(recording: Recording) -> list[Tick]:
+    """Return the ticks of the only run."""
     ticks = []
     for k, arms in enumerate(recording.ttft[:, 0]):
         counts = [ArmCounts(int(a.sum()), 0, dict(zip(LABELS, np.cumsum(a).tolist(), strict=True))) for a in arms]
@@ -28,6 +32,13 @@ def test_the_noise_that_was_put_in_comes_out(noise: float) -> None:
     assert np.mean([found.sigma for found in learned]) == pytest.approx(noise, rel=0.2)
     assert sum(found.low <= noise <= found.high for found in learned) >= 3
     assert {found.blocks for found in learned} == {60}
+
+
+def test_a_constant_difference_of_two_releases_is_no_noise() -> None:
+    machines, release = with_noise(Traffic(), 0.03), Release(ratio=1.1)
+    hours = [ticks_of(simulate(machines, release, EVEN, runs=1, seed=n, duration_s=3600.0)) for n in range(6)]
+    assert np.mean([learn(ticks).sigma for ticks in hours]) > 0.06
+    assert np.mean([learn(ticks, same_release=False).sigma for ticks in hours]) == pytest.approx(0.03, rel=0.25)
 
 
 def test_quiet_machines_teach_little_noise() -> None:

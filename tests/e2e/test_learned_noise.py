@@ -1,0 +1,50 @@
+"""`sluice judge learn`: noise out of the ticks of a promoted rollout, kept in the ledger, said with how sure it is."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from reconciler.core.canonical import Json
+from reconciler.core.judge import tick_to_json
+from reconciler.store.connect import open_store
+from tests.bench.judge.traffic import EQUAL, EVEN, Traffic, simulate, with_noise
+from tests.support.cli import Cli
+from tests.unit.judge.test_learn import ticks_of
+
+
+def record(cli: Cli, ticks: list[Json]) -> str:
+    """Add the ticks to the rollout that was promoted last, and return its id."""
+
+    async def write() -> str:
+        store = open_store(cli.spec["store"], home=cli.home, root=cli.folder)
+        try:
+            rollout = (await store.rollouts(cli.name, endpoint="chat"))[0].id
+            for tick in ticks:
+                await store.add_tick(rollout, "local", {"began": 0.0, "tick": tick})
+            return rollout
+        finally:
+            await store.close()
+
+    return asyncio.run(write())
+
+
+def test_noise_is_learned_and_kept(cli: Cli) -> None:
+    recording = simulate(with_noise(Traffic(), 0.05), EQUAL, EVEN, runs=1, seed=3, duration_s=1800.0)
+    rollout = record(cli, [tick_to_json(tick) for tick in ticks_of(recording)])
+    found = cli.run("judge", "learn", cli.name, "--endpoint", "chat", "--json", code=0).json()
+    assert found["rollout"] == rollout
+    assert found["low"] <= found["sigma"] <= found["high"]
+    assert found["assumed"] > found["sigma"] == pytest.approx(0.05, rel=0.5)
+    kept = [entry.body for entry in cli.entries() if entry.kind == "noise"]
+    assert [body["assumed"] for body in kept] == [found["assumed"]]
+    cli.verified()
+
+
+def test_a_rollout_without_ticks_teaches_nothing(cli: Cli) -> None:
+    refused = cli.run("judge", "learn", cli.name, "--endpoint", "chat", code=1)
+    assert "JUDGE-009" in refused.told
+    unknown = cli.run("judge", "learn", cli.name, "--endpoint", "chat", "--rollout", "chat-none", code=1)
+    assert "none of chat-none" in unknown.told
+    assert "noise" not in cli.kinds()
