@@ -42,6 +42,7 @@ class Progress:
         self._latest: dict[str, Snapshot] = {}
         self._told: dict[str, frozenset[str]] = {}
         self._gates: dict[tuple[str, str], tuple[GateResult, ...]] = {}
+        self._reason = ""
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
 
     def __enter__(self) -> Progress:
@@ -86,13 +87,22 @@ class Progress:
         for found in region.gates:
             if found not in self._gates.get(key, ()):
                 words = f"{found.gate} gate: {found.verdict}: {found.sentence}"
+                self._reason = found.sentence
                 self._print(snapshot, region.region, words, _VERDICT_STYLES.get(found.verdict, "yellow"))
         self._gates[key] = region.gates
 
     def _line(self, snapshot: Snapshot, step: Step) -> None:
-        words = step.reason.split(";")[0] if isinstance(step, Await) else said(step)
+        words = step.reason.split(";")[0] if isinstance(step, Await) else self._once(said(step))
         style = "bold" if isinstance(step, Weigh) else _STYLES.get(getattr(step, "phase", Phase.PENDING), "")
         self._print(snapshot, getattr(step, "region", "*"), words, style)
+
+    def _once(self, words: str) -> str:
+        """Return `head: reason` without a reason that has just been read."""
+        head, _, reason = words.partition(": ")
+        if reason and reason == self._reason:
+            return head
+        self._reason = reason or self._reason
+        return words
 
     def _print(self, snapshot: Snapshot, region: str, words: str, style: str) -> None:
         stamp = f"{self._clock() - self._began:6.1f} s"

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from reconciler.core.rollout import GateResult, Rollout
+from reconciler.core.rollout import GateResult, Phase, Rollout
+from reconciler.core.steps import Enter
 from reconciler.core.verdict import Verdict
 from reconciler.loop import Snapshot
 from reconciler.output.progress import Progress
@@ -40,3 +41,16 @@ def test_a_gate_that_is_asked_again_is_told_again() -> None:
         broken = GateResult("eval", Verdict.ERROR, "no answer", attempts)
         progress.watch(Snapshot(answered(broken), (), {}, {}))
     assert screen.getvalue().count("eval gate: ERROR: no answer") == 2
+
+
+def test_a_reason_is_read_once() -> None:
+    screen = io.StringIO()
+    progress = Progress(Console(file=screen, width=200), clock=lambda: 0.0)
+    stopped = answered(GateResult("eval", Verdict.FAIL, "five cases are lost"))
+    for phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK):
+        progress.watch(Snapshot(stopped, (Enter("local", phase, reason="five cases are lost"),), {}, {}))
+    assert [line.split("chat/local")[1].strip() for line in screen.getvalue().splitlines()] == [
+        "eval gate: FAIL: five cases are lost",
+        "rolling_back",
+        "rolled_back",
+    ]
