@@ -1,0 +1,49 @@
+"""The ports: what the reconciler needs of the world, as small async protocols. Reading and writing are different types.
+
+Imports the core and `environments`. Adapters implement these; `reconciler.loop` and the commands call them.
+Every verb may be called again: a repeat with the same arguments succeeds and changes nothing more.
+Every writer verb takes `fence`, the token of the caller's lease. A writer refuses a token lower than one it has
+seen for the same endpoint (`LEASE-002`), so that an owner that slept through its lease cannot act when it wakes.
+"""
+
+from reconciler.ports.evidence import Gate, GateContext, GateEvidence, LiveCounts, MetricSource, Sample
+from reconciler.ports.references import Pointers, PromptSplit, Registry, Resolved
+from reconciler.ports.serving import (
+    REJECTIONS,
+    CountsTraffic,
+    LoadsAdapters,
+    Mirrors,
+    PlatformReader,
+    PlatformWriter,
+    Runtime,
+    SlotAddress,
+    SlotCounts,
+)
+from reconciler.ports.store import Entry, Lease, Store, StoredRollout, Verification
+
+__all__ = [
+    "REJECTIONS",
+    "CountsTraffic",
+    "Entry",
+    "Gate",
+    "GateContext",
+    "GateEvidence",
+    "Lease",
+    "LiveCounts",
+    "LoadsAdapters",
+    "MetricSource",
+    "Mirrors",
+    "PlatformReader",
+    "PlatformWriter",
+    "Pointers",
+    "PromptSplit",
+    "Registry",
+    "Resolved",
+    "Runtime",
+    "Sample",
+    "SlotAddress",
+    "SlotCounts",
+    "Store",
+    "StoredRollout",
+    "Verification",
+]

@@ -1,0 +1,80 @@
+"""What a decision rests on: metrics and gates."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from environments.names import Address
+from reconciler.core.canonical import Json
+from reconciler.core.release import Release
+from reconciler.ports.serving import SlotCounts
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A metric's value over a window, with the number of observations behind it and its unit in words, if known."""
+
+    value: float
+    samples: int
+    unit: str = ""
+
+
+class MetricSource(Protocol):
+    """Reads business metrics that have no concurrent baseline."""
+
+    async def read(self, query: str, variables: Mapping[str, str], window_s: float) -> Sample | None:
+        """Return the value over the last `window_s` seconds, None when there is no data: never zero instead."""
+        ...
+
+
+LiveCounts = Callable[[], Awaitable[SlotCounts | None]]
+
+
+@dataclass(frozen=True)
+class GateContext:
+    """What a gate may look at: the challenger and champion of one endpoint in one region, reached past the weights.
+
+    `settings` is the gate's own block with the endpoint's `slo`; paths in it are relative to `root`. `reports` is a
+    folder for reports. `live` reads the champion's counters, so that a gate can stop when its users suffer.
+    """
+
+    address: Address
+    rollout: str
+    challenger: Release
+    challenger_url: str
+    champion: Release | None
+    champion_url: str | None
+    settings: Json
+    root: str
+    reports: str
+    live: LiveCounts
+
+
+@dataclass(frozen=True)
+class GateEvidence:
+    """What a gate found: figures for people and machines, a verdict's name, and a sentence that says why."""
+
+    gate: str
+    verdict: str
+    sentence: str
+    figures: Json = field(default_factory=dict)
+    links: tuple[str, ...] = ()
+
+
+class Gate(Protocol):
+    """A rule that needs evidence before the next step."""
+
+    def check(self, settings: Mapping[str, Any], root: Path) -> None:
+        """Refuse settings, and files below `root` that they name, which could never give evidence: before a plan.
+
+        Raises:
+            SluiceError: what `evidence` would raise for them.
+        """
+        ...
+
+    async def evidence(self, context: GateContext) -> GateEvidence:
+        """Collect evidence. A gate that breaks raises; the loop turns that into the verdict ERROR."""
+        ...

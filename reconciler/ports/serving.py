@@ -1,0 +1,149 @@
+"""Where releases run: a platform, read and written by different types, and one kind of server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from environments.names import Address
+from reconciler.core.observed import ObservedEndpoint
+from reconciler.core.release import Artifact, Release
+from reconciler.core.tokens import Tokens
+
+
+@dataclass(frozen=True)
+class SlotAddress:
+    """One slot of one endpoint in one region."""
+
+    address: Address
+    slot: str
+
+    def __str__(self) -> str:
+        return f"{self.address}/{self.slot}"
+
+
+REJECTIONS = (400, 404, 413, 422)
+"""Statuses with which a release refuses a request that another release may accept: length, template, model name."""
+
+
+@dataclass(frozen=True)
+class SlotCounts:
+    """Counters of one slot since its server started; a tick is the difference of two.
+
+    `errors` of `requests` failed as a client saw it, `rejected` were answered with one of `REJECTIONS`. Histograms are
+    cumulative over buckets, keyed by `le` as Prometheus writes it, `+Inf` included. `tokens` is None where nobody
+    counts them. `epoch` changes when the counters start again from zero.
+    """
+
+    requests: int
+    errors: int
+    rejected: int = 0
+    ttft_s: Mapping[str, float] = field(default_factory=dict)
+    itl_s: Mapping[str, float] = field(default_factory=dict)
+    tokens: Tokens | None = None
+    running: float = 0.0
+    waiting: float = 0.0
+    kv_cache_usage: float = 0.0
+    epoch: str = ""
+
+
+class PlatformReader(Protocol):
+    """Reads one region."""
+
+    async def observe(self, endpoints: Sequence[str] | None = None) -> tuple[ObservedEndpoint, ...]:
+        """Return what every slot runs and every weight is; all endpoints of the region when `endpoints` is None.
+
+        An endpoint that is named and not there is returned with empty slots.
+
+        Raises:
+            SluiceError: `PLAT-001` the region cannot be read (retryable).
+        """
+        ...
+
+
+class PlatformWriter(Protocol):
+    """Changes one region. Each verb returns when its effect is in force, and raises when it is not."""
+
+    async def start(self, slot: SlotAddress, release: Release, *, fence: int) -> None:
+        """Begin running `release` in the slot; return when the platform has accepted it, not when it is ready."""
+        ...
+
+    async def mark_warm(self, slot: SlotAddress, *, fence: int) -> None:
+        """Record that the slot's present server has been warmed up; forgotten when that server restarts."""
+        ...
+
+    async def weigh(self, endpoint: Address, weights_pct: Mapping[str, float], *, fence: int) -> None:
+        """Make the gateway split by these weights (slot → percent, sum 100), and return when it does."""
+        ...
+
+    async def stop(self, slot: SlotAddress, *, fence: int) -> None:
+        """Empty a slot that has no weight, letting requests in flight finish; succeed if it is empty already."""
+        ...
+
+    async def remove(self, endpoint: Address, *, fence: int) -> None:
+        """Take the endpoint out of the gateway and empty all its slots; succeed if it is gone already."""
+        ...
+
+
+class Runtime(Protocol):
+    """Knows one kind of server: how it starts, when it is ready, how it is warmed up, what it counts."""
+
+    def check(self, engine: Mapping[str, Any]) -> None:
+        """Refuse engine arguments that the runtime does not know.
+
+        Raises:
+            SluiceError: `RUN-001`, naming the argument and the nearest known one.
+        """
+        ...
+
+    def command(self, release: Release, serve_command: Sequence[str], *, model_path: str, port: int) -> tuple[str, ...]:
+        """Return the command line that serves `release` on `port` of loopback."""
+        ...
+
+    async def ready(self, url: str, release: Release) -> str | None:
+        """Return None when the server at `url` is healthy and says that it serves this release's model, else why not.
+
+        Raises:
+            SluiceError: `RUN-002` it serves another model: waiting will not help.
+        """
+        ...
+
+    async def warm(self, url: str, release: Release, requests: int) -> None:
+        """Send `requests` streaming requests and wait for them.
+
+        Raises:
+            SluiceError: `RUN-003` one of them failed.
+        """
+        ...
+
+    async def counts(self, url: str) -> SlotCounts:
+        """Return the server's counters; `errors` is 0 where the runtime does not count them as a client would."""
+        ...
+
+
+@runtime_checkable
+class CountsTraffic(Protocol):
+    """A platform whose gateway counts requests, errors and rejections for each slot, as clients saw them."""
+
+    async def traffic(self, endpoint: Address) -> Mapping[str, SlotCounts]:
+        """Return counters by slot; `requests`, `errors` and `rejected` are the gateway's, the rest is empty."""
+        ...
+
+
+@runtime_checkable
+class LoadsAdapters(Protocol):
+    """A platform that can load an adapter onto a running base without a restart."""
+
+    async def load_adapter(self, slot: SlotAddress, name: str, artifact: Artifact, *, fence: int) -> None:
+        """Load an adapter on every replica of the slot; succeed if it is loaded already."""
+        ...
+
+
+@runtime_checkable
+class Mirrors(Protocol):
+    """A platform whose gateway can copy traffic to a slot without returning its answers."""
+
+    async def mirror(self, endpoint: Address, slot: str, share_pct: float, *, fence: int) -> None:
+        """Copy a share of requests to `slot`; 0 turns it off."""
+        ...

@@ -1,0 +1,165 @@
+"""What survives a process: leases, rollouts, ticks and the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from reconciler.core.canonical import Json
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to write to one endpoint until `expires_at` (epoch seconds). `token` grows with every new owner."""
+
+    name: str
+    owner: str
+    token: int
+    expires_at: float
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One ledger entry as written; `hash` covers everything else, `prev` is the hash of the entry before."""
+
+    environment: str
+    seq: int
+    at: str
+    actor: str
+    kind: str
+    address: str
+    rollout: str | None
+    summary: str
+    body: Json
+    prev: str
+    hash: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a check of one environment's hash chain found.
+
+    `checked` entries from the start are sound. `problem` says in words what is wrong, at place `seq`.
+    """
+
+    ok: bool
+    checked: int
+    problem: str | None = None
+    seq: int | None = None
+
+
+@dataclass(frozen=True)
+class StoredRollout:
+    """A rollout as stored: its JSON and the version that a compare-and-set must name."""
+
+    id: str
+    environment: str
+    endpoint: str
+    active: bool
+    version: int
+    body: Json
+
+
+class Store(Protocol):
+    """Leases, rollouts, judge ticks and the ledger, shared by commands and controllers."""
+
+    async def acquire(self, name: str, owner: str, *, ttl_s: float, now: float) -> Lease:
+        """Take a free, expired or own lease; a new owner gets a higher token, the same owner keeps its own.
+
+        Raises:
+            SluiceError: `LEASE-001` someone else holds it; `where` is the lease, `what` names the owner.
+        """
+        ...
+
+    async def renew(self, lease: Lease, *, ttl_s: float, now: float) -> Lease:
+        """Extend a lease that is still ours.
+
+        Raises:
+            SluiceError: `LEASE-002` it has another owner or token.
+        """
+        ...
+
+    async def release(self, lease: Lease) -> None:
+        """Give a lease back; succeed if it is not ours any more."""
+        ...
+
+    async def lease(self, name: str) -> Lease | None:
+        """Return the lease as it stands, expired or not."""
+        ...
+
+    async def break_lease(self, name: str, owner: str) -> None:
+        """Expire `owner`'s lease, whose process is known to be dead; succeed if someone else has it now."""
+        ...
+
+    async def create_rollout(
+        self, environment: str, endpoint: str, id: str, body: Json, *, lease: Lease
+    ) -> StoredRollout:
+        """Store a new active rollout.
+
+        Raises:
+            SluiceError: `STORE-003` the endpoint has an active rollout already; `LEASE-002` the lease is not ours.
+        """
+        ...
+
+    async def save_rollout(
+        self, rollout: StoredRollout, body: Json, *, active: bool, lease: Lease | None
+    ) -> StoredRollout:
+        """Compare and set. `lease=None` is a person's hand (pause, abort): the version alone guards it.
+
+        Raises:
+            SluiceError: `STORE-002` the version has moved (retryable); `LEASE-002` the lease is not ours.
+        """
+        ...
+
+    async def rollouts(
+        self, environment: str, *, endpoint: str | None = None, active: bool | None = None, limit: int = 100
+    ) -> tuple[StoredRollout, ...]:
+        """Return rollouts, newest first."""
+        ...
+
+    async def rollout(self, id: str) -> StoredRollout | None:
+        """Return one rollout by its id, None when there is none."""
+        ...
+
+    async def append(
+        self,
+        environment: str,
+        *,
+        at: str,
+        actor: str,
+        kind: str,
+        address: str,
+        summary: str,
+        rollout: str | None = None,
+        body: Json | None = None,
+        lease: Lease | None = None,
+    ) -> Entry:
+        """Append to the environment's hash chain in one transaction; with a lease, only while it is ours.
+
+        Raises:
+            SluiceError: `STORE-001` it could not be written (disk full, database gone); `LEASE-002`.
+        """
+        ...
+
+    def entries(
+        self, environment: str, *, newest_first: bool = False, limit: int | None = None
+    ) -> AsyncIterator[Entry]:
+        """Yield ledger entries in order."""
+        ...
+
+    async def verify(self, environment: str) -> Verification:
+        """Check the environment's hash chain against itself and against the head that is kept beside it."""
+        ...
+
+    async def add_tick(self, rollout: str, region: str, body: Json) -> None:
+        """Record one judge tick, for replay."""
+        ...
+
+    async def ticks(self, rollout: str, region: str) -> tuple[Json, ...]:
+        """Return the recorded ticks of a rollout in one region, in order."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...
