@@ -120,7 +120,7 @@ class KubernetesProvider(Provider):
             api.delete(known["apiVersion"], known["kind"], name, namespace)
             _wait_until_gone(api, known["apiVersion"], known["kind"], name, namespace)
         except UnknownKind:
-            pass
+            return empty_pb2.Empty()  # a kind that is gone took its objects with it
         except ApiError as error:
             raise Refused(f"deleting {known['kind']} {request.id}: {error}") from error
         return empty_pb2.Empty()
