@@ -116,6 +116,7 @@ def _hard() -> tuple[Case, ...]:
         Case("0.5 requests/s: errors x5, flat", sparse, five, FLAT, 300),
         Case("told 10 %, 5 % arrive: null", replace(LIVE, arriving_pct=5.0), EQUAL, FLAT, 400),
         Case("told 10 %, 20 % arrive: null", replace(LIVE, arriving_pct=20.0), EQUAL, FLAT, 400),
+        Case("the weight lags by a minute: null, ramp", replace(LIVE, lag_s=60.0), EQUAL, RAMP, 1000),
         Case("3 % noise that wanders over 20 s: null, ramp", replace(NOISY, arm_memory_s=20.0), EQUAL, RAMP, 400),
         Case("3 % noise that wanders over 300 s: null, ramp", replace(NOISY, arm_memory_s=300.0), EQUAL, RAMP, 400),
         Case("5 % arm noise at the default: null, flat", with_noise(LIVE, 0.05), EQUAL, FLAT, 400),

@@ -251,7 +251,7 @@ def _hard(results: Results) -> list[Figure]:
         what = "rolled back" if equal else "found"
         found.append(proportion("hard cases", f"{name}: {what}", float(outcome.rolled_back.sum()), runs))
         found.append(proportion("hard cases", f"{name}: promoted", float(outcome.promoted.sum()), runs))
-        if "arrive" in name:
+        if "arrive" in name or "lags" in name:
             faults = float(sum(batch.routing_faults for batch in results.by_name[name]))
             found.append(proportion("hard cases", f"{name}: reported as routing fault", faults, runs))
         elif not equal:

@@ -45,6 +45,7 @@ class Traffic:
     storms: bool = False
     cold_ratio: float = 1.0
     arriving_pct: float | None = None  # what arrives, whatever weight is told
+    lag_s: float = 0.0  # how long after it was told a weight is followed
 
 
 @dataclass(frozen=True)
@@ -86,10 +87,10 @@ def simulate(
     rng = default_rng(seed)
     ticks = round(duration_s / TICK_S)
     weights = np.array([weight_at(schedule, TICK_S * (k + 1)) for k in range(ticks)])
-    arriving = weights if traffic.arriving_pct is None else np.full(ticks, traffic.arriving_pct)
+    arriving = np.array([_arriving(traffic, schedule, TICK_S * (k + 1)) for k in range(ticks)])
     rate, shared, usual, failing = _shared(traffic, rng, ticks, runs)
     own = _arm_noise(traffic, rng, ticks, runs)
-    cold = _cold(traffic, weights)
+    cold = _cold(traffic, arriving)
     requests, errors = np.zeros((ticks, runs, 2)), np.zeros((ticks, runs, 2))
     ttft = np.zeros((ticks, runs, 2, len(VLLM_TTFT_BOUNDS) + 1), dtype=np.int32)
     for k in range(ticks):
@@ -105,6 +106,12 @@ def simulate(
     if traffic.storms:
         _add_storms(rng, arriving, requests, errors)
     return Recording(weights, requests, errors, ttft)
+
+
+def _arriving(traffic: Traffic, schedule: Schedule, t_s: float) -> float:
+    if traffic.arriving_pct is not None:
+        return traffic.arriving_pct
+    return weight_at(schedule, t_s - traffic.lag_s) if t_s > traffic.lag_s else 0.0
 
 
 def bucket_probabilities(traffic: Traffic, release: Release, offset: Array) -> Array:

@@ -112,7 +112,7 @@ def _minute_ticks(cells: Array) -> list[Tick]:
 
 def _routing_faults(recording: Recording, case: Case) -> int:
     """Return in how many runs the judge reports at some tick that traffic does not follow the weight."""
-    if case.traffic.arriving_pct is None:
+    if case.traffic.arriving_pct is None and not case.traffic.lag_s:
         return 0
     return sum(_faulty(recording, run) for run in range(recording.requests.shape[1]))
 
