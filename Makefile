@@ -35,7 +35,7 @@ engines: install ## Build Pulumi, Kubernetes and the others from Go modules into
 vllm: install ## Install vLLM for CPU into .cache/vllm
 	@$(BIN)/python -c 'from pathlib import Path; from reconciler.demo.engines import ensure_vllm; ensure_vllm(Path(".cache").absolute(), print)'
 
-demo: install ## Watch a release promoted and a bad one rolled back, on real servers
+demo: install ## Watch a good release pass three gates, and each gate stop one that is bad, on real servers
 	@$(BIN)/sluice demo
 
 test: install packages engines vllm ## Run every test; what fails beside others has to pass alone
@@ -58,7 +58,7 @@ bench: install ## Measure what the product promises, beside its peers where ther
 	@$(BIN)/python -m tests.bench.weights
 	@$(BIN)/python -m tests.bench.preview
 
-bench-judge: install ## Measure the canary judge beside its peers (about half an hour; QUICK=1 for a look)
+bench-judge: install ## Measure the canary judge beside its peers (about ten minutes; QUICK=1 for a look)
 	@$(BIN)/python -m tests.bench.judge $(if $(QUICK),--quick)
 
 bench-load: install ## Measure the load engine beside its peers
