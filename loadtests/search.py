@@ -13,8 +13,11 @@ from typing import Any
 from environments.errors import SluiceError
 from loadtests.engine import Hooks, run_load
 from loadtests.profile import Profile, Search, at_rate
-from loadtests.result import LoadResult, result_of, slo_breaches
+from loadtests.result import SAMPLES_MIN, LoadResult, result_of, slo_breaches
 from loadtests.target import Target
+
+_PROBE_REQUESTS = 2 * SAMPLES_MIN  # Poisson arrivals then fall below SAMPLES_MIN in one probe of 5,000
+_PROBE_MAX_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ async def find_capacity(
 ) -> Capacity:
     """Probe rates: double from `min_rps` until the SLO breaks, then bisect until the bracket is within `tolerance`.
 
-    A generator that was itself late ends the search, because the figure would be its own and not the target's.
+    A probe takes `probe_seconds`. A generator that was itself late ends
+    the search, because the figure would be its own and not the target's; so does a probe of too few requests.
 
     Raises:
         SluiceError: `LOAD-030` the profile has no `search` block; others as `run_load`.
@@ -72,10 +76,15 @@ async def find_capacity(
     search = profile.search
 
     async def measure(rate_rps: float) -> LoadResult:
-        probed = at_rate(profile, rate_rps, search.probe_s)
+        probed = at_rate(profile, rate_rps, probe_seconds(search, rate_rps))
         return result_of(await run_load(probed, (target,), folder=folder, hooks=hooks))
 
     return await bracket(search, profile, measure)
+
+
+def probe_seconds(search: Search, rate_rps: float) -> float:
+    """Return how long a probe takes: `probe_s`, longer where 40 requests need it, ten minutes at most."""
+    return max(search.probe_s, min(_PROBE_MAX_S, _PROBE_REQUESTS / rate_rps))
 
 
 async def bracket(search: Search, profile: Profile, measure: Callable[[float], Awaitable[LoadResult]]) -> Capacity:
@@ -109,6 +118,8 @@ def _unusable(result: LoadResult) -> str | None:
         return f"{result.code}: {result.reason}"
     if result.late:
         return f"the generator was {result.lag_p99_ms:.1f} ms late at the 99th percentile; use more machines"
+    if result.outcome == "completed" and result.arms[0].requests < SAMPLES_MIN:
+        return f"only {result.arms[0].requests} requests were measured, {SAMPLES_MIN} are needed"
     return None
 
 

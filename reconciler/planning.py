@@ -12,11 +12,10 @@ from datetime import UTC, datetime
 
 from environments.errors import SluiceError, nearest
 from environments.load import Loaded
-from environments.names import Address, parse_address
+from environments.names import Address
 from environments.refs import parse_ref
 from environments.spec import EndpointSpec, EnvironmentSpec
 from policies.plans import check_plan
-from reconciler.core.canonical import Json
 from reconciler.core.change import Action, Change
 from reconciler.core.desired import ResolvedRef, desired_state, references, release_of
 from reconciler.core.diff import narrowed
@@ -28,10 +27,10 @@ from reconciler.core.release import Artifact, Lineage, Release
 from reconciler.core.rollout import ROLLBACK, Phase, Rollout, rollout_from_json
 from reconciler.observing import observe
 from reconciler.ports import Gate, Registry, Runtime, Store
+from reconciler.recall import Recalled, recall
 from reconciler.record import timestamp
 from reconciler.region import RegionReader
 
-_RECALL_ENTRIES = 2000
 STRATEGIES = ("canary", "blue_green")
 
 
@@ -73,8 +72,11 @@ class Planner:
         regions = [r for r in spec.regions if r in self.readers and (not scope.regions or r in scope.regions)]
         names = [e for e in spec.endpoints if not scope.endpoints or e in scope.endpoints]
         runnable = [e for e in names if any(r in regions for r in spec.regions_of(e))]
-        (releases, gaps), live, active = await asyncio.gather(
-            self._releases(runnable), self.live(scope), active_rollouts(self.store, spec.environment)
+        (releases, gaps), live, active, recalled = await asyncio.gather(
+            self._releases(runnable),
+            self.live(scope),
+            active_rollouts(self.store, spec.environment),
+            recall(self.store, spec.environment),
         )
         desired = desired_state(spec, releases)
         kept = tuple(d for d in desired.endpoints if d.address.region in regions)
@@ -83,9 +85,10 @@ class Planner:
             desired=type(desired)(desired.environment, kept),
             observed=live,
             active=active,
-            drift=await self._drifted(scope, live, active),
+            drift=self._drifted(scope, recalled, live, active),
             gaps=(*gaps, *(why for region, why in self.gaps.items() if not scope.regions or region in scope.regions)),
             scope=scope,
+            measured=recalled.measured,
         )
 
     def declared(self, scope: Scope) -> list[Address]:
@@ -103,13 +106,15 @@ class Planner:
         """Return where live differs from what the ledger last recorded, endpoints in flight left out."""
         check_scope(self.loaded.spec, scope)
         active = await active_rollouts(self.store, self.loaded.spec.environment)
-        return await self._drifted(scope, await self.live(scope), active)
+        live = await self.live(scope)
+        return self._drifted(scope, await recall(self.store, self.loaded.spec.environment), live, active)
 
-    async def _drifted(self, scope: Scope, live: ObservedState, active: Mapping[str, Rollout]) -> tuple[Drift, ...]:
-        recorded = await recorded_state(self.store, self.loaded.spec.environment)
+    def _drifted(
+        self, scope: Scope, recalled: Recalled, live: ObservedState, active: Mapping[str, Rollout]
+    ) -> tuple[Drift, ...]:
         kept = {
             address: facts
-            for address, facts in recorded.items()
+            for address, facts in recalled.facts.items()
             if address.endpoint not in active
             and address.region in self.readers
             and (not scope.regions or address.region in scope.regions)
@@ -247,12 +252,3 @@ async def active_rollouts(store: Store, environment: str) -> dict[str, Rollout]:
     """Return the rollouts in flight by endpoint."""
     stored = await store.rollouts(environment, active=True)
     return {s.endpoint: rollout_from_json(s.body) for s in stored}
-
-
-async def recorded_state(store: Store, environment: str) -> dict[Address, Json]:
-    """Return the facts that the ledger last recorded for each address."""
-    found: dict[Address, Json] = {}
-    async for entry in store.entries(environment, newest_first=True, limit=_RECALL_ENTRIES):
-        if entry.kind == "state":
-            found.setdefault(parse_address(entry.address), entry.body)
-    return {address: facts for address, facts in found.items() if not facts.get("removed")}

@@ -13,8 +13,10 @@ from reconciler.cli.common import environment_options, json_option, print_json, 
 
 if TYPE_CHECKING:
     from reconciler.compose import Composed
+    from reconciler.core.canonical import Json
     from reconciler.core.observed import ObservedEndpoint
-    from reconciler.ports import GateContext, GateEvidence, SlotCounts
+    from reconciler.ports import GateContext, GateEvidence, LiveCounts, SlotCounts
+    from reconciler.region import Region
 
 EXIT_STOPPED = 4
 
@@ -25,23 +27,25 @@ EXIT_STOPPED = 4
 @click.option("--endpoint", required=True, help="Whose gate.")
 @click.option("--region", help="Where; the first region of the endpoint when not given.")
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Also write JUnit XML to this file.")
+@click.option("--search", is_flag=True, help="Instead of judging, find the highest rate that keeps the SLO.")
 @json_option
-def gate(
-    name: str,
-    env: str | None,
-    file: Path | None,
-    endpoint: str,
-    region: str | None,
-    junit: Path | None,
-    as_json: bool,
-) -> int:
+def gate(name: str, env: str | None, file: Path | None, endpoint: str, region: str | None, **flags: object) -> int:
     """Ask the eval or the load gate by itself; exits 4 unless it passes.
 
     The slot without weight is the challenger when a release is ready in it, and what serves is the champion; otherwise
     what serves is judged alone. The endpoint's `gates` block has the settings.
+
+    `load --search` measures what one replica carries, with the `search` block of the gate's profile. The figure goes
+    into the ledger and stands in plans; exits 4 when not even the lowest rate keeps the SLO.
     """
+    junit, as_json = flags["junit"], bool(flags["as_json"])
+    if flags["search"]:
+        if name != "load" or junit:
+            refused = f"the {name} gate" if name != "load" else "--junit"
+            raise click.UsageError(f"--search does not go with {refused}", click.get_current_context())
+        return _searched(env, file, endpoint, region, as_json=as_json)
     found = with_ports(env, file, lambda composed: _ask(composed, name, endpoint, region))
-    if junit:
+    if isinstance(junit, Path):
         from loadtests.report import Case, junit_xml
 
         findings = found.figures.get("findings") or []
@@ -56,6 +60,17 @@ def gate(
     return 0 if found.verdict == "PASS" else EXIT_STOPPED
 
 
+def _searched(env: str | None, file: Path | None, endpoint: str, region: str | None, *, as_json: bool) -> int:
+    from reconciler.cli.gate_search import search, show
+
+    async def work(composed: Composed) -> Json:
+        return await search(composed, await _context(composed, "load", endpoint, region, to_the_limit=True))
+
+    answer = with_ports(env, file, work)
+    show(answer, as_json=as_json)
+    return 0 if answer["rate_rps"] else EXIT_STOPPED
+
+
 async def _ask(composed: Composed, name: str, endpoint: str, region: str | None) -> GateEvidence:
     from reconciler.compose import gates
 
@@ -63,10 +78,12 @@ async def _ask(composed: Composed, name: str, endpoint: str, region: str | None)
     return await gates(composed.loaded.spec.registry)[name].evidence(context)
 
 
-async def _context(composed: Composed, name: str, endpoint: str, region: str | None) -> GateContext:
+async def _context(
+    composed: Composed, name: str, endpoint: str, region: str | None, *, to_the_limit: bool = False
+) -> GateContext:
+    """Return what the gate may look at; `to_the_limit` watches live users also where what serves gets the load."""
     from reconciler.core.plan import Scope
     from reconciler.core.settings import settings_of
-    from reconciler.counters import read_counters
     from reconciler.planning import check_scope
     from reconciler.ports import GateContext
 
@@ -88,12 +105,6 @@ async def _context(composed: Composed, name: str, endpoint: str, region: str | N
     seen = next(iter(live.endpoints.values()), None)
     challenger, champion = _arms(seen, f"{spec.environment}/{where}/{endpoint}")
     held = seen.slots if seen else {}
-
-    async def counts() -> SlotCounts | None:
-        if seen is None or champion is None:
-            return None
-        return (await read_counters(composed.regions[where], settings.runtime, seen)).get(champion)
-
     arms: dict[str, Any] = {
         "challenger": held[challenger].release,
         "challenger_url": held[challenger].url or "",
@@ -106,9 +117,31 @@ async def _context(composed: Composed, name: str, endpoint: str, region: str | N
         settings=block | {"slo": settings.slo},
         root=str(composed.loaded.root),
         reports=str(composed.home / "reports"),
-        live=counts,
+        live=_live(composed.regions[where], settings.runtime, seen, champion, challenger if to_the_limit else None),
         **arms,
     )
+
+
+def _live(
+    region: Region, runtime: str, seen: ObservedEndpoint | None, champion: str | None, served: str | None
+) -> LiveCounts:
+    """Return what reads the counters of live users: the champion's, or those of `served` as the gateway counts them.
+
+    The server's own counters hold the load too when it goes to what serves; the gateway never sees the load.
+    """
+    from reconciler.counters import read_counters
+    from reconciler.ports import CountsTraffic
+
+    async def counts() -> SlotCounts | None:
+        if seen is None:
+            return None
+        if champion is not None:
+            return (await read_counters(region, runtime, seen)).get(champion)
+        if served is not None and isinstance(region.reader, CountsTraffic):
+            return (await region.reader.traffic(seen.address)).get(served)
+        return None
+
+    return counts
 
 
 def _arms(seen: ObservedEndpoint | None, address: str) -> tuple[str, str | None]:

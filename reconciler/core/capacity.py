@@ -54,7 +54,7 @@ def _need(spec: EnvironmentSpec, key: tuple[str, str], steady: int, surge: int) 
 
 
 def need_to_json(need: PoolNeed) -> Json:
-    """Return one line of the plan's `capacity`."""
+    """Return one line of the plan's `capacity`; lines that name an `address` instead are `MeasuredCapacity`."""
     return {
         "region": need.region,
         "pool": need.pool,

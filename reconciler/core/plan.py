@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from environments.errors import SluiceError
-from environments.names import parse_address
+from environments.names import Address, parse_address
 from environments.spec import EnvironmentSpec
 from reconciler.core.after import aborted, resumed
 from reconciler.core.begin import empty_endpoint, new_repair, new_rollout
@@ -23,6 +23,13 @@ from reconciler.core.diff import diff
 from reconciler.core.drift import Drift, drift_to_json
 from reconciler.core.finding import Finding
 from reconciler.core.ideal import ideal_run
+from reconciler.core.measured import (
+    MeasuredCapacity,
+    Measurement,
+    measured_capacity,
+    measured_from_json,
+    measured_to_json,
+)
 from reconciler.core.observed import ObservedState, endpoint_facts
 from reconciler.core.release import release_to_json
 from reconciler.core.rollout import Phase, Rollout
@@ -65,7 +72,8 @@ class Plan:
     """What will be done and why. `gaps` says in words what this build has no adapter for.
 
     `observed` holds the facts of every address as they were, so that a stale plan can say what moved; `spec_digest`
-    covers the environment file as it was read.
+    covers the environment file as it was read. `capacity` is what the pools need, `measured` what endpoints carry: the
+    one part beside `created_at` that the digest leaves out, because measuring again changes nothing that is planned.
     """
 
     environment: str
@@ -82,6 +90,7 @@ class Plan:
     observed: tuple[Json, ...]
     releases: tuple[Json, ...]
     gaps: tuple[str, ...] = ()
+    measured: tuple[MeasuredCapacity, ...] = ()
 
     @property
     def pending(self) -> tuple[Change, ...]:
@@ -95,15 +104,15 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """Return the digest over everything but `created_at`: the same world gives the same digest."""
-        body = plan_body(self)
+        """Return the digest over everything but `created_at` and `measured`: the same world gives the same digest."""
+        body = plan_body(replace(self, measured=()))
         del body["created_at"]
         return digest(body)
 
 
 @dataclass(frozen=True)
 class World:
-    """What a plan is made from: declared, live, in flight."""
+    """What a plan is made from: declared, live, in flight, and what was measured before."""
 
     spec: EnvironmentSpec
     desired: DesiredState
@@ -112,6 +121,7 @@ class World:
     drift: tuple[Drift, ...] = ()
     gaps: tuple[str, ...] = ()
     scope: Scope = Scope()
+    measured: Mapping[Address, Measurement] = field(default_factory=dict)
 
 
 def changes_of(world: World) -> tuple[Change, ...]:
@@ -141,6 +151,7 @@ def make_plan(world: World, changes: tuple[Change, ...], findings: Sequence[Find
         observed=tuple(endpoint_facts(world.observed.endpoints[a]) for a in sorted(world.observed.endpoints)),
         releases=tuple(releases[key] for key in sorted(releases)),
         gaps=tuple(sorted(world.gaps)),
+        measured=measured_capacity(world.spec, world.desired, world.measured),
     )
 
 
@@ -161,7 +172,7 @@ def plan_body(plan: Plan) -> Json:
         "changes": [change_to_json(c) for c in plan.changes],
         "steps": [s.to_json() for s in plan.steps],
         "findings": [f.to_json() for f in plan.findings],
-        "capacity": list(plan.capacity),
+        "capacity": [*plan.capacity, *map(measured_to_json, plan.measured)],
         "cost": plan.cost,
         "drift": [drift_to_json(d) for d in plan.drift],
         "observed": list(plan.observed),
@@ -208,12 +219,13 @@ def _read(data: Any) -> Plan:
         changes=tuple(_change_from_json(c) for c in data["changes"]),
         steps=tuple(PlannedStep(**s) for s in data["steps"]),
         findings=tuple(Finding(**f) for f in data["findings"]),
-        capacity=tuple(data["capacity"]),
+        capacity=tuple(line for line in data["capacity"] if "address" not in line),
         cost=data["cost"],
         drift=tuple(Drift(**d) for d in data["drift"]),
         observed=tuple(data["observed"]),
         releases=tuple(data["releases"]),
         gaps=tuple(data["gaps"]),
+        measured=tuple(measured_from_json(line) for line in data["capacity"] if "address" in line),
     )
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from loadtests.compare import Comparison
     from loadtests.engine import Abort, Hooks
     from loadtests.profile import Profile
+    from loadtests.search import Capacity
     from loadtests.target import Target
     from reconciler.gates.load import LoadJudgement
 
@@ -45,10 +46,7 @@ class LoadGate:
         Raises:
             SluiceError: `LOAD-0xx` a bad profile, a target that does not answer, or one that may not be loaded.
         """
-        from loadtests.profile_file import load_profile
-
-        path = Path(context.root) / context.settings["profile"]
-        profile = _promising(load_profile(path), context.settings.get("slo", {}))
+        profile = _profile(context)
         challenger = _target(context, "challenger", context.challenger_url)
         hooks = await _hooks(context, profile)
         if context.champion_url is None:
@@ -57,13 +55,38 @@ class LoadGate:
         return await _compared(context, profile, (champion, challenger), hooks)
 
 
+async def measure_capacity(context: GateContext) -> tuple[Profile, Capacity]:
+    """Search the highest rate at which the challenger's slot keeps the SLO; return it with the profile that was sent.
+
+    Raises:
+        SluiceError: `LOAD-030` the profile has no `search` block; `LOAD-031` the search was stopped before it had an
+            answer: live users suffered, or the generator was late; others as `LoadGate.evidence`.
+    """
+    from loadtests.search import find_capacity
+
+    profile = _profile(context)
+    challenger, hooks = _target(context, "challenger", context.challenger_url), await _hooks(context, profile)
+    found = await find_capacity(profile, challenger, folder=_path(context).parent, hooks=hooks)
+    if found.bounded_by == "stopped":
+        shown = f"; until then {found.rate_rps:g} requests/s kept the SLO" if found.rate_rps else ""
+        raise SluiceError(
+            "LOAD-031",
+            where=str(context.address),
+            what="the search was stopped before it had an answer",
+            why=found.reason + shown,
+            do="search again when that is over; what was recorded before stays",
+            retryable=True,
+        )
+    return profile, found
+
+
 async def _compared(context: GateContext, profile: Profile, arms: tuple[Target, Target], hooks: Hooks) -> GateEvidence:
     from loadtests.compare import compare
     from reconciler.gates.load import judge_load, settled
 
     limit = float(context.settings["max_regression"])
     decided: Callable[[Comparison], bool] = partial(settled, max_regression=limit)
-    folder = (Path(context.root) / context.settings["profile"]).parent
+    folder = _path(context).parent
     found = await compare(profile, champion=arms[0], challenger=arms[1], decided=decided, folder=folder, hooks=hooks)
     judged = judge_load(found, max_regression=limit)
     links = _write_reports(context, judged, found)
@@ -74,8 +97,7 @@ async def _alone(context: GateContext, profile: Profile, challenger: Target, hoo
     from loadtests.engine import run_load
     from loadtests.result import result_of, slo_breaches
 
-    folder = (Path(context.root) / context.settings["profile"]).parent
-    run = await run_load(profile, (challenger,), folder=folder, hooks=hooks)
+    run = await run_load(profile, (challenger,), folder=_path(context).parent, hooks=hooks)
     result = result_of(run)
     if run.outcome != "completed":
         why = f"the load ended early: {run.reason}"
@@ -86,9 +108,17 @@ async def _alone(context: GateContext, profile: Profile, challenger: Target, hoo
     return GateEvidence(GATE, str(verdict), f"{said} ({result.arms[0].requests} requests)", figures=result.to_json())
 
 
-def _promising(profile: Profile, slo: Json) -> Profile:
-    """Return the profile with the endpoint's promises laid over its own."""
-    return profile.model_copy(update={"slo": profile.slo.model_copy(update=slo)})
+def _profile(context: GateContext) -> Profile:
+    """Return the gate's profile with the endpoint's promises laid over its own."""
+    from loadtests.profile_file import load_profile
+
+    profile = load_profile(_path(context))
+    return profile.model_copy(update={"slo": profile.slo.model_copy(update=context.settings.get("slo", {}))})
+
+
+def _path(context: GateContext) -> Path:
+    """Return the profile's path; its folder is where a relative name in it begins."""
+    return Path(context.root, context.settings["profile"])
 
 
 def _target(context: GateContext, name: str, url: str) -> Target:

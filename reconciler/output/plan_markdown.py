@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reconciler.core.change import Change
 from reconciler.core.plan import Plan
-from reconciler.output.plan_text import summary
+from reconciler.output.plan_text import measured_line, summary
 
 _ICONS = {"deny": "⛔", "warn": "⚠️", "info": "ℹ️"}
 
@@ -24,6 +24,7 @@ def plan_markdown(plan: Plan) -> str:
         lines.append("")
     lines += [f"- **Not in this build:** {gap}" for gap in plan.gaps]
     lines += [f"- **Drift:** `{d.address}` {d.path}: {d.recorded} → {d.live}" for d in plan.drift]
+    lines += [f"- **Capacity:** {measured_line(found)}" for found in plan.measured]
     if plan.cost.get("steady_usd_per_hour"):
         cost = plan.cost
         lines.append(

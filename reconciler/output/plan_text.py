@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from reconciler.core.change import Action, Change
+from reconciler.core.measured import MeasuredCapacity
 from reconciler.core.plan import Plan, PlannedStep
 
 _SIGNS = {
@@ -70,6 +71,25 @@ def summary(plan: Plan) -> Text:
     return Text.assemble(("Plan: ", "bold"), f"{words}{end}.\n", (f"digest {plan.digest}", "dim"))
 
 
+def measured_line(found: MeasuredCapacity) -> str:
+    """Return in one line what an endpoint carried when it was measured, and what its replicas should carry."""
+    other = "" if found.release == found.planned else f"; not the planned {found.planned}"
+    source = f"({found.release}, {found.measured_at[:10]}{other})"
+    if not found.measured_rps:
+        return f"{found.address}  broke its slo at the lowest rate that was tried {source}"
+    few, many = found.replicas_min, found.replicas_max
+    low, high = map(rate, found.carries_rps)
+    carried = f"{few} to {many} replicas carry {low} to {high}"
+    if few == many:
+        carried = "1 replica carries that" if many == 1 else f"{many} replicas carry {high}"
+    return f"{found.address}  keeps its slo up to {rate(found.measured_rps)} requests/s a replica {source}: {carried}"
+
+
+def rate(rps: float) -> str:
+    """Return requests a second as people read them, with two decimals at most."""
+    return f"{rps:.2f}".rstrip("0").rstrip(".")
+
+
 def _print_change(change: Change, console: Console) -> None:
     sign, style = _SIGNS[change.action]
     head = Text.assemble((f"{sign} {change.address}", f"bold {style}"), f"  {change.action}")
@@ -116,6 +136,8 @@ def _print_needs(plan: Plan, console: Console) -> None:
             f" + {need['gpus_surge']} surge of {need['gpus_max']}: {fits}"
         )
         console.print(Text(words, style=style))
+    for found in plan.measured:
+        console.print(Text(f"capacity  {measured_line(found)}", style="dim" if found.measured_rps else "bold red"))
     if plan.cost.get("steady_usd_per_hour"):
         cost = plan.cost
         words = (

@@ -31,6 +31,8 @@ WRONG = (
     ("policy", "lst"),
     ("policy", "explain", "GPU-01"),
     ("pause", "dev", "--endpoint", "chat"),
+    ("gate", "eval", "dev", "--endpoint", "chat", "--search"),
+    ("gate", "load", "dev", "--endpoint", "chat", "--search", "--junit", "x.xml"),
     ("apply", "nowhere.json"),
     ("rollback",),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from reconciler.core.change import Change
 from reconciler.core.desired import DesiredEndpoint, DesiredState
 from reconciler.core.drift import Drift
 from reconciler.core.finding import Finding
+from reconciler.core.measured import Measurement
 from reconciler.core.observed import ObservedEndpoint, ObservedSlot, ObservedState
 from reconciler.core.plan import Plan, World, changes_of, make_plan
 from reconciler.core.release import Release
@@ -40,7 +41,13 @@ REGIONS = ("north", "south")
 
 def spec() -> EnvironmentSpec:
     local: dict[str, Any] = {"platform": "local", "serve_command": ["x"], "gpu_pools": {"l4": POOL}}
-    chat = {"team": "support", "runtime": "vllm", "pool": "l4", "release": {"model": "file:models/two"}}
+    chat = {
+        "team": "support",
+        "runtime": "vllm",
+        "pool": "l4",
+        "replicas": {"min": 2, "max": 8},
+        "release": {"model": "file:models/two"},
+    }
     return EnvironmentSpec.model_validate(
         {
             "environment": "test",
@@ -70,11 +77,21 @@ def live(*endpoints: ObservedEndpoint) -> ObservedState:
     return ObservedState({e.address: e for e in endpoints})
 
 
-def made(observed: ObservedState, findings: Callable[[tuple[Change, ...]], list[Finding]] = lambda _: []) -> Plan:
+def made(
+    observed: ObservedState,
+    findings: Callable[[tuple[Change, ...]], list[Finding]] = lambda _: [],
+    measured: Mapping[Address, Measurement] | None = None,
+) -> Plan:
     drifted = (Drift("test/north/chat", "slots.a.weight_pct", "100", "90"),) if observed.endpoints else ()
-    world = World(spec(), desired(NEW), observed, {}, drift=drifted)
+    world = World(spec(), desired(NEW), observed, {}, drift=drifted, measured=measured or {})
     changes = changes_of(world)
     return make_plan(world, changes, findings(changes), "2026-11-20T04:00:00.000Z")
+
+
+MEASURED = {
+    Address("test", "north", "chat"): Measurement(22.6274, 1, NEW.id, "2026-11-20T03:00:00.000Z"),
+    Address("test", "south", "chat"): Measurement(24.0, 1, OLD.id, "2026-11-18T03:00:00.000Z"),
+}
 
 
 def denied(changes: tuple[Change, ...]) -> list[Finding]:
@@ -91,6 +108,7 @@ PLANS = {
     "rollout": made(live(*(serving(region, OLD) for region in REGIONS)), denied),
     "update": made(live(serving("north", NEW, prompts=False), serving("south", NEW))),
     "nothing": replace(made(live(*(serving(region, NEW) for region in REGIONS))), drift=()),
+    "measured": made(live(*(serving(region, OLD) for region in REGIONS)), measured=MEASURED),
     "remove": make_plan(
         world := World(spec(), DesiredState("test", ()), live(serving("north", OLD)), {}), changes_of(world), [], "2026"
     ),

@@ -13,7 +13,7 @@ from loadtests.guard import LiveFigures, LiveWatch
 from loadtests.interval import Tails, percentile_interval, percentile_ratio, rate_difference, rate_interval
 from loadtests.profile import LiveGuard, Search, Slo
 from loadtests.result import LoadResult, result_of, slo_breaches
-from loadtests.search import bracket, find_capacity
+from loadtests.search import bracket, find_capacity, probe_seconds
 from loadtests.stream import Outcome
 from tests.unit.loadtests.made import TARGETS, drawn, profile, run_of, stream
 
@@ -152,6 +152,20 @@ async def test_an_aborted_probe_ends_the_search_and_counts_for_nothing() -> None
     found = await bracket(Search(min_rps=1.0, max_rps=100.0), profile(), measure)
     assert (found.rate_rps, found.bounded_by) == (2.0, "stopped")
     assert "users suffer" in found.reason
+
+
+async def test_a_probe_of_too_few_requests_is_no_answer() -> None:
+    async def measure(rate: float) -> LoadResult:
+        return result_of(run_of([stream(i, at=100.0 + i) for i in range(19)]))
+
+    found = await bracket(Search(min_rps=1.0, max_rps=100.0), profile(slo=Slo(error_rate=0.01)), measure)
+    assert (found.rate_rps, found.bounded_by, found.probes) == (None, "stopped", ())
+    assert "only 19 requests were measured" in found.reason
+
+
+@pytest.mark.parametrize(("rate_rps", "probe_s"), [(100.0, 5.0), (8.0, 5.0), (2.0, 20.0), (0.01, 600.0)])
+def test_a_slow_probe_takes_longer_but_not_for_ever(rate_rps: float, probe_s: float) -> None:
+    assert probe_seconds(Search(probe_s=5.0), rate_rps) == probe_s
 
 
 async def test_a_search_needs_its_block() -> None:

@@ -1,0 +1,78 @@
+"""`sluice gate load --search`: measure what one replica carries, print it, and put it into the ledger.
+
+Called by `reconciler.cli.gate`. Starts nothing and moves no traffic.
+"""
+
+from __future__ import annotations
+
+import getpass
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reconciler.cli.common import print_json
+
+if TYPE_CHECKING:
+    from loadtests.profile import Profile
+    from loadtests.search import Capacity
+    from reconciler.compose import Composed
+    from reconciler.core.canonical import Json
+    from reconciler.ports import GateContext
+
+_REPLICAS = 1  # what a slot runs on the local platform, the only one whose slots this build reaches
+
+
+async def search(composed: Composed, context: GateContext) -> Json:
+    """Search, append the answer to the ledger (rate 0 when no rate kept the SLO), and return it for `--json`.
+
+    Raises:
+        SluiceError: as `measure_capacity`; nothing is recorded then.
+    """
+    from reconciler.gates.load_gate import measure_capacity
+    from reconciler.recall import CAPACITY
+    from reconciler.record import timestamp
+
+    profile, found = await measure_capacity(context)
+    body = _body(context, profile, found)
+    kept = f"up to {body['rate_rps']:g} requests/s" if found.rate_rps else "at no rate that was tried"
+    await composed.store.append(
+        context.address.environment,
+        at=timestamp(time.time()),
+        actor=getpass.getuser(),
+        kind=CAPACITY,
+        address=str(context.address),
+        summary=f"{context.challenger.id} keeps its slo {kept}",
+        body=body,
+    )
+    probes = found.to_json()["probes"]
+    return {**body, "address": str(context.address), "probes": probes, "broke": _broke(probes)}
+
+
+def show(answer: Json, *, as_json: bool) -> None:
+    """Print what a search found."""
+    if as_json:
+        print_json(answer)
+        return
+    from reconciler.output.search_text import search_lines
+
+    for line in search_lines(answer):
+        click.echo(line)
+
+
+def _body(context: GateContext, profile: Profile, found: Capacity) -> Json:
+    """Return what the ledger keeps."""
+    return {
+        "rate_rps": round(found.rate_rps or 0.0, 3),
+        "bounded_by": found.bounded_by,
+        "release": context.challenger.id,
+        "profile": profile.profile,
+        "probe_s": profile.search.probe_s if profile.search else None,
+        "probes": len(found.probes),
+        "replicas": _REPLICAS,
+    }
+
+
+def _broke(probes: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the slowest probe that broke the SLO; None when every one kept it."""
+    return min((probe for probe in probes if probe["breaches"]), key=lambda probe: probe["rate_rps"], default=None)
