@@ -59,8 +59,8 @@ async def find_capacity(
 ) -> Capacity:
     """Probe rates: double from `min_rps` until the SLO breaks, then bisect until the bracket is within `tolerance`.
 
-    A probe takes `probe_seconds`. A generator that was itself late ends
-    the search, because the figure would be its own and not the target's; so does a probe of too few requests.
+    A probe takes `probe_seconds`. A generator that was itself late ends the search, because the figure would be its
+    own and not the target's; so does a probe of too few requests.
 
     Raises:
         SluiceError: `LOAD-030` the profile has no `search` block; others as `run_load`.

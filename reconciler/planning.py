@@ -72,12 +72,11 @@ class Planner:
         regions = [r for r in spec.regions if r in self.readers and (not scope.regions or r in scope.regions)]
         names = [e for e in spec.endpoints if not scope.endpoints or e in scope.endpoints]
         runnable = [e for e in names if any(r in regions for r in spec.regions_of(e))]
-        (releases, gaps), live, active, recalled = await asyncio.gather(
-            self._releases(runnable),
-            self.live(scope),
-            active_rollouts(self.store, spec.environment),
-            recall(self.store, spec.environment),
+        (releases, gaps), live, active = await asyncio.gather(
+            self._releases(runnable), self.live(scope), active_rollouts(self.store, spec.environment)
         )
+        # Last, or a rollout that ends meanwhile would be neither in flight nor recorded, and what it did drift.
+        recalled = await recall(self.store, spec.environment)
         desired = desired_state(spec, releases)
         kept = tuple(d for d in desired.endpoints if d.address.region in regions)
         return World(
