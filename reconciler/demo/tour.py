@@ -141,7 +141,9 @@ class Stage:
 
     def in_flight(self) -> bool:
         """Return whether a rollout is left over, paused for one: then nothing was decided."""
-        answer = subprocess.run([*_PROGRAM, "status", ENVIRONMENT, "--json"], env=self._environ, capture_output=True)
+        answer = subprocess.run([*_PROGRAM, "status", ENVIRONMENT, "--json"], env=self._environ, stdout=subprocess.PIPE)
+        if answer.returncode != 0:
+            return True  # nobody can tell; the command itself said why
         return any(endpoint["rollout"] for endpoint in json.loads(answer.stdout)["endpoints"])
 
     def clients(self) -> subprocess.Popen[bytes]:
