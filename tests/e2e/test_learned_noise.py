@@ -9,9 +9,9 @@ import pytest
 from reconciler.core.canonical import Json
 from reconciler.core.judge import tick_to_json
 from reconciler.store.connect import open_store
+from tests.bench.judge.runs import ticks_of
 from tests.bench.judge.traffic import EQUAL, EVEN, Traffic, simulate, with_noise
 from tests.support.cli import Cli
-from tests.unit.judge.test_learn import ticks_of
 
 
 def record(cli: Cli, ticks: list[Json]) -> str:

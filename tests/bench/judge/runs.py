@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from reconciler.core.judge import desk
+from reconciler.core.judge import ArmCounts, Tick, desk
 from reconciler.core.judge.desk import Books, Counts, Plans
 from reconciler.core.judge.settings import JudgeSettings
 from tests.bench.judge.traffic import TICK_S, VLLM_TTFT_BOUNDS, Array, Recording
@@ -42,6 +42,25 @@ class Outcome:
 def join(outcomes: list[Outcome]) -> Outcome:
     """Return the outcomes of several batches as one."""
     return Outcome(*(np.concatenate([getattr(o, item.name) for o in outcomes]) for item in fields(Outcome)))
+
+
+def ticks_of(recording: Recording, run: int = 0) -> list[Tick]:
+    """Return one run's ticks as the product would have recorded them."""
+    return [
+        Tick(TICK_S * (k + 1), float(weight), *(_counts(recording, k, run, arm) for arm in (0, 1)))
+        for k, weight in enumerate(recording.weight_pct)
+    ]
+
+
+def histogram(cells: npt.NDArray[Any]) -> dict[str, float]:
+    """Return cell counts [C] as a cumulative histogram over vLLM's bounds."""
+    labels = (*map(repr, VLLM_TTFT_BOUNDS), "+Inf")
+    return dict(zip(labels, np.cumsum(cells).tolist(), strict=True))
+
+
+def _counts(recording: Recording, k: int, run: int, arm: int) -> ArmCounts:
+    requests, errors = (int(of[k, run, arm]) for of in (recording.requests, recording.errors))
+    return ArmCounts(requests, errors, histogram(recording.ttft[k, run, arm]))
 
 
 def judge_recording(recording: Recording, settings: JudgeSettings) -> Outcome:

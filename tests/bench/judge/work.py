@@ -13,8 +13,8 @@ import numpy as np
 from reconciler.core.judge import ArmCounts, Tick, learn, routing
 from tests.bench.judge.cases import Case, Noise
 from tests.bench.judge.peers import Thresholds, checks_of, grid, kayenta, stops
-from tests.bench.judge.runs import Outcome, exposed_until, join, judge_recording
-from tests.bench.judge.traffic import EQUAL, EVEN, TICK_S, VLLM_TTFT_BOUNDS, Array, Recording, simulate
+from tests.bench.judge.runs import Outcome, exposed_until, histogram, join, judge_recording
+from tests.bench.judge.traffic import EQUAL, EVEN, TICK_S, Array, Recording, simulate
 
 BATCH = 125
 _MINUTE = 6  # ticks
@@ -102,10 +102,9 @@ def _learned(task: Task) -> Array:
 
 
 def _minute_ticks(cells: Array) -> list[Tick]:
-    labels = (*map(repr, VLLM_TTFT_BOUNDS), "+Inf")
     found = []
     for k, arms in enumerate(cells):
-        counts = [ArmCounts(int(arm.sum()), 0, dict(zip(labels, np.cumsum(arm).tolist(), strict=True))) for arm in arms]
+        counts = [ArmCounts(int(arm.sum()), 0, histogram(arm)) for arm in arms]
         found.append(Tick(_MINUTE * TICK_S * (k + 1), 50.0, counts[0], counts[1]))
     return found
 

@@ -7,7 +7,8 @@ import pytest
 
 from environments.errors import SluiceError
 from reconciler.core.judge import ArmCounts, Tick, learn
-from tests.bench.judge.traffic import EQUAL, EVEN, VLLM_TTFT_BOUNDS, Recording, Release, Traffic, simulate, with_noise
+from tests.bench.judge.runs import ticks_of
+from tests.bench.judge.traffic import EQUAL, EVEN, VLLM_TTFT_BOUNDS, Release, Traffic, simulate, with_noise
 
 LABELS = (*map(repr, VLLM_TTFT_BOUNDS), "+Inf")
 
@@ -15,15 +16,6 @@ LABELS = (*map(repr, VLLM_TTFT_BOUNDS), "+Inf")
 def hour(noise: float, seed: int) -> list[Tick]:
     """Return an A/A hour at 50 % on machines with `noise`."""
     return ticks_of(simulate(with_noise(Traffic(), noise), EQUAL, EVEN, runs=1, seed=seed, duration_s=3600.0))
-
-
-def ticks_of(recording: Recording) -> list[Tick]:
-    """Return the ticks of the only run."""
-    ticks = []
-    for k, arms in enumerate(recording.ttft[:, 0]):
-        counts = [ArmCounts(int(a.sum()), 0, dict(zip(LABELS, np.cumsum(a).tolist(), strict=True))) for a in arms]
-        ticks.append(Tick(10.0 * (k + 1), 50.0, counts[0], counts[1]))
-    return ticks
 
 
 @pytest.mark.parametrize("noise", [0.03, 0.05, 0.10])

@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 
 from reconciler.core.judge import JudgeSettings, Protect, judge, observe, start
-from reconciler.core.judge.ticks import ArmCounts, Tick
-from tests.bench.judge.runs import judge_recording
+from tests.bench.judge.runs import judge_recording, ticks_of
 from tests.bench.judge.traffic import (
     EQUAL,
     FLAT,
     RAMP,
-    VLLM_TTFT_BOUNDS,
     Recording,
     Release,
     Schedule,
@@ -66,20 +64,9 @@ def test_many_runs_side_by_side_decide_as_one_run_alone() -> None:
 def _alone(recording: Recording, run: int) -> tuple[float, float]:
     """Return when one run is rolled back and promoted, through the public interface."""
     state = start(SETTINGS)
-    for k in range(len(recording.requests)):
-        arms = [_arm(recording, k, run, arm) for arm in (0, 1)]
-        state = observe(state, Tick(10.0 * (k + 1), float(recording.weight_pct[k]), arms[0], arms[1]), SETTINGS)
+    for tick in ticks_of(recording, run):
+        state = observe(state, tick, SETTINGS)
     decided_s = judge(state, SETTINGS).decided_at_s
     failed = state.decision is not None and state.decision.verdict == "FAIL"
     when = np.inf if decided_s is None else decided_s
     return (when, np.inf) if failed else (np.inf, when)
-
-
-def _arm(recording: Recording, k: int, run: int, arm: int) -> ArmCounts:
-    buckets = np.cumsum(recording.ttft[k, run, arm]).tolist()
-    labels = (*map(repr, VLLM_TTFT_BOUNDS), "+Inf")
-    return ArmCounts(
-        int(recording.requests[k, run, arm]),
-        int(recording.errors[k, run, arm]),
-        dict(zip(labels, buckets, strict=True)),
-    )
