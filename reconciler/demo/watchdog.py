@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 _GRACE_S = 10.0
+_FINISH_S = 120.0
 
 
 class Watchdog:
@@ -24,18 +25,27 @@ class Watchdog:
     def __init__(self, home: Path, environment: str) -> None:
         command = [sys.executable, "-m", "reconciler.demo.watchdog", str(home), environment]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+        self._guarded: list[subprocess.Popen[bytes]] = []
 
     def guard(self, process: subprocess.Popen[bytes]) -> None:
         """Have a process group ended with the demo; the process must lead its group."""
+        self._guarded.append(process)
         if self._process.stdin:
             self._process.stdin.write(f"{process.pid}\n".encode())
             self._process.stdin.flush()
 
     def finish(self) -> None:
-        """End everything now and wait until it is gone."""
+        """End everything now and wait until it is gone.
+
+        Dead children are collected meanwhile: one that nobody asks about still looks alive to the watchdog.
+        """
         if self._process.stdin and not self._process.stdin.closed:
             self._process.stdin.close()
-        self._process.wait(timeout=120)
+        deadline = time.monotonic() + _FINISH_S
+        while [each for each in (self._process, *self._guarded) if each.poll() is None]:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the watchdog has not ended everything after {_FINISH_S:g} s")
+            time.sleep(0.05)
 
 
 def main(arguments: list[str]) -> None:
