@@ -81,21 +81,6 @@ class Database(pulumi.ComponentResource):
 
     def _server(self, password: pulumi.Output[str]) -> aws.rds.Instance:
         args, tags = self._args, self._args.owned.tags(self._name)
-        group = aws.ec2.SecurityGroup(
-            self._name,
-            vpc_id=args.vpc_id,
-            description=f"Clients of database {self._name}",
-            ingress=[
-                {
-                    "protocol": "tcp",
-                    "from_port": PORT,
-                    "to_port": PORT,
-                    "security_groups": [args.client_group_id],
-                }
-            ],
-            tags=tags,
-            opts=self._own,
-        )
         subnets = aws.rds.SubnetGroup(self._name, subnet_ids=args.subnet_ids, tags=tags, opts=self._own)
         parameters = aws.rds.ParameterGroup(
             self._name,
@@ -119,7 +104,7 @@ class Database(pulumi.ComponentResource):
             password=password,
             db_subnet_group_name=subnets.name,
             parameter_group_name=parameters.name,
-            vpc_security_group_ids=[group.id],
+            vpc_security_group_ids=[self._group(tags).id],
             publicly_accessible=False,
             multi_az=args.spec.multi_az,
             backup_retention_period=args.backup_retention_days,
@@ -130,6 +115,23 @@ class Database(pulumi.ComponentResource):
             auto_minor_version_upgrade=True,
             enabled_cloudwatch_logs_exports=["postgresql", "upgrade"],
             performance_insights_enabled=True,
+            tags=tags,
+            opts=self._own,
+        )
+
+    def _group(self, tags: dict[str, str]) -> aws.ec2.SecurityGroup:
+        return aws.ec2.SecurityGroup(
+            self._name,
+            vpc_id=self._args.vpc_id,
+            description=f"Clients of database {self._name}",
+            ingress=[
+                {
+                    "protocol": "tcp",
+                    "from_port": PORT,
+                    "to_port": PORT,
+                    "security_groups": [self._args.client_group_id],
+                }
+            ],
             tags=tags,
             opts=self._own,
         )

@@ -12,10 +12,10 @@ import click
     "--cache", type=click.Path(path_type=Path), default=None, help="Where to keep what is installed [.cache]."
 )
 def demo(cache: Path | None) -> int:
-    """Watch a release promoted and a bad one rolled back, on real servers.
+    """Watch a good release pass three gates, and each gate stop one that is bad.
 
-    Installs vLLM for CPU (5.8 GB, once), starts MLflow, two vLLM servers and Envoy, sends streaming traffic, and ends
-    everything again. Exits 0 when the good release was promoted, the slow one rolled back and no request lost.
+    Installs vLLM for CPU (5.8 GB, once), starts MLflow, two vLLM servers at a time and Envoy, sends streaming traffic,
+    and ends everything again. Exits 0 when the good release was promoted, each bad one rolled back, no request lost.
     """
     from environments.find import environments_folder
     from reconciler.demo.tour import tour

@@ -29,7 +29,16 @@ EXIT_STOPPED = 4
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Also write JUnit XML to this file.")
 @click.option("--search", is_flag=True, help="Instead of judging, find the highest rate that keeps the SLO.")
 @json_option
-def gate(name: str, env: str | None, file: Path | None, endpoint: str, region: str | None, **flags: object) -> int:
+def gate(
+    name: str,
+    env: str | None,
+    file: Path | None,
+    endpoint: str,
+    region: str | None,
+    junit: Path | None,
+    search: bool,
+    as_json: bool,
+) -> int:
     """Ask the eval or the load gate by itself; exits 4 unless it passes.
 
     The slot without weight is the challenger when a release is ready in it, and what serves is the champion; otherwise
@@ -38,14 +47,13 @@ def gate(name: str, env: str | None, file: Path | None, endpoint: str, region: s
     `load --search` measures what one replica carries, with the `search` block of the gate's profile. The figure goes
     into the ledger and stands in plans; exits 4 when not even the lowest rate keeps the SLO.
     """
-    junit, as_json = flags["junit"], bool(flags["as_json"])
-    if flags["search"]:
+    if search:
         if name != "load" or junit:
             refused = f"the {name} gate" if name != "load" else "--junit"
             raise click.UsageError(f"--search does not go with {refused}", click.get_current_context())
         return _searched(env, file, endpoint, region, as_json=as_json)
     found = with_ports(env, file, lambda composed: _ask(composed, name, endpoint, region))
-    if isinstance(junit, Path):
+    if junit:
         from loadtests.report import Case, junit_xml
 
         findings = found.figures.get("findings") or []

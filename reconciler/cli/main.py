@@ -34,7 +34,7 @@ _COMMANDS = {
     "ledger": ("reconciler.cli.ledger", "Verify or export the ledger."),
     "schema": ("reconciler.cli.schema", "Print the JSON Schema of the environment file."),
     "doctor": ("reconciler.cli.doctor", "Say what is missing on this machine and how to get it."),
-    "demo": ("reconciler.cli.demo", "Watch a release promoted and a bad one rolled back, on real servers."),
+    "demo": ("reconciler.cli.demo", "Watch a good release pass three gates, and each gate stop one that is bad."),
     "down": ("reconciler.cli.down", "End every process of a local environment and delete its state."),
 }
 

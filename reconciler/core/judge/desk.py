@@ -168,11 +168,15 @@ def verdicts(stand: Standing, settings: JudgeSettings) -> tuple[npt.NDArray[np.b
 
 
 def alpha_shares(settings: JudgeSettings) -> tuple[float, ...]:
-    """Return each row's share of alpha, at most 1 together; rows of one kind share equally, one kind alone gets all."""
+    """Return each row's share of alpha; rows of one kind share equally, one kind alone gets all.
+
+    With the share of the bet on rejections, which rows of errors bring along, they are at most 1 together.
+    """
     errors = len(rows_of(settings, "error_rate"))
     others = len(settings.protect) - errors
     if not errors or not others:
-        return tuple(1.0 / len(settings.protect) for _ in settings.protect)
+        whole = 1.0 - REJECTION_SHARE if errors else 1.0
+        return tuple(whole / len(settings.protect) for _ in settings.protect)
     error_share, latency_share = SHARES_NOISY if settings.noise > 0.0 else SHARES_QUIET
     return tuple(
         error_share / errors if row.metric == "error_rate" else latency_share / others for row in settings.protect

@@ -83,8 +83,11 @@ def scorer_shares(scored: Sequence[Scored]) -> dict[str, float]:
     return {name: sum(passed) / len(passed) for name, passed in sorted(by_scorer.items())}
 
 
-def _moved(drop: float) -> str:
-    return f"a gain of {_points(-drop)}" if drop < 0 else f"a drop of {_points(drop)}"
+def _moved(suite: Suite, bounds: Bounds) -> str:
+    """Say what was lost; a gain is called one where no range follows, which speaks of drops."""
+    if bounds.value < 0 and suite.population == "cases":
+        return f"a gain of {_points(-bounds.value)}"
+    return f"a drop of {_points(bounds.value)}{_range(suite, bounds)}"
 
 
 def _drop(
@@ -99,7 +102,7 @@ def _drop(
     gained = sorted(case for case, drop in drops.items() if drop < 0)
     told = (
         f"the challenger passes {_mean(ours):.1%} of {len(ours)} cases, the champion {_mean(theirs):.1%}: "
-        f"{_moved(bounds.value)}{_range(suite, bounds)}, {_points(max_drop)} of drop are allowed"
+        f"{_moved(suite, bounds)}, {_points(max_drop)} of drop are allowed"
         f"{_named('lost', lost)}"
     )
     figures: Json = asdict(bounds) | {

@@ -55,6 +55,11 @@ def test_a_drop_of_exactly_the_limit_is_allowed() -> None:
     assert judge(50, 1, head=LIST).verdict is Verdict.PASS
 
 
+def test_a_gain_is_called_one_where_no_range_of_drops_follows() -> None:
+    assert "a gain of 10.0 points" in judge(30, 0, gained=3, head=LIST).sentence
+    assert "a drop of -10.0 points (between" in judge(300, 0, gained=30).sentence
+
+
 def test_inconclusive_says_how_many_cases_would_do() -> None:
     found = judge(30, 0)
     assert "about 149 that go like these would do" in found.sentence
