@@ -42,7 +42,9 @@ class Evidence:
 
     `canary` is the judge's verdict over the whole rollout, folded with the limits; `bake` is the verdict on the
     promises (`slo`) since the bake began. Requests are those since the present step came into force, of both arms
-    together and of the challenger alone; `watched_s` is how much of the step they cover.
+    together and of the challenger alone; `watched_s` is how much of the step they cover. `looks` counts the ticks of
+    the present step that the judge has judged; `leaning` says that the evidence against the challenger has reached half
+    of its limit.
     """
 
     canary: Verdict = Verdict.INCONCLUSIVE
@@ -52,6 +54,8 @@ class Evidence:
     step_requests: int = 0
     step_challenger_requests: int = 0
     watched_s: float = 0.0
+    looks: int = 0
+    leaning: bool = False
 
 
 NO_EVIDENCE = Evidence()

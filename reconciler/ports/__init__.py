@@ -10,6 +10,8 @@ from reconciler.ports.evidence import Gate, GateContext, GateEvidence, LiveCount
 from reconciler.ports.references import Pointers, PromptSplit, Registry, Resolved
 from reconciler.ports.serving import (
     REJECTIONS,
+    Cohort,
+    CountsByStart,
     CountsTraffic,
     LoadsAdapters,
     Mirrors,
@@ -23,6 +25,8 @@ from reconciler.ports.store import Entry, Lease, Store, StoredRollout, Verificat
 
 __all__ = [
     "REJECTIONS",
+    "Cohort",
+    "CountsByStart",
     "CountsTraffic",
     "Entry",
     "Gate",

@@ -39,6 +39,7 @@ class GateContext:
 
     `settings` is the gate's own block with the endpoint's `slo`; paths in it are relative to `root`. `reports` is a
     folder for reports. `live` reads the champion's counters, so that a gate can stop when its users suffer.
+    `alpha` is the most chance with which this gate may FAIL a challenger that is no worse: its share of the rollout's.
     """
 
     address: Address
@@ -51,6 +52,7 @@ class GateContext:
     root: str
     reports: str
     live: LiveCounts
+    alpha: float = 0.01
 
 
 @dataclass(frozen=True)

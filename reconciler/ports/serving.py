@@ -48,6 +48,25 @@ class SlotCounts:
     epoch: str = ""
 
 
+@dataclass(frozen=True)
+class Cohort:
+    """Requests to one slot that began in the same window under the same weights, with what became of them so far.
+
+    The window opens at `began_s` (epoch seconds) and lasts `window_s`. `weights` changes whenever the endpoint's
+    weights do, so a window in which they changed gives two cohorts. `begun` may still grow while the window is open;
+    `ended`, and of those `errors` and `rejected`, grow until every request has ended. All four are cumulative: reading
+    them again never counts a request twice.
+    """
+
+    began_s: float
+    window_s: float
+    weights: str
+    begun: int
+    ended: int
+    errors: int = 0
+    rejected: int = 0
+
+
 class PlatformReader(Protocol):
     """Reads one region."""
 
@@ -128,6 +147,25 @@ class CountsTraffic(Protocol):
 
     async def traffic(self, endpoint: Address) -> Mapping[str, SlotCounts]:
         """Return counters by slot; `requests`, `errors` and `rejected` are the gateway's, the rest is empty."""
+        ...
+
+
+@runtime_checkable
+class CountsByStart(Protocol):
+    """A platform whose gateway knows when each request began, and so which requests are still waiting for an answer.
+
+    Only such counts compare arms fairly after a weight change: failures end at once, answers take their time.
+    """
+
+    async def cohorts(self, endpoint: Address, *, since_s: float) -> Mapping[str, tuple[Cohort, ...]]:
+        """Return by slot the cohorts whose window opened at or after `since_s`, oldest first; empty ones are left out.
+
+        A gateway remembers half an hour at the least. A restart of the gateway loses what it had counted: then
+        `traffic` has another epoch too.
+
+        Raises:
+            SluiceError: `PLAT-001` the gateway does not answer (retryable).
+        """
         ...
 
 
