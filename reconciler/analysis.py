@@ -11,12 +11,12 @@ from typing import Any
 
 from environments.errors import SluiceError
 from reconciler.core import judge as judging
-from reconciler.core.next_steps import NO_EVIDENCE, Evidence
 from reconciler.core.observed import ObservedEndpoint
 from reconciler.core.promises import Counts, judge_promises
 from reconciler.core.rollout import Phase, RegionRollout, Rollout
 from reconciler.core.tokens import tokens_of_both
 from reconciler.core.verdict import Verdict, fold
+from reconciler.core.view import NO_EVIDENCE, Evidence
 from reconciler.counters import LATENCIES, difference, read_counters
 from reconciler.limits import judge_limits
 from reconciler.ports import SlotCounts, Store
@@ -92,6 +92,8 @@ class Analyst:
             step_requests=self._period.champion.requests + self._period.challenger.requests,
             step_challenger_requests=self._period.challenger.requests,
             watched_s=now - self._period.began,
+            looks=self._period.looks,
+            leaning=canary is not None and canary.evidence["rollback"] >= 0.5 * canary.evidence["rollback_limit"],
         )
 
     async def _judge(self, rollout: Rollout, part: RegionRollout, seen: ObservedEndpoint, tick: judging.Tick) -> None:
@@ -119,16 +121,18 @@ class _Period:
         self.began = 0.0
         self.champion = Counts()
         self.challenger = Counts()
+        self.looks = 0
 
     def begin(self, key: tuple[Any, ...], now: float) -> bool:
         """Start anew when the step changed, and say whether it did."""
         if key == self._key:
             return False
-        self.began = now
+        self.began, self.looks = now, 0
         self._key, self.champion, self.challenger = key, Counts(), Counts()
         return True
 
     def add(self, champion: Counts, challenger: Counts) -> None:
+        self.looks += 1
         self.champion, self.challenger = _sum(self.champion, champion), _sum(self.challenger, challenger)
 
 

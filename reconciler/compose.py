@@ -15,6 +15,7 @@ from pathlib import Path
 from environments.errors import SluiceError
 from environments.load import Loaded
 from environments.spec import LocalRegion, RegionSpec, RegistrySpec
+from reconciler.core.canonical import Json
 from reconciler.core.release import Release
 from reconciler.planning import Planner
 from reconciler.ports import Gate, MetricSource, Registry, Runtime, Store
@@ -41,10 +42,35 @@ class Composed:
         known = {name: partial(build, registry) for name, build in _GATES.items()}
         return Planner(self.loaded, self.store, self.registry, self.regions, self.gaps, runtimes=runtimes, gates=known)
 
-    def workshop(self, clock: Callable[[], float] = time.time) -> Workshop:
+    def workshop(self) -> Workshop:
         """Return what the loop works with."""
-        root, reports = str(self.loaded.root), str(self.home / "reports")
-        return Workshop(self.store, self.registry, self.regions, gates(self.loaded.spec.registry), clock, root, reports)
+        return Workshop(
+            store=self.store,
+            registry=self.registry,
+            regions=self.regions,
+            gates=gates(self.loaded.spec.registry),
+            clock=steady_clock(),
+            root=str(self.loaded.root),
+            reports=str(self.home / "reports"),
+            rebuild=self._rebuild,
+        )
+
+    def _rebuild(self, name: str, spec: Json) -> Region | None:
+        """Return a region that the file no longer declares, from what a rollout remembers of it."""
+        from pydantic import TypeAdapter, ValidationError
+
+        try:
+            declared: RegionSpec = TypeAdapter(RegionSpec).validate_python(spec)
+        except ValidationError:
+            return None
+        build = _PLATFORMS.get(declared.platform)
+        return build(self.loaded, name, declared, self.home) if build else None
+
+
+def steady_clock() -> Callable[[], float]:
+    """Return a clock in epoch seconds that never jumps: setting the clock makes no step and no bake shorter."""
+    began, started = time.time(), time.monotonic()
+    return lambda: began + time.monotonic() - started
 
 
 def home_of(root: Path, environ: Mapping[str, str] = os.environ) -> Path:

@@ -1,33 +1,28 @@
-"""Carry out one step through the ports. Imports ports and the core; only the loop calls it, with a lease's token."""
+"""Carry out one effect through the ports, with a lease's token: the one place that changes anything live."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import assert_never
 
 from environments.errors import SluiceError
 from environments.refs import parse_ref
-from reconciler.core.next_steps import wanted_prompts
-from reconciler.core.observed import ObservedEndpoint
+from reconciler.core.observed import ObservedEndpoint, ObservedSlot
 from reconciler.core.release import Release
 from reconciler.core.rollout import GateResult, RegionRollout, Rollout
 from reconciler.core.steps import (
-    Await,
-    Enter,
-    Finish,
+    Effect,
     Mark,
-    Note,
-    Pause,
     Publish,
     Remove,
     RunGate,
     StartSlot,
-    Step,
     StopSlot,
     WarmSlot,
     Weigh,
 )
+from reconciler.core.traffic_split import wanted_prompts
 from reconciler.core.verdict import Verdict
 from reconciler.counters import read_counters
 from reconciler.ports import GateContext, PromptSplit, SlotAddress, SlotCounts
@@ -35,30 +30,30 @@ from reconciler.region import Region, Workshop
 
 
 @dataclass(frozen=True)
-class Effect:
-    """One step to carry out: the rollout it belongs to, what was live when it was decided, and the lease's token."""
+class Doing:
+    """An effect on its way: the rollout it belongs to, its region as it was seen, and the lease's token."""
 
-    step: Step
     rollout: Rollout
-    observed: Mapping[str, ObservedEndpoint]
+    seen: ObservedEndpoint | None
     fence: int
+    alpha: float = 0.01
 
 
-async def carry_out(effect: Effect, shop: Workshop) -> GateResult | None:
+async def carry_out(step: Effect, doing: Doing, shop: Workshop) -> GateResult | None:
     """Do what the step says, and return what a gate found; for every other step None.
 
     Each effect may be carried out again with the same result.
     """
-    rollout, fence = effect.rollout, effect.fence
-    match effect.step:
+    rollout, fence = doing.rollout, doing.fence
+    match step:
         case StartSlot(region=name, slot=slot, role=role):
             part = rollout.region(name)
             release = part.champion if role == "champion" and part.champion else rollout.challenger
             await shop.regions[name].writer.start(_slot(rollout, name, slot), release, fence=fence)
         case WarmSlot(region=name, slot=slot, requests=requests):
-            await _warm(effect, shop.regions[name], slot, requests)
+            await _warm(doing, shop.regions[name], slot, requests)
         case RunGate(region=name, gate=gate):
-            return await _ask(effect, shop, rollout.region(name), gate)
+            return await _ask(doing, shop, rollout.region(name), gate)
         case Publish(region=name, share_pct=share):
             splits = _splits(rollout, rollout.region(name), share)
             await shop.regions[name].pointers.publish(rollout.endpoint, splits, fence=fence)
@@ -71,8 +66,8 @@ async def carry_out(effect: Effect, shop: Workshop) -> GateResult | None:
             await shop.regions[name].writer.remove(rollout.address(name), fence=fence)
         case Mark(ref=ref, alias=alias):
             await shop.registry.mark(parse_ref(ref), alias, kind="model")
-        case Enter() | Note() | Pause() | Finish() | Await():
-            raise TypeError(f"{effect.step} changes nothing live")
+        case _:
+            assert_never(step)
     return None
 
 
@@ -80,31 +75,34 @@ def _slot(rollout: Rollout, region: str, slot: str) -> SlotAddress:
     return SlotAddress(rollout.address(region), slot)
 
 
-async def _warm(effect: Effect, region: Region, slot: str, requests: int) -> None:
-    seen = effect.observed[region.name].slots[slot]
-    runtime = region.runtimes[effect.rollout.settings.runtime]
-    await runtime.warm(seen.url or "", effect.rollout.challenger, requests)
-    await region.writer.mark_warm(_slot(effect.rollout, region.name, slot), fence=effect.fence)
+def _observed(doing: Doing, slot: str) -> ObservedSlot:
+    return doing.seen.slots.get(slot, ObservedSlot()) if doing.seen else ObservedSlot()
 
 
-async def _ask(effect: Effect, shop: Workshop, part: RegionRollout, gate: str) -> GateResult:
+async def _warm(doing: Doing, region: Region, slot: str, requests: int) -> None:
+    runtime = region.runtimes[doing.rollout.settings.runtime]
+    await runtime.warm(_observed(doing, slot).url or "", doing.rollout.challenger, requests)
+    await region.writer.mark_warm(_slot(doing.rollout, region.name, slot), fence=doing.fence)
+
+
+async def _ask(doing: Doing, shop: Workshop, part: RegionRollout, gate: str) -> GateResult:
     """Ask a gate; a gate that breaks or is not there is an ERROR, never a pass."""
     asked = shop.gates.get(gate)
     if asked is None:
         return GateResult(gate, Verdict.ERROR, f"this build has no gate `{gate}`")
-    rollout, slots = effect.rollout, effect.observed[part.region].slots
-    champion = slots.get(part.champion_slot or "")
+    rollout = doing.rollout
     context = GateContext(
         address=rollout.address(part.region),
         rollout=rollout.id,
         challenger=rollout.challenger,
-        challenger_url=slots[part.slot].url or "",
+        challenger_url=_observed(doing, part.slot).url or "",
         champion=part.champion,
-        champion_url=champion.url if champion else None,
+        champion_url=_observed(doing, part.champion_slot).url if part.champion_slot else None,
         settings=rollout.settings.gates[gate] | {"slo": rollout.settings.slo},
         root=shop.root,
         reports=shop.reports,
-        live=partial(_live, shop.regions[part.region], effect, part),
+        live=partial(_live, shop.regions[part.region], doing, part),
+        alpha=doing.alpha,
     )
     try:
         found = await asked.evidence(context)
@@ -115,9 +113,11 @@ async def _ask(effect: Effect, shop: Workshop, part: RegionRollout, gate: str) -
     return GateResult(gate, Verdict(found.verdict), found.sentence, figures=found.figures, links=found.links)
 
 
-async def _live(region: Region, effect: Effect, part: RegionRollout) -> SlotCounts | None:
+async def _live(region: Region, doing: Doing, part: RegionRollout) -> SlotCounts | None:
     """Read the champion's counters; None without a champion."""
-    counters = await read_counters(region, effect.rollout.settings.runtime, effect.observed[part.region])
+    if doing.seen is None:
+        return None
+    counters = await read_counters(region, doing.rollout.settings.runtime, doing.seen)
     return counters.get(part.champion_slot or "")
 
 

@@ -1,56 +1,54 @@
-"""The loop: the one place that acts. Observe, ask the core for the next steps, check the lease, do, record, repeat.
+"""Drive one rollout: every region observes, decides and acts by itself, under one lease and one journal.
 
-Imports core and ports. `reconciler.apply` and the controller run one loop for each rollout that they own.
+A region is slow, silent or stuck without holding up another one's rollback. What regions share is the rollout in the
+journal: when it changes, all of them decide again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 
 from environments.errors import SluiceError
 from reconciler.analysis import Analyst
-from reconciler.core.after import after, watched_again
+from reconciler.core.after import watched_again
 from reconciler.core.canonical import Json
 from reconciler.core.judge_block import judge_settings
-from reconciler.core.next_steps import Evidence, next_steps
+from reconciler.core.next_steps import leaving_steps, region_steps, rollout_steps
 from reconciler.core.observed import ObservedEndpoint
-from reconciler.core.rollout import GateResult, Intent, Phase, Rollout
+from reconciler.core.rollout import GateResult, Phase, Rollout
 from reconciler.core.steps import (
     Await,
+    Effect,
     Enter,
     Finish,
-    Mark,
     Note,
     Pause,
-    Publish,
-    Remove,
+    RegionTransition,
     RunGate,
-    StartSlot,
     Step,
-    StopSlot,
     WarmSlot,
-    Weigh,
 )
 from reconciler.core.verdict import Verdict
-from reconciler.effects import Effect, carry_out
+from reconciler.core.view import NO_EVIDENCE, Evidence
+from reconciler.effects import Doing, carry_out
 from reconciler.observing import observe
-from reconciler.ports import Lease, SlotCounts
+from reconciler.ports import SlotCounts
 from reconciler.record import Record
-from reconciler.region import Workshop
+from reconciler.region import Region, Workshop
 
-LEASE_TTL_S = 15.0
-ATTEMPTS_MAX = 3
-_POLL_S = 0.5
-_FATAL = ("LEASE-001", "LEASE-002", "STORE-001", "STORE-004")
+POLL_S = 0.5
+OPERATOR_POLL_S = 0.25
+OBSERVE_S = 20.0
+TICKS_KEPT = 20
+_FATAL = ("LEASE-", "STORE-")
+_PARTING_STEPS = 4
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What one turn of the loop saw and decided, for whoever watches. `counters` is keyed by region, then slot."""
+    """What the regions last saw and decided, for whoever watches. `counters` is keyed by region, then slot."""
 
     rollout: Rollout
     steps: tuple[Step, ...]
@@ -61,246 +59,250 @@ class Snapshot:
 
 
 Watcher = Callable[[Snapshot], None]
-Idle = Callable[[float], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """One region's latest turn; `seen` is None when it could not be read."""
+
+    seen: ObservedEndpoint | None
+    evidence: Evidence
+    steps: tuple[Step, ...]
+
+    @property
+    def settled(self) -> bool:
+        """Return whether nothing happens here until a person, or another region, does something."""
+        return all(isinstance(step, Await) and step.settled for step in self.steps)
 
 
 class Loop:
-    """Drives one rollout to its end, or to where a person has to decide."""
+    """Drives one rollout to its end, or to where a person has to decide. `leave` has it stop early, in good order."""
 
-    def __init__(self, shop: Workshop, record: Record, watch: Watcher, *, idle: Idle = asyncio.sleep) -> None:
+    def __init__(self, shop: Workshop, record: Record, watch: Watcher) -> None:
         self._shop = shop
         self._record = record
         self._watch = watch
-        self._idle = idle
         self._analysts: dict[str, Analyst] = {}
-        self._failures: dict[Step, int] = {}
-        self._busy: dict[str, asyncio.Task[None]] = {}
-        self._doing: dict[str, Step] = {}
-        self._writing = asyncio.Lock()
+        self._turns: dict[str, _Turn] = {}
+        self._wake: dict[str, asyncio.Event] = {}
+        self._changed = asyncio.Event()
+        self._leaving = False
+
+    def leave(self) -> None:
+        """Have `run` return soon: traffic goes back to champions that nobody would watch any more."""
+        self._leaving = True
+        self._wake_all()
 
     async def run(self) -> Rollout:
-        """Return the rollout when it has ended or waits for a person.
+        """Return the rollout when it has ended, waits for a person, or was left.
 
         Raises:
-            SluiceError: `LEASE-002` another owner has taken over; `STORE-001` the ledger cannot be written. Nothing is
-                done after either, and the next owner goes on from what is there.
+            SluiceError: `LEASE-002` another owner has taken over; `STORE-…` the store cannot be read or written for as
+                long as the lease lasts. Nothing is done after either, and the next owner goes on from what is there.
         """
-        async with _kept(self._shop, self._record):
-            try:
-                await self._record.change(partial(watched_again, now=self._shop.clock()))
-                while True:
-                    rollout = await self._record.reload()
-                    if rollout.ended or (rollout.phase is Phase.PAUSED and rollout.intent is not Intent.ABORT):
-                        return rollout
-                    await self._turn(rollout)
-            finally:
-                await _cancelled(self._busy.values())
-
-    async def _turn(self, rollout: Rollout) -> None:
-        """Give every idle region its next steps, and wait until one of them is done or it is time to look again."""
-        seen = await self._observe(rollout)
-        evidence = await self._evidence(rollout, seen)
-        steps = next_steps(rollout, seen, evidence, self._shop.clock())
-        self._watch(self._snapshot(rollout, steps, seen, evidence))
-        for name, group in _by_region(steps).items():
-            if name in self._busy:
-                self._interrupt(name, group)
-            elif not all(isinstance(step, Await) for step in group):
-                self._doing[name] = group[0]
-                self._busy[name] = asyncio.create_task(self._region(rollout, group, seen, evidence))
-        if not self._busy:
-            await self._idle(_POLL_S)
-            return
-        await asyncio.wait(self._busy.values(), timeout=_POLL_S, return_when=asyncio.FIRST_COMPLETED)
-        for name in [name for name, task in self._busy.items() if task.done()]:
-            task = self._busy.pop(name)
-            if not task.cancelled():
-                task.result()
-
-    def _interrupt(self, name: str, steps: Sequence[Step]) -> None:
-        """End a gate or warm-up that is still running in a region which has to roll back."""
-        back = any(isinstance(s, Enter) and s.phase is Phase.ROLLING_BACK for s in steps)
-        if back and isinstance(self._doing.get(name), RunGate | WarmSlot):
-            self._busy[name].cancel()
-
-    async def _observe(self, rollout: Rollout) -> dict[str, ObservedEndpoint]:
-        regions = [self._shop.regions[r.region] for r in rollout.regions if r.region in self._shop.regions]
-        state = await observe(regions, [rollout.endpoint])
-        return {
-            address.region: seen for address, seen in state.endpoints.items() if address.endpoint == rollout.endpoint
-        }
-
-    async def _evidence(self, rollout: Rollout, seen: Mapping[str, ObservedEndpoint]) -> dict[str, Evidence]:
-        now = self._shop.clock()
-        found = {}
-        for name, endpoint in seen.items():
-            analyst = self._analysts.get(name)
-            if analyst is None:
-                analyst = Analyst(self._shop.regions[name], self._shop.store, judge_settings(rollout.settings))
-                await analyst.resume(rollout)
-                self._analysts[name] = analyst
-            found[name] = await analyst.look(rollout, endpoint, now)
-        return found
-
-    async def _region(
-        self,
-        rollout: Rollout,
-        steps: Sequence[Step],
-        seen: Mapping[str, ObservedEndpoint],
-        evidence: Mapping[str, Evidence],
-    ) -> None:
-        for step in steps:
-            if not await self._step(rollout, step, seen, evidence):
-                return
-
-    async def _step(
-        self,
-        rollout: Rollout,
-        step: Step,
-        seen: Mapping[str, ObservedEndpoint],
-        evidence: Mapping[str, Evidence],
-    ) -> bool:
-        """Do one step and record it; return whether the steps after it still make sense."""
-        match step:
-            case Await():
-                return True
-            case Note():
-                await self._change(step, None)
-            case Enter(region=name) | Pause(region=name):
-                async with self._writing:
-                    await self._record.moved(step, self._why(name, evidence))
-                await self._change(step, None)
-            case Finish():
-                for endpoint in (await self._observe(rollout)).values():
-                    await self._record.state(endpoint)
-                await self._record.moved(step, {})
-                await self._change(step, None)
-            case StartSlot() | WarmSlot() | RunGate() | Publish() | Weigh() | StopSlot() | Remove() | Mark():
-                return await self._effect(Effect(step, rollout, seen, self._record.lease.token))
-        return True
-
-    async def _effect(self, effect: Effect) -> bool:
-        async with self._writing:
-            await self._record.before(effect.step)
+        await self._record.change(lambda rollout: watched_again(rollout, self._shop.clock()))
+        names = [r.region for r in self._record.rollout.regions]
+        self._wake = {name: asyncio.Event() for name in names}
+        workers = [asyncio.create_task(self._region(name), name=name) for name in names]
         try:
-            found = await carry_out(effect, self._shop)
+            return await self._conduct(workers)
         except SluiceError as error:
-            if error.code in _FATAL:
+            if error.code.startswith(_FATAL):
                 raise
-            await self._failed(effect, error)
-            return False
-        self._failures.pop(effect.step, None)
-        async with self._writing:
-            await self._record.after(effect.step, found)
-        await self._change(effect.step, found)
-        return True
+            await self._abandon(workers)
+            raise
+        except Exception:
+            await self._abandon(workers)
+            raise
+        finally:
+            await _cancelled(workers)
 
-    async def _failed(self, effect: Effect, error: SluiceError) -> None:
-        """Record a failed effect; after some attempts fail the challenger, or pause when the fault is not its own."""
-        async with self._writing:
-            await self._record.failed(effect.step, error)
-        tries = self._failures[effect.step] = self._failures.get(effect.step, 0) + 1
-        verdict = _blame(effect, error, tries)
-        if verdict is None:
-            await self._idle(_POLL_S * min(tries, 10))
+    async def _abandon(self, workers: list[asyncio.Task[None]]) -> None:
+        """Take traffic back to the champions before a defect ends this loop: nobody would watch the challenger."""
+        await _cancelled(workers)
+        self._leaving = True
+        for name in self._wake:
+            for _ in range(_PARTING_STEPS):
+                seen = await self._observe(name)
+                step = leaving_steps(self._record.rollout, name, seen, self._shop.clock())[0]
+                if isinstance(step, Await):
+                    break
+                await self._act(step, self._record.rollout, seen)
+
+    async def _conduct(self, workers: list[asyncio.Task[None]]) -> Rollout:
+        """Take in what an operator wants, end the rollout when its regions have ended, and tell who watches."""
+        while True:
+            for worker in workers:
+                if worker.done():
+                    worker.result()
+            before = self._record.rollout
+            rollout = await self._record.reload()
+            if rollout != before:
+                self._wake_all()
+            if rollout.ended or self._may_return(rollout):
+                self._show()
+                return rollout
+            for step in rollout_steps(rollout, self._shop.clock())[:1]:
+                await self._act(step, rollout, None)
+            self._show()
+            await self._pause_until_changed(workers)
+
+    def _may_return(self, rollout: Rollout) -> bool:
+        settled = len(self._turns) == len(rollout.regions) and all(turn.settled for turn in self._turns.values())
+        return settled and (self._leaving or (rollout.phase is Phase.PAUSED and not rollout.falling_back))
+
+    async def _pause_until_changed(self, workers: list[asyncio.Task[None]]) -> None:
+        changed = asyncio.create_task(self._changed.wait())
+        try:
+            await asyncio.wait([changed, *workers], timeout=OPERATOR_POLL_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            changed.cancel()
+            self._changed.clear()
+
+    async def _region(self, name: str) -> None:
+        """Turn by turn: observe one region, look at its evidence, decide, and do the first thing to do."""
+        while True:
+            self._wake[name].clear()
+            seen = await self._observe(name)
+            evidence = await self._look(name, seen)
+            rollout, now = self._record.rollout, self._shop.clock()
+            if self._leaving:
+                steps = leaving_steps(rollout, name, seen, now)
+            else:
+                steps = region_steps(rollout, name, seen, evidence, now)
+            self._turns[name] = _Turn(seen, evidence, steps)
+            if not steps or isinstance(steps[0], Await):
+                self._changed.set()
+                await self._rest(name)
+            else:
+                await self._act(steps[0], rollout, seen)
+
+    async def _rest(self, name: str) -> None:
+        try:
+            await asyncio.wait_for(self._wake[name].wait(), POLL_S)
+        except TimeoutError:
             return
-        name = effect.step.region if not isinstance(effect.step, Mark | Finish) else effect.rollout.regions[0].region
-        why = f"{error.code}: {error.problem.what}"
-        moved = Enter(name, Phase.ROLLING_BACK, verdict=verdict, reason=why) if verdict is Verdict.FAIL else None
-        step = moved or Pause(name, verdict, why)
-        async with self._writing:
-            await self._record.moved(step, {})
-        await self._change(step, None)
 
-    async def _change(self, step: Step, found: GateResult | None) -> None:
-        async with self._writing:
-            await self._record.change(partial(after, step=step, now=self._shop.clock(), found=found))
+    async def _observe(self, name: str) -> ObservedEndpoint | None:
+        """Return the endpoint in a region; None when the region cannot be read, or is not there any more."""
+        region = self._shop.regions.get(name)
+        if region is None:
+            return None
+        endpoint = self._record.rollout.endpoint
+        try:
+            async with asyncio.timeout(OBSERVE_S):
+                state = await observe([region], [endpoint])
+        except TimeoutError:
+            return None
+        return next((seen for address, seen in state.endpoints.items() if address.endpoint == endpoint), None)
 
-    def _why(self, region: str, evidence: Mapping[str, Evidence]) -> Json:
-        known, analyst = evidence.get(region), self._analysts.get(region)
-        if known is None or analyst is None:
+    async def _look(self, name: str, seen: ObservedEndpoint | None) -> Evidence:
+        region = self._shop.regions.get(name)
+        if seen is None or region is None:
+            return NO_EVIDENCE
+        try:
+            analyst = self._analysts.get(name) or await self._analyst(name, region)
+            return await analyst.look(self._record.rollout, seen, self._shop.clock())
+        except SluiceError as error:
+            if error.code.startswith(_FATAL) and not error.retryable:
+                raise
+            why = f"the evidence cannot be read: {error.code}: {error.problem.what}"
+            return Evidence(Verdict.ERROR, why, Verdict.ERROR, why)
+
+    async def _analyst(self, name: str, region: Region) -> Analyst:
+        rollout = self._record.rollout
+        analyst = Analyst(region, self._shop.store, judge_settings(rollout.settings))
+        await analyst.resume(rollout)
+        self._analysts[name] = analyst
+        return analyst
+
+    async def _act(self, step: Step, decided_on: Rollout, seen: ObservedEndpoint | None) -> None:
+        """Do one step and record it."""
+        match step:
+            case Enter(region=name) | Pause(region=name) | Note(region=name):
+                await self._move(step, decided_on, self._why(name))
+            case Finish():
+                await self._finish(step, decided_on)
+            case Await():
+                return
+            case _:
+                await self._effect(step, decided_on, seen)
+
+    async def _move(self, step: RegionTransition, decided_on: Rollout, evidence: Json) -> None:
+        if await self._record.move(step, decided_on, evidence):
+            self._wake_all()
+
+    async def _finish(self, step: Finish, decided_on: Rollout) -> None:
+        live = [seen for name in self._turns if (seen := await self._observe(name))]
+        if await self._record.finish(step, decided_on, live):
+            await self._shop.store.prune_ticks(decided_on.environment, decided_on.endpoint, keep=TICKS_KEPT)
+
+    async def _effect(self, step: Effect, decided_on: Rollout, seen: ObservedEndpoint | None) -> None:
+        await self._record.before(step)
+        doing = Doing(decided_on, seen, self._record.held.lease.token)
+        try:
+            found = await self._interruptible(step, doing)
+        except _Interrupted:
+            return
+        except SluiceError as error:
+            if error.code.startswith(_FATAL):
+                raise
+            await self._record.failed(step, error)
+        else:
+            await self._record.after(step, found)
+        self._changed.set()
+
+    async def _interruptible(self, step: Effect, doing: Doing) -> GateResult | None:
+        """Carry out an effect; a gate or a warm-up ends early when its rollout stops going forward."""
+        task = asyncio.create_task(carry_out(step, doing, self._shop))
+        try:
+            if not isinstance(step, RunGate | WarmSlot):
+                return await task
+            while not task.done():
+                await asyncio.wait([task], timeout=POLL_S)
+                if not task.done() and self._stopped():
+                    raise _Interrupted
+            return task.result()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def _stopped(self) -> bool:
+        rollout = self._record.rollout
+        return self._leaving or rollout.falling_back or rollout.phase is Phase.PAUSED or rollout.intent.stops
+
+    def _why(self, region: str) -> Json:
+        turn, analyst = self._turns.get(region), self._analysts.get(region)
+        if turn is None or analyst is None:
             return {}
         judged = analyst.judgement.evidence if analyst.judgement else {}
-        return {"canary": str(known.canary), "sentence": known.canary_sentence, "judge": judged}
+        return {"canary": str(turn.evidence.canary), "sentence": turn.evidence.canary_sentence, "judge": judged}
 
-    def _snapshot(
-        self,
-        rollout: Rollout,
-        steps: tuple[Step, ...],
-        seen: Mapping[str, ObservedEndpoint],
-        evidence: Mapping[str, Evidence],
-    ) -> Snapshot:
-        counters = {name: analyst.latest for name, analyst in self._analysts.items()}
-        judged = {name: a.judgement.evidence for name, a in self._analysts.items() if a.judgement}
-        return Snapshot(rollout, steps, seen, evidence, counters, judged)
+    def _wake_all(self) -> None:
+        self._changed.set()
+        for event in self._wake.values():
+            event.set()
 
-
-def _blame(effect: Effect, error: SluiceError, tries: int) -> Verdict | None:
-    """Return FAIL when the challenger is at fault, ERROR when trying has not helped something else, else None."""
-    if any(r.phase is Phase.ROLLING_BACK for r in effect.rollout.regions):
-        return None  # a rollback is tried until it succeeds
-    challenger = isinstance(effect.step, WarmSlot) or (
-        isinstance(effect.step, StartSlot) and effect.step.role == "challenger"
-    )
-    if challenger and (not error.retryable or tries >= ATTEMPTS_MAX):
-        return Verdict.FAIL
-    return Verdict.ERROR if tries >= ATTEMPTS_MAX else None
+    def _show(self) -> None:
+        turns = self._turns
+        self._watch(
+            Snapshot(
+                self._record.rollout,
+                tuple(step for name in sorted(turns) for step in turns[name].steps),
+                {name: turn.seen for name, turn in turns.items() if turn.seen},
+                {name: turn.evidence for name, turn in turns.items()},
+                {name: analyst.latest for name, analyst in self._analysts.items()},
+                {name: a.judgement.evidence for name, a in self._analysts.items() if a.judgement},
+            )
+        )
 
 
-def _by_region(steps: Sequence[Step]) -> dict[str, list[Step]]:
-    """Return the steps grouped by region, each group in order; steps of the whole rollout are one group."""
-    groups: dict[str, list[Step]] = {}
-    for step in steps:
-        groups.setdefault("" if isinstance(step, Mark | Finish) else step.region, []).append(step)
-    return groups
-
-
-async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel tasks and wait for them, so that nothing acts after the loop has returned."""
-    listed = list(tasks)
-    for task in listed:
+async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel tasks and wait for them, so that nothing acts afterwards."""
+    for task in tasks:
         task.cancel()
-    await asyncio.gather(*listed, return_exceptions=True)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
-@contextlib.asynccontextmanager
-async def _kept(shop: Workshop, record: Record) -> AsyncIterator[None]:
-    """Keep the lease renewed while the body runs; end the body when it is lost."""
-    body = asyncio.current_task()
-    lost: list[SluiceError] = []
-
-    async def keep() -> None:
-        while True:
-            await asyncio.sleep(LEASE_TTL_S / 3)
-            try:
-                record.lease = await shop.store.renew(record.lease, ttl_s=LEASE_TTL_S, now=shop.clock())
-            except SluiceError as error:
-                if error.retryable and error.code != "LEASE-002":
-                    continue
-                lost.append(error)
-                if body:
-                    body.cancel()
-                return
-
-    keeper = asyncio.create_task(keep())
-    try:
-        yield
-    except asyncio.CancelledError:
-        if lost:
-            raise lost[0] from None
-        raise
-    finally:
-        keeper.cancel()
-        await asyncio.gather(keeper, return_exceptions=True)
-
-
-async def take_lease(shop: Workshop, name: str, owner: str, *, is_dead: Callable[[str], bool]) -> Lease:
-    """Take the lease of an endpoint; one whose owner is known to be dead is broken first.
-
-    Raises:
-        SluiceError: `LEASE-001` a living owner holds it.
-    """
-    held = await shop.store.lease(name)
-    if held and held.owner != owner and held.expires_at > shop.clock() and is_dead(held.owner):
-        await shop.store.break_lease(name, held.owner)
-    return await shop.store.acquire(name, owner, ttl_s=LEASE_TTL_S, now=shop.clock())
+class _Interrupted(Exception):
+    """A gate or a warm-up was ended, because the rollout no longer waits for its answer."""

@@ -16,8 +16,8 @@ KIND = "noise"
 
 async def learned_noise(store: Store, environment: str, endpoint: str) -> float | None:
     """Return the noise to reckon with by the newest measurement, a log standard deviation; None without one."""
-    async for entry in store.entries(environment, newest_first=True):
-        if entry.kind == KIND and entry.address == f"{environment}/*/{endpoint}":
+    for entry in await store.newest(environment, KIND):
+        if entry.address == f"{environment}/*/{endpoint}":
             return float(entry.body["assumed"])
     return None
 

@@ -59,10 +59,13 @@ class Planner:
         world = await self.world(scope)
         changes = changes_of(world)
         self._check_gates(changes)
-        findings = [*check_plan(world.spec, changes, now=datetime.fromtimestamp(now, UTC))]
-        findings += await self._recalled(world, changes)
-        findings += self._unbuildable(changes)
+        findings = [*self.judged(world, changes, now=now), *await self._recalled(world, changes)]
         return make_plan(world, changes, findings, timestamp(now))
+
+    def judged(self, world: World, changes: tuple[Change, ...], *, now: float) -> list[Finding]:
+        """Return what the policies, and the limits of this build, say of changes: at plan, and again at apply."""
+        found = [*check_plan(world.spec, changes, now=datetime.fromtimestamp(now, UTC)), *self._unbuildable(changes)]
+        return found + _unreadable(world, changes)
 
     async def world(self, scope: Scope, *, removed: bool = False) -> World:
         """Return what is declared, live and in flight; with `removed`, names need not be declared any more."""
@@ -71,7 +74,7 @@ class Planner:
             check_scope(spec, scope)
         regions = [r for r in spec.regions if r in self.readers and (not scope.regions or r in scope.regions)]
         names = [e for e in spec.endpoints if not scope.endpoints or e in scope.endpoints]
-        runnable = [e for e in names if any(r in regions for r in spec.regions_of(e))]
+        runnable = [e for e in names if any(r in self.readers for r in spec.regions_of(e))]
         (releases, gaps), live, active = await asyncio.gather(
             self._releases(runnable), self.live(scope), active_rollouts(self.store, spec.environment)
         )
@@ -88,6 +91,7 @@ class Planner:
             gaps=(*gaps, *(why for region, why in self.gaps.items() if not scope.regions or region in scope.regions)),
             scope=scope,
             measured=recalled.measured,
+            wanted={name: release.id for name, release in releases.items()},
         )
 
     def declared(self, scope: Scope) -> list[Address]:
@@ -218,6 +222,19 @@ class Planner:
                 message = f"{change.release} was rolled back before (rollout {bad.id}): {bad.reason}"
                 findings.append(Finding("ROLL-001", "warn", str(change.address), message))
         return findings
+
+
+def _unreadable(world: World, changes: tuple[Change, ...]) -> list[Finding]:
+    """Deny a rollout over a slot that serves what nobody can name: it would have no champion to go back to."""
+    found = []
+    for change in changes:
+        seen = world.observed.endpoints.get(change.address)
+        serving = seen.slots[seen.serving] if seen and seen.serving else None
+        if seen and serving and serving.release is None and change.action is not Action.NONE:
+            why = serving.problem or "its record is missing"
+            message = f"slot {seen.serving} serves {serving.weight_pct:g} % with a release that cannot be read: {why}"
+            found.append(Finding("ROLL-005", "deny", str(change.address), message))
+    return found
 
 
 def _spoke_against(past: Rollout, change: Change) -> bool:

@@ -1,4 +1,4 @@
-"""What a plan recalls from the ledger, in one pass over its newest entries. Imports the core and the store's port."""
+"""What a plan recalls from the ledger: the newest fact of each kind by address, however old it is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from reconciler.ports import Store
 
 CAPACITY = "capacity"
 STATE = "state"
-ENTRIES_MAX = 2000
 
 
 @dataclass(frozen=True)
@@ -24,14 +23,12 @@ class Recalled:
 
 
 async def recall(store: Store, environment: str) -> Recalled:
-    """Read the newest `ENTRIES_MAX` entries; older ones are not recalled, nor are facts of what was removed."""
-    facts: dict[Address, Json] = {}
+    """Return what the ledger last said of each address; facts of what was removed are left out."""
+    states = await store.newest(environment, STATE)
     measured: dict[Address, Measurement] = {}
-    async for entry in store.entries(environment, newest_first=True, limit=ENTRIES_MAX):
-        if entry.kind == STATE:
-            facts.setdefault(parse_address(entry.address), entry.body)
-        elif entry.kind == CAPACITY:
-            body = entry.body
-            found = Measurement(float(body["rate_rps"]), int(body["replicas"]), body["release"], entry.at)
-            measured.setdefault(parse_address(entry.address), found)
-    return Recalled({address: f for address, f in facts.items() if not f.get("removed")}, measured)
+    for entry in await store.newest(environment, CAPACITY):
+        body = entry.body
+        found = Measurement(float(body["rate_rps"]), int(body["replicas"]), body["release"], entry.at)
+        measured[parse_address(entry.address)] = found
+    facts = {parse_address(entry.address): entry.body for entry in states if not entry.body.get("removed")}
+    return Recalled(facts, measured)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from reconciler.compose import Composed
     from reconciler.core.plan import Plan
 
+EXIT_ERROR = 1
 EXIT_STOPPED = 4
 
 
@@ -91,7 +92,7 @@ async def _apply(composed: Composed, scope: object, saved: Plan | None, flags: d
         return 1
     outcomes = await _carry_out(composed, fresh, as_json=bool(flags["as_json"]))
     _report(fresh, outcomes, as_json=bool(flags["as_json"]))
-    return 0 if all(outcome.good for outcome in outcomes) else EXIT_STOPPED
+    return _code(outcomes)
 
 
 def refuse_stale(saved: Plan, fresh: Plan) -> None:
@@ -182,25 +183,15 @@ def _agreed(plan: Plan, saved: Plan | None, flags: dict[str, object]) -> bool:
 
 
 async def _carry_out(composed: Composed, plan: Plan, *, as_json: bool) -> list[Outcome]:
-    import asyncio
+    from reconciler.cli.drive import driving
 
-    from reconciler.apply import Applier
-    from reconciler.output.console import console
-    from reconciler.output.progress import Progress
-
-    with Progress(console(stderr=as_json)) as progress:
-        applier = Applier(composed.workshop(), composed.planner(), watch=progress.watch, notice=progress.notice)
-        try:
-            return await applier.apply(plan)
-        except asyncio.CancelledError:
-            progress.notice(f"Stopped. What is live stays as it is; go on with: sluice apply {plan.environment} --yes")
-            progress.notice(f"or go back with: sluice abort {plan.environment} --endpoint NAME --reason WHY")
-            raise
+    async with driving(composed, as_json=as_json) as drive:
+        return await drive.finish(drive.applier.apply(plan))
 
 
 def _report(plan: Plan, outcomes: list[Outcome], *, as_json: bool) -> None:
-    from reconciler.core.rollout import Phase
     from reconciler.output.console import console
+    from reconciler.output.next_moves import next_moves
     from reconciler.output.plan_text import summary
 
     if as_json:
@@ -213,22 +204,29 @@ def _report(plan: Plan, outcomes: list[Outcome], *, as_json: bool) -> None:
         out.print(summary(plan))
     for outcome in outcomes:
         out.print(outcome.summary, style="green" if outcome.good else "red", markup=False)
-        if outcome.rollout and outcome.rollout.phase is Phase.PAUSED:
-            name = outcome.endpoint
-            out.print(
-                f"  go on: sluice resume {plan.environment} --endpoint {name} --reason …, then sluice apply",
-                markup=False,
-            )
-            out.print(f"  go back: sluice abort {plan.environment} --endpoint {name} --reason …", markup=False)
+        if outcome.error:
+            click.echo(outcome.error.problem.render(), err=True)
+        for line in next_moves(outcome.rollout) if outcome.rollout else ():
+            out.print(line, markup=False)
+
+
+def _code(outcomes: list[Outcome]) -> int:
+    """Return the exit code: an endpoint's error speaks before what a gate stopped."""
+    from reconciler.cli.main import EXIT_CODES
+
+    codes = [EXIT_CODES.get(o.error.code, EXIT_ERROR) if o.error else EXIT_STOPPED for o in outcomes if not o.good]
+    errors = [code for code in codes if code != EXIT_STOPPED]
+    return (errors or codes or [0])[0]
 
 
 def outcome_json(outcome: Outcome) -> dict[str, object]:
-    """Return an outcome as `apply --json` prints it."""
+    """Return an outcome as `apply --json` prints it; `phase` is `removed`, `none` or `error` without a rollout."""
     rollout = outcome.rollout
+    plain = "removed" if outcome.removed else "error" if outcome.error else "none"
     return {
         "endpoint": outcome.endpoint,
         "rollout": rollout.id if rollout else None,
         "release": rollout.challenger.id if rollout else None,
-        "phase": str(rollout.phase) if rollout else "removed",
+        "phase": str(rollout.phase) if rollout else plain,
         "reason": rollout.reason if rollout else outcome.summary,
     }

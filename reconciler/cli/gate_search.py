@@ -30,6 +30,7 @@ async def search(composed: Composed, context: GateContext) -> Json:
         SluiceError: as `measure_capacity`; nothing is recorded then.
     """
     from reconciler.gates.load_gate import measure_capacity
+    from reconciler.ports import NewEntry
     from reconciler.recall import CAPACITY
     from reconciler.record import timestamp
 
@@ -37,13 +38,15 @@ async def search(composed: Composed, context: GateContext) -> Json:
     body = _body(context, profile, found)
     kept = f"up to {body['rate_rps']:g} requests/s" if found.rate_rps else "at no rate that was tried"
     await composed.store.append(
-        context.address.environment,
-        at=timestamp(time.time()),
-        actor=getpass.getuser(),
-        kind=CAPACITY,
-        address=str(context.address),
-        summary=f"{context.challenger.id} keeps its slo {kept}",
-        body=body,
+        NewEntry(
+            context.address.environment,
+            at=timestamp(time.time()),
+            actor=getpass.getuser(),
+            kind=CAPACITY,
+            address=str(context.address),
+            summary=f"{context.challenger.id} keeps its slo {kept}",
+            body=body,
+        )
     )
     probes = found.to_json()["probes"]
     return {**body, "address": str(context.address), "probes": probes, "broke": _broke(probes)}

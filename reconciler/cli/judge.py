@@ -164,19 +164,22 @@ async def _learn(
 ) -> tuple[str, LearnedNoise]:
     from reconciler.core.judge import learn as learned
     from reconciler.noise import KIND
+    from reconciler.ports import NewEntry
     from reconciler.record import timestamp
 
     learned_from, ticks = await _recorded(composed, endpoint, region, rollout_id)
     found = learned(ticks, same_release=False)
     environment = composed.loaded.spec.environment
     await composed.store.append(
-        environment,
-        at=timestamp(time.time()),
-        actor=getpass.getuser(),
-        kind=KIND,
-        address=f"{environment}/*/{endpoint}",
-        summary=f"noise {found.sigma:.3f} from {found.blocks} minutes",
-        body={**vars(found), "assumed": found.assumed, "rollout": learned_from},
+        NewEntry(
+            environment,
+            at=timestamp(time.time()),
+            actor=getpass.getuser(),
+            kind=KIND,
+            address=f"{environment}/*/{endpoint}",
+            summary=f"noise {found.sigma:.3f} from {found.blocks} minutes",
+            body={**vars(found), "assumed": found.assumed, "rollout": learned_from},
+        )
     )
     return learned_from, found
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from environments.names import SLOTS, Address
+from environments.spec import EnvironmentSpec
 from reconciler.core.desired import DesiredEndpoint
 from reconciler.core.observed import ObservedEndpoint, ObservedSlot
 from reconciler.core.release import Release
@@ -91,6 +92,20 @@ def new_rollback(
         reason=reason,
         mode=ROLLBACK,
     )
+
+
+def with_specs(rollout: Rollout, spec: EnvironmentSpec) -> Rollout:
+    """Return the rollout with what the file says of its regions, so that they can be reached after it has changed.
+
+    Where metrics come from is left out: it is not needed to go back, and its address may hold a credential.
+    """
+    regions = tuple(
+        replace(r, spec=spec.regions[r.region].model_dump(mode="json", exclude={"prometheus"}))
+        if r.region in spec.regions
+        else r
+        for r in rollout.regions
+    )
+    return replace(rollout, regions=regions)
 
 
 def _at_once(settings: RolloutSettings) -> RolloutSettings:

@@ -11,13 +11,14 @@ from dataclasses import replace
 from environments.names import SLOTS
 from reconciler.core.after import after
 from reconciler.core.begin import empty_endpoint
-from reconciler.core.next_steps import Evidence, next_steps, wanted_prompts
+from reconciler.core.next_steps import next_steps
 from reconciler.core.observed import ObservedEndpoint, ObservedSlot
-from reconciler.core.rollout import GateResult, Rollout
+from reconciler.core.rollout import GateResult, Phase, Rollout
 from reconciler.core.steps import (
     EFFECTS,
     Enter,
     Finish,
+    Pause,
     Publish,
     Remove,
     RunGate,
@@ -27,7 +28,9 @@ from reconciler.core.steps import (
     WarmSlot,
     Weigh,
 )
+from reconciler.core.traffic_split import wanted_prompts
 from reconciler.core.verdict import Verdict
+from reconciler.core.view import Evidence
 
 _ROUNDS_MAX = 500
 
@@ -40,7 +43,10 @@ def ideal_steps(rollout: Rollout, observed: Mapping[str, ObservedEndpoint]) -> t
 def ideal_run(
     rollout: Rollout, observed: Mapping[str, ObservedEndpoint]
 ) -> tuple[tuple[Step, ...], dict[str, ObservedEndpoint]]:
-    """Return the steps of `ideal_steps`, and what is live afterwards, by region."""
+    """Return the steps of `ideal_steps`, and what is live afterwards, by region.
+
+    Where even an ideal world needs a person (a slot that should be free serves), the last step is a pause.
+    """
     world = {
         r.region: _recovered(observed.get(r.region) or empty_endpoint(rollout.address(r.region)))
         for r in rollout.regions
@@ -55,8 +61,10 @@ def ideal_run(
             found = GateResult(step.gate, Verdict.PASS, "") if isinstance(step, RunGate) else None
             world = happened(world, rollout, step)
             rollout = after(rollout, step, now, found)
-            if isinstance(step, (*EFFECTS, Enter, Finish)):
+            if isinstance(step, (*EFFECTS, Enter, Finish, Pause)):
                 done.append(step)
+        if rollout.phase is Phase.PAUSED:
+            return tuple(done), world
         now += max(rollout.settings.step_min_s, rollout.settings.bake_s, 1.0)
     raise AssertionError(f"rollout {rollout.id} has no end in an ideal world: {done[-5:]}")
 
@@ -64,7 +72,7 @@ def ideal_run(
 def _recovered(seen: ObservedEndpoint) -> ObservedEndpoint:
     """Return the endpoint with every server that comes back by itself ready; a dead one stays dead until started."""
     slots = {
-        name: replace(slot, ready=True, warm=slot.warm and slot.ready, fatal=False, restarts=0)
+        name: replace(slot, ready=True, started=True, warm=slot.warm and slot.ready, fatal=False, restarts=0)
         if slot.release and slot.running
         else slot
         for name, slot in seen.slots.items()
@@ -78,7 +86,8 @@ def happened(world: Mapping[str, ObservedEndpoint], rollout: Rollout, step: Step
         case StartSlot(region=name, slot=slot, role=role):
             release = rollout.region(name).champion if role == "champion" else rollout.challenger
             weight = world[name].slots[slot].weight_pct
-            return _with_slot(world, name, slot, ObservedSlot(release=release, ready=True, weight_pct=weight))
+            started = ObservedSlot(release=release, ready=True, weight_pct=weight, started=True)
+            return _with_slot(world, name, slot, started)
         case WarmSlot(region=name, slot=slot):
             return _with_slot(world, name, slot, replace(world[name].slots[slot], warm=True))
         case StopSlot(region=name, slot=slot):
@@ -88,7 +97,7 @@ def happened(world: Mapping[str, ObservedEndpoint], rollout: Rollout, step: Step
             return {**world, name: replace(world[name], slots={**world[name].slots, **slots}, gateway_problem=None)}
         case Publish(region=name, share_pct=share):
             prompts = wanted_prompts(rollout, rollout.region(name), share)
-            return {**world, name: replace(world[name], prompts=prompts)}
+            return {**world, name: replace(world[name], prompts=prompts, pointer_problem=None)}
         case Remove(region=name):
             return {**world, name: ObservedEndpoint(world[name].address, {s: ObservedSlot() for s in SLOTS})}
         case _:
@@ -102,4 +111,7 @@ def _with_slot(
 
 
 def _passing(rollout: Rollout) -> Evidence:
-    return Evidence(Verdict.PASS, "", Verdict.PASS, "", step_requests=10**6, step_challenger_requests=10**6)
+    many = 10**6
+    return Evidence(
+        Verdict.PASS, "", Verdict.PASS, "", step_requests=many, step_challenger_requests=many, watched_s=many, looks=1
+    )

@@ -1,88 +1,47 @@
 """Decide what a rollout does next: a pure function of the rollout, what is live, the evidence and the time.
 
-Level-triggered: it is asked again on every tick and after every crash, and it looks only at what is there.
-Imports the core. `reconciler.loop` executes what it returns, in order; `plan` and the tests read the same steps.
+Level-triggered: it is asked again on every tick and after every crash, and it looks only at what is there. A region is
+decided by itself, from its own reading: what the others do reaches it through the rollout alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import assert_never
 
-from reconciler.core.observed import ObservedEndpoint, ObservedSlot
-from reconciler.core.rollout import FORWARD, REPAIR, Intent, Phase, RegionRollout, Rollout
+from reconciler.core.fall_back import fall_back
+from reconciler.core.forward import bake, gate, prepare, shift, trouble_of
+from reconciler.core.observed import ObservedEndpoint
+from reconciler.core.rollout import FORWARD, REPAIR, ROLLBACK, Intent, Phase, RegionRollout, Rollout, Trouble
 from reconciler.core.steps import (
+    EFFECTS,
     Await,
+    Effect,
     Enter,
     Finish,
     Mark,
     Note,
     Pause,
-    Publish,
-    Remove,
-    RunGate,
+    RegionStep,
+    RolloutStep,
     StartSlot,
     Step,
-    StopSlot,
     WarmSlot,
-    Weigh,
+    effect_key,
 )
+from reconciler.core.traffic_split import converge
 from reconciler.core.verdict import Verdict
+from reconciler.core.view import NO_EVIDENCE, Evidence, View, fail
 
-UNREADY_GRACE_S = 10.0
-CRASHES_MAX = 3
-GATE_ATTEMPTS = 3
-STEP_REQUESTS_MIN = 20
+__all__ = ["NO_EVIDENCE", "Evidence", "next_steps", "region_steps", "rollback_cause", "rollout_steps"]
 
-
-@dataclass(frozen=True)
-class Evidence:
-    """What is known of one region at this tick.
-
-    `canary` is the judge's verdict over the whole rollout, folded with the limits; `bake` is the verdict on the
-    promises (`slo`) since the bake began. Requests are those since the present step came into force, of both arms
-    together and of the challenger alone; `watched_s` is how much of the step they cover. `looks` counts the ticks of
-    the present step that the judge has judged; `leaning` says that the evidence against the challenger has reached half
-    of its limit.
-    """
-
-    canary: Verdict = Verdict.INCONCLUSIVE
-    canary_sentence: str = "no requests yet"
-    bake: Verdict = Verdict.INCONCLUSIVE
-    bake_sentence: str = "no requests yet"
-    step_requests: int = 0
-    step_challenger_requests: int = 0
-    watched_s: float = 0.0
-    looks: int = 0
-    leaning: bool = False
-
-
-NO_EVIDENCE = Evidence()
-
-
-@dataclass(frozen=True)
-class _View:
-    """Everything that a decision about one region looks at."""
-
-    rollout: Rollout
-    region: RegionRollout
-    observed: ObservedEndpoint
-    evidence: Evidence
-    now: float
-
-    @property
-    def elapsed_s(self) -> float:
-        return max(0.0, self.now - self.region.since)
-
-    @property
-    def challenger(self) -> ObservedSlot:
-        return self.observed.slots.get(self.region.slot, ObservedSlot())
-
-    @property
-    def champion(self) -> ObservedSlot | None:
-        slot = self.region.champion_slot
-        return None if slot is None else self.observed.slots.get(slot, ObservedSlot())
+ATTEMPTS_MAX = 3
+PARK_ATTEMPTS_MAX = 10
+UNREADABLE_MAX_S = 900.0
+"""How long a region that cannot be read is waited for; a person decides after that."""
+ROLLBACK_MAX_S = 3600.0
+"""How long a rollback is tried in a region before it is given up and said so."""
 
 
 def next_steps(
@@ -93,66 +52,134 @@ def next_steps(
 ) -> tuple[Step, ...]:
     """Return what to do now, in order; `observed` and `evidence` are keyed by region.
 
-    A region that is missing in `observed` could not be read: it is waited for, and holds its wave. Steps that change
-    traffic come before steps that tidy up. An ended rollout has no steps.
+    A region that is missing in `observed` could not be read. An ended rollout has no steps.
     """
-    if rollout.ended:
-        return ()
-    if all(r.phase is Phase.PROMOTED for r in rollout.regions) and not _falling_back(rollout):
-        return (Mark(rollout.challenger.model.ref), Finish(Phase.PROMOTED, _promoted_reason(rollout)))
-    if all(r.phase is Phase.ROLLED_BACK for r in rollout.regions):
-        ended = Phase.FAILED if rollout.mode == REPAIR else Phase.ROLLED_BACK
-        return (Finish(ended, rollback_cause(rollout)),)
+    ending = rollout_steps(rollout, now)
+    if ending or rollout.ended:
+        return ending
     steps: list[Step] = []
     for region in rollout.regions:
-        if region.region in observed:
-            known = evidence.get(region.region, NO_EVIDENCE)
-            steps += _region_steps(_View(rollout, region, observed[region.region], known, now))
-        elif region.phase not in (Phase.PROMOTED, Phase.ROLLED_BACK):
-            steps.append(Await(region.region, "the region cannot be read; holding"))
+        known = evidence.get(region.region, NO_EVIDENCE)
+        steps += region_steps(rollout, region.region, observed.get(region.region), known, now)
     return tuple(steps)
 
 
+def rollout_steps(rollout: Rollout, now: float) -> tuple[RolloutStep, ...]:
+    """Return the steps that end the whole rollout; none while a region has something to do."""
+    if rollout.ended:
+        return ()
+    phases = {r.phase for r in rollout.regions}
+    if phases == {Phase.PROMOTED} and not rollout.falling_back:
+        why = _promoted_reason(rollout)
+        if rollout.aliased:
+            return (Finish(Phase.PROMOTED, why),)
+        return _alias(rollout, rollout.challenger.model.ref, Finish(Phase.PROMOTED, why), now)
+    if phases <= {Phase.ROLLED_BACK, Phase.FAILED}:
+        ended = Phase.FAILED if rollout.mode == REPAIR or Phase.FAILED in phases else Phase.ROLLED_BACK
+        finish = Finish(ended, rollback_cause(rollout))
+        champion = next((r.champion for r in rollout.regions if r.champion), None)
+        if rollout.aliased and champion:
+            return _alias(rollout, champion.model.ref, finish, now)
+        return (finish,)
+    return ()
+
+
+def region_steps(
+    rollout: Rollout, name: str, observed: ObservedEndpoint | None, evidence: Evidence, now: float
+) -> tuple[RegionStep, ...]:
+    """Return what one region does now, in order; `observed` is None when it could not be read.
+
+    Effects that change traffic come before those that tidy up. A region whose effect keeps failing waits before it is
+    tried again; after some attempts the challenger has failed, or a person is asked.
+    """
+    region = rollout.region(name)
+    if rollout.ended or region.phase in (Phase.ROLLED_BACK, Phase.FAILED):
+        return ()
+    if observed is None:
+        return _unreadable(rollout, region, now)
+    if region.unreadable_since is not None:
+        return (Note(name, "unreadable", None),)
+    view = View(rollout, region, observed, evidence, now)
+    steps = _decide(view)
+    held = _held_up(view, steps)
+    return (held,) if held else tuple(steps)
+
+
+def leaving_steps(rollout: Rollout, name: str, observed: ObservedEndpoint | None, now: float) -> tuple[RegionStep, ...]:
+    """Return what a region still does when its owner leaves in good order: its traffic goes to its champion.
+
+    Nothing is decided any more. Whoever takes the rollout up again gives the challenger the weight of its step.
+    """
+    region = rollout.region(name)
+    settled = Await(name, "left as it is", settled=True)
+    if observed is None or region.phase not in (*FORWARD, Phase.ROLLING_BACK) or rollout.ended:
+        return (settled,)
+    view = View(rollout, region, observed, NO_EVIDENCE, now)
+    moving = park(view)
+    stuck = _held_up(view, moving)
+    return (settled,) if stuck or not moving else (*moving, settled)
+
+
 def rollback_cause(rollout: Rollout) -> str:
-    """Return why the rollout rolls back: the region that failed first speaks for all."""
+    """Return why the rollout rolls back: the region that failed first speaks for all.
+
+    A region that could not be rolled back speaks first: somebody has to look at it.
+    """
+    stuck = [r for r in rollout.regions if r.phase is Phase.FAILED and r.reason]
     failed = [r for r in rollout.regions if r.verdict is Verdict.FAIL and r.reason]
-    if failed:
-        return min(failed, key=lambda r: (r.wave, r.region)).reason
+    for told in (stuck, failed):
+        if told:
+            return min(told, key=lambda r: (r.wave, r.region)).reason
     return rollout.reason or next((r.reason for r in rollout.regions if r.reason), "rolled back")
 
 
 def _promoted_reason(rollout: Rollout) -> str:
-    return next((r.reason for r in rollout.regions if r.reason), "every gate passed")
+    """Return how it came to this: by a person, by a repair, or by evidence, whose last region speaks."""
+    if rollout.mode == ROLLBACK:
+        return f"{rollout.challenger.id} serves again: {rollout.reason}"
+    if rollout.mode == REPAIR:
+        return f"{rollout.challenger.id} serves as declared"
+    if rollout.intent is Intent.PROMOTE:
+        return f"promoted by hand: {rollout.reason}"
+    told = [r for r in rollout.regions if r.reason]
+    return max(told, key=lambda r: (r.wave, r.region)).reason if told else "every gate passed"
 
 
-def _falling_back(rollout: Rollout) -> bool:
-    return rollout.intent is Intent.ABORT or any(
-        r.phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK) for r in rollout.regions
-    )
+def _alias(rollout: Rollout, ref: str, finish: Finish, now: float) -> tuple[RolloutStep, ...]:
+    """Set the alias and finish; an alias that cannot be set is said, and changes nothing about the traffic."""
+    trouble = rollout.trouble
+    if trouble is None:
+        return (Mark(ref), finish)
+    if trouble.tries >= ATTEMPTS_MAX:
+        note = f"{finish.reason}; the alias `champion` could not be set to {ref}: {trouble.code}: {trouble.what}"
+        return (replace(finish, reason=note),)
+    if now < trouble.retry_at:
+        return (Await("*", f"setting the alias again: {trouble.what}", trouble.retry_at - now),)
+    return (Mark(ref), finish)
 
 
-def _region_steps(view: _View) -> list[Step]:
-    if _falling_back(view.rollout):
+def _decide(view: View) -> list[RegionStep]:
+    if view.rollout.falling_back:
         return _back(view)
     if view.rollout.phase is Phase.PAUSED:
-        return _hold(view)
+        return _parked(view)
     if view.rollout.intent is Intent.PAUSE:
-        return [Pause(view.region.region, None, view.rollout.reason or "paused by a person")]
+        return [Pause(view.name, None, view.rollout.reason or "paused by a person")]
     return _forward(view)
 
 
-def _forward(view: _View) -> list[Step]:
+def _forward(view: View) -> list[RegionStep]:
     match view.region.phase:
         case Phase.PENDING:
             return _open_wave(view)
         case Phase.PREPARING:
-            return _prepare(view)
+            return prepare(view)
         case Phase.GATING:
-            return _trouble(view) or _gate(view)
+            return trouble_of(view) or gate(view)
         case Phase.SHIFTING:
-            return _trouble(view) or _shift(view)
+            return trouble_of(view) or shift(view)
         case Phase.BAKING:
-            return _trouble(view) or _bake(view)
+            return trouble_of(view) or bake(view)
         case Phase.PROMOTED:
             return []
         case Phase.PAUSED | Phase.ROLLING_BACK | Phase.ROLLED_BACK | Phase.FAILED:
@@ -161,238 +188,105 @@ def _forward(view: _View) -> list[Step]:
             assert_never(view.region.phase)
 
 
-def _open_wave(view: _View) -> list[Step]:
-    name, wave = view.region.region, view.region.wave
-    holding = [r.region for r in view.rollout.regions if r.wave < wave and r.phase is not Phase.PROMOTED]
-    if holding:
-        return [Await(name, f"wave {wave + 1} waits for {', '.join(holding)}")]
-    return [Enter(name, Phase.PREPARING)]
+def _open_wave(view: View) -> list[RegionStep]:
+    waiting = _waits_for_wave(view.rollout, view.region)
+    return [waiting or Enter(view.name, Phase.PREPARING)]
 
 
-def _prepare(view: _View) -> list[Step]:
-    name, slot, seen = view.region.region, view.region.slot, view.challenger
-    wanted = view.rollout.challenger.id
-    champion = view.champion
-    if champion is not None and champion.ready:
-        # Nothing is judged yet: weights or prompts that somebody left to the challenger's slot go back first.
-        moving = converge(view.rollout, view.region, view.observed, 0.0)
-        if moving:
-            return moving
-    if seen.release_id != wanted or not seen.running:
-        if seen.weight_pct > 0 and seen.release_id != wanted:
-            why = f"slot {slot} serves {seen.weight_pct:g} % with {seen.release_id}; it was expected to be free"
-            return [Pause(name, Verdict.ERROR, why)]
-        return [StartSlot(name, slot, wanted)]
-    if seen.fatal:
-        return [_fail(view, seen.problem or "the challenger serves something else")]
-    if seen.restarts >= CRASHES_MAX:
-        return [_fail(view, f"the challenger crashed {seen.restarts} times while starting: {seen.problem}")]
-    if not seen.ready:
-        left = view.rollout.settings.start_timeout_s - view.elapsed_s
-        if left <= 0:
-            limit = view.rollout.settings.start_timeout_s
-            return [_fail(view, f"the challenger was not ready after {limit:g} s: {seen.problem or 'starting'}")]
-        return [Await(name, seen.problem or "the challenger is starting", left)]
-    if not seen.warm:
-        return [WarmSlot(name, slot, view.rollout.settings.warmup_requests)]
-    return [Enter(name, Phase.GATING)]
+def _waits_for_wave(rollout: Rollout, region: RegionRollout) -> Await | None:
+    holding = [r.region for r in rollout.regions if r.wave < region.wave and r.phase is not Phase.PROMOTED]
+    if not holding:
+        return None
+    return Await(region.region, f"wave {region.wave + 1} waits for {', '.join(holding)}", settled=True)
 
 
-def _gate(view: _View) -> list[Step]:
-    settings = view.rollout.settings
-    for gate in settings.gate_names:
-        found = view.region.gate(gate)
-        if found is None:
-            return [RunGate(view.region.region, gate)]
-        match found.verdict:
-            case Verdict.PASS:
-                continue
-            case Verdict.FAIL:
-                return [_fail(view, found.sentence)]
-            case Verdict.ERROR if found.attempts < GATE_ATTEMPTS:
-                return [RunGate(view.region.region, gate)]
-            case Verdict.ERROR:
-                return [Pause(view.region.region, Verdict.ERROR, found.sentence)]
-            case Verdict.INCONCLUSIVE:
-                undecided = _inconclusive(view, found.sentence)
-                if undecided:
-                    return undecided
-            case _:
-                assert_never(found.verdict)
-    if view.region.champion_slot is None or not settings.ladder:
-        return [Enter(view.region.region, Phase.BAKING)]
-    return [Enter(view.region.region, Phase.SHIFTING, 0)]
+def _back(view: View) -> list[RegionStep]:
+    match view.region.phase:
+        case Phase.ROLLED_BACK | Phase.FAILED:
+            return []
+        case Phase.PENDING:
+            return [Enter(view.name, Phase.ROLLED_BACK, reason="never started")]
+        case Phase.ROLLING_BACK:
+            return fall_back(view)
+        case _:
+            return [Enter(view.name, Phase.ROLLING_BACK, reason=rollback_cause(view.rollout))]
 
 
-def _shift(view: _View) -> list[Step]:
-    settings, evidence = view.rollout.settings, view.evidence
-    if evidence.canary is Verdict.FAIL:
-        return [_fail(view, evidence.canary_sentence)]
-    moving = converge(view.rollout, view.region, view.observed, settings.ladder[view.region.step])
-    if moving:
-        return moving
-    if view.rollout.intent is Intent.PROMOTE:
-        return [Enter(view.region.region, Phase.BAKING, verdict=evidence.canary, reason=view.rollout.reason)]
-    last = view.region.step == len(settings.ladder) - 1
-    enough = evidence.step_requests >= STEP_REQUESTS_MIN and evidence.step_challenger_requests > 0
-    if view.elapsed_s >= settings.step_min_s:
-        if last and evidence.canary is Verdict.PASS:
-            return [Enter(view.region.region, Phase.BAKING, verdict=Verdict.PASS, reason=evidence.canary_sentence)]
-        if not last and enough and evidence.canary is not Verdict.ERROR:
-            return [Enter(view.region.region, Phase.SHIFTING, view.region.step + 1)]
-    if view.elapsed_s > settings.step_max_s:
-        if evidence.canary is Verdict.ERROR:
-            return [Pause(view.region.region, Verdict.ERROR, evidence.canary_sentence)]
-        why = f"undecided after {settings.step_max_s:g} s at {settings.ladder[view.region.step]:g} %: "
-        return _inconclusive(view, why + evidence.canary_sentence) or [Enter(view.region.region, Phase.BAKING)]
-    return [Await(view.region.region, evidence.canary_sentence, settings.step_max_s - view.elapsed_s)]
+def _parked(view: View) -> list[RegionStep]:
+    """Take a paused region's traffic back to its champion: nobody may be there to watch a challenger.
 
-
-def _bake(view: _View) -> list[Step]:
-    settings, evidence = view.rollout.settings, view.evidence
-    moving = converge(view.rollout, view.region, view.observed, 100.0)
-    if moving:
-        return moving
-    if evidence.bake is Verdict.FAIL:
-        return [_fail(view, evidence.bake_sentence)]
-    if view.rollout.intent is not Intent.PROMOTE and view.elapsed_s < settings.bake_s:
-        return [Await(view.region.region, f"baking; {evidence.bake_sentence}", settings.bake_s - view.elapsed_s)]
-    # On a first deployment nobody may be calling yet, and there is no champion to fall back to.
-    judged = view.region.champion_slot is not None and settings.slo and settings.bake_s > 0
-    if judged and evidence.bake is not Verdict.PASS and view.rollout.intent is not Intent.PROMOTE:
-        unwatched = evidence.watched_s < settings.bake_s - settings.tick_s or evidence.watched_s == 0
-        left = settings.bake_s + settings.step_max_s - view.elapsed_s
-        if unwatched and left > 0:
-            # A busy machine may have looked too late: what nobody watched says nothing about traffic.
-            return [Await(view.region.region, f"baking; {evidence.bake_sentence}", left)]
-        undecided = _inconclusive(view, f"the bake ended undecided: {evidence.bake_sentence}")
-        if undecided:
-            return undecided
-    return [Enter(view.region.region, Phase.PROMOTED, verdict=Verdict.PASS, reason=view.region.reason)]
-
-
-def _hold(view: _View) -> list[Step]:
-    """Keep a paused region as it is, and still roll back when it turns out to be bad."""
+    It still rolls back when the challenger turns out to be bad. Where no champion is, nothing can be taken back.
+    """
     region = view.region
     if region.phase not in FORWARD:
         return []
-    if region.phase in (Phase.SHIFTING, Phase.BAKING):
-        trouble = _trouble(view)
-        if trouble:
-            return trouble
-        if view.evidence.canary is Verdict.FAIL and region.phase is Phase.SHIFTING:
-            return [_fail(view, view.evidence.canary_sentence)]
-    return [Await(region.region, f"paused: {view.rollout.reason}")]
+    if region.phase in (Phase.SHIFTING, Phase.BAKING) and view.rollout.intent is not Intent.PROMOTE:
+        if view.evidence.canary is Verdict.FAIL:
+            return [fail(view, view.evidence.canary_sentence)]
+        bad = [step for step in trouble_of(view) if isinstance(step, Enter)]
+        if bad:
+            return list(bad)
+    return [*park(view), Await(view.name, f"paused: {view.rollout.reason}", settled=True)][:1]
 
 
-def _trouble(view: _View) -> list[Step]:
-    """Return the steps that a challenger in bad health asks for; none when it is well."""
-    seen, name = view.challenger, view.region.region
-    if seen.release_id != view.rollout.challenger.id:
-        return [
-            _fail(view, f"slot {view.region.slot} no longer runs the challenger but {seen.release_id or 'nothing'}")
-        ]
-    if seen.fatal:
-        return [_fail(view, seen.problem or "the challenger serves something else")]
-    if not seen.warm or not seen.running:
-        return [_fail(view, f"the challenger's server died: {seen.problem or 'it was restarted'}")]
-    if seen.ready:
-        return [Note(name, None)] if view.region.unready_since is not None else []
-    if view.region.unready_since is None:
-        return [Note(name, view.now)]
-    silent_s = view.now - view.region.unready_since
-    if silent_s > UNREADY_GRACE_S:
-        return [_fail(view, f"the challenger has not answered for {silent_s:.0f} s: {seen.problem or 'no answer'}")]
-    return [Await(name, f"the challenger does not answer: {seen.problem}", UNREADY_GRACE_S - silent_s)]
-
-
-def _back(view: _View) -> list[Step]:
-    region, name = view.region, view.region.region
-    match region.phase:
-        case Phase.ROLLED_BACK:
-            return []
-        case Phase.PENDING:
-            return [Enter(name, Phase.ROLLED_BACK, reason="never started")]
-        case Phase.ROLLING_BACK:
-            return _fall_back(view) if region.champion else _withdraw(view)
-        case _:
-            return [Enter(name, Phase.ROLLING_BACK, reason=rollback_cause(view.rollout))]
-
-
-def _fall_back(view: _View) -> list[Step]:
-    region, champion = view.region, view.champion
-    if champion is None or region.champion is None or region.champion_slot is None:
-        return _withdraw(view)
-    astray = champion.release_id != region.champion.id and champion.weight_pct == 0
-    if astray or not champion.running:
-        return [StartSlot(region.region, region.champion_slot, region.champion.id, role="champion")]
-    if not champion.ready:
-        return [Await(region.region, f"the champion does not answer yet: {champion.problem or 'starting'}")]
-    moving = converge(view.rollout, region, view.observed, 0.0)
-    if moving:
-        return moving
-    if view.challenger.release_id == view.rollout.challenger.id and region.slot != region.champion_slot:
-        return [StopSlot(region.region, region.slot)]
-    return [Enter(region.region, Phase.ROLLED_BACK, verdict=region.verdict, reason=region.reason)]
-
-
-def _withdraw(view: _View) -> list[Step]:
-    """Roll back a first deployment: there is no champion, so nothing may be left. A repair leaves what it found."""
-    if view.rollout.mode != REPAIR and any(slot.release_id or slot.weight_pct for slot in view.observed.slots.values()):
-        return [Remove(view.region.region)]
-    return [Enter(view.region.region, Phase.ROLLED_BACK, verdict=view.region.verdict, reason=view.region.reason)]
-
-
-def _fail(view: _View, why: str) -> Step:
-    return Enter(view.region.region, Phase.ROLLING_BACK, verdict=Verdict.FAIL, reason=why)
-
-
-def _inconclusive(view: _View, why: str) -> list[Step]:
-    """Return what `on_inconclusive` (or a person's `promote`) makes of it; nothing means: go on."""
-    if view.rollout.intent is Intent.PROMOTE:
+def park(view: View) -> list[RegionStep]:
+    """Return the steps that give a region's traffic back to its champion and leave the challenger as it is."""
+    champion = view.champion
+    if champion is None or not champion.serves:
         return []
-    match view.rollout.settings.on_inconclusive:
-        case "promote":
-            return []
-        case "roll_back":
-            return [Enter(view.region.region, Phase.ROLLING_BACK, verdict=Verdict.INCONCLUSIVE, reason=why)]
-        case _:
-            return [Pause(view.region.region, Verdict.INCONCLUSIVE, why)]
+    return list(converge(view.rollout, view.region, view.observed, 0.0))
 
 
-def converge(rollout: Rollout, region: RegionRollout, observed: ObservedEndpoint, pct: float) -> list[Step]:
-    """Return the steps that give the challenger `pct` percent of traffic and of users; none when that is so.
+def _unreadable(rollout: Rollout, region: RegionRollout, now: float) -> tuple[RegionStep, ...]:
+    """Wait for a region that cannot be read, but not for ever: then a person is asked, or the rollback is given up."""
+    name = region.region
+    if region.phase is Phase.PENDING:
+        if rollout.falling_back:
+            return (Enter(name, Phase.ROLLED_BACK, reason="never started"),)
+        waiting = _waits_for_wave(rollout, region)
+        if waiting:
+            return (waiting,)
+    if region.phase is Phase.PROMOTED and not rollout.falling_back:
+        return ()
+    if region.unreadable_since is None:
+        return (Note(name, "unreadable", now),)
+    silent_s = now - region.unreadable_since
+    if silent_s < UNREADABLE_MAX_S:
+        return (Await(name, "the region cannot be read; holding", UNREADABLE_MAX_S - silent_s),)
+    why = f"the region could not be read for {silent_s:.0f} s"
+    if rollout.falling_back:
+        return (Enter(name, Phase.FAILED, reason=f"{why}; what it serves is unknown"),)
+    if rollout.phase is Phase.PAUSED:
+        return (Await(name, f"paused; {why}", settled=True),)
+    return (Pause(name, Verdict.ERROR, why),)
 
-    A gateway that is gone is brought back by the same weights. Without a champion the challenger gets everything.
-    """
-    share = pct if region.champion_slot is not None else 100.0
-    wanted = dict.fromkeys(observed.slots, 0.0) | {region.slot: share}
-    if region.champion_slot is not None and region.champion_slot != region.slot:
-        wanted[region.champion_slot] = 100.0 - share
-    steps: list[Step] = []
-    if wanted != {**dict.fromkeys(wanted, 0.0), **observed.weights} or observed.gateway_problem:
-        steps.append(Weigh(region.region, tuple(sorted(wanted.items())), share))
-    if wanted_prompts(rollout, region, share) != dict(observed.prompts):
-        steps.append(Publish(region.region, share))
-    return steps
+
+def _held_up(view: View, steps: list[RegionStep]) -> RegionStep | None:
+    """Return what stands in place of an effect that has failed before: a verdict on it, or a wait; None to try it."""
+    step, trouble = next(iter(steps), None), view.region.trouble
+    if not isinstance(step, EFFECTS) or trouble is None or trouble.effect != effect_key(step):
+        return None
+    told = f"{trouble.code}: {trouble.what}"
+    if view.rollout.falling_back:
+        if view.now - view.region.since > ROLLBACK_MAX_S:
+            return Enter(view.name, Phase.FAILED, reason=f"could not be rolled back: {told}")
+    elif view.rollout.phase is Phase.PAUSED:
+        if trouble.tries >= PARK_ATTEMPTS_MAX:
+            return Await(view.name, f"paused; its traffic could not be taken back: {told}", settled=True)
+    else:
+        verdict = _blame(step, trouble)
+        if verdict is Verdict.FAIL:
+            return fail(view, told)
+        if verdict is not None:
+            return Pause(view.name, verdict, told)
+    if view.now < trouble.retry_at:
+        return Await(view.name, f"trying again: {told}", trouble.retry_at - view.now)
+    return None
 
 
-def wanted_prompts(
-    rollout: Rollout, region: RegionRollout, share_pct: float
-) -> dict[str, tuple[tuple[str, float], ...]]:
-    """Return the split of every prompt as `(release id, percent)`, challenger first, without shares of zero.
-
-    A prompt that only one of the two releases has goes to everyone: the other one does not ask for it.
-    """
-    challenger, champion = rollout.challenger, region.champion
-    splits: dict[str, tuple[tuple[str, float], ...]] = {}
-    for name in sorted({*challenger.prompts, *(champion.prompts if champion else ())}):
-        in_challenger = name in challenger.prompts and share_pct > 0
-        in_champion = champion is not None and name in champion.prompts and share_pct < 100
-        if in_challenger and in_champion and champion:
-            splits[name] = ((challenger.id, share_pct), (champion.id, 100.0 - share_pct))
-        elif in_challenger:
-            splits[name] = ((challenger.id, 100.0),)
-        elif in_champion and champion:
-            splits[name] = ((champion.id, 100.0),)
-    return splits
+def _blame(step: Effect, trouble: Trouble) -> Verdict | None:
+    """Return FAIL when the challenger is at fault, ERROR when trying has not helped something else, else None."""
+    challenger = isinstance(step, WarmSlot) or (isinstance(step, StartSlot) and step.role == "challenger")
+    if challenger and (not trouble.retryable or trouble.tries >= ATTEMPTS_MAX):
+        return Verdict.FAIL
+    return Verdict.ERROR if trouble.tries >= ATTEMPTS_MAX else None

@@ -18,6 +18,7 @@ class ObservedSlot:
     warmed up since it started. `url` reaches this slot past the gateway's weights (gates, warm-up). `problem` says
     in words why a slot that should be ready is not (crashed, wrong model, starting); `fatal` says that waiting will not
     help (it serves another model). `running` is False when nothing will bring the server back but another start.
+    `started` means that the present server has been ready before: one slow answer does not make it a starting one.
     """
 
     release: Release | None = None
@@ -29,6 +30,12 @@ class ObservedSlot:
     fatal: bool = False
     running: bool = True
     restarts: int = 0
+    started: bool = False
+
+    @property
+    def serves(self) -> bool:
+        """Return whether the slot can be given traffic: its server runs and has answered since it started."""
+        return self.running and (self.ready or self.started)
 
     @property
     def release_id(self) -> str | None:
@@ -42,12 +49,17 @@ class ObservedEndpoint:
 
     `prompts` is keyed by prompt name: its variants' `(release id, share of users in percent)`, as published.
     `gateway_problem` says why the gateway does not pass traffic; the weights are then what it will do when it is back.
+    `pointer_problem` says why the published prompts cannot be read. The resolutions are the smallest steps in percent
+    that gateway and publisher can hold, 0 where they hold any: finer differences are none.
     """
 
     address: Address
     slots: Mapping[str, ObservedSlot]
     prompts: Mapping[str, tuple[tuple[str, float], ...]] = field(default_factory=dict)
     gateway_problem: str | None = None
+    pointer_problem: str | None = None
+    weight_resolution_pct: float = 0.0
+    prompt_resolution_pct: float = 0.0
 
     @property
     def weights(self) -> dict[str, float]:
@@ -83,7 +95,7 @@ def endpoint_facts(endpoint: ObservedEndpoint) -> Json:
     return {
         "address": str(endpoint.address),
         "slots": {
-            name: {"release": s.release_id, "weight_pct": s.weight_pct, "ready": s.ready, "warm": s.warm}
+            name: {"release": s.release_id, "weight_pct": s.weight_pct, "ready": s.ready}
             for name, s in sorted(endpoint.slots.items())
         },
         "prompts": {name: [list(v) for v in variants] for name, variants in sorted(endpoint.prompts.items())},

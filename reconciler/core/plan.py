@@ -13,7 +13,6 @@ from typing import Any
 from environments.errors import SluiceError
 from environments.names import Address, parse_address
 from environments.spec import EnvironmentSpec
-from reconciler.core.after import aborted, resumed
 from reconciler.core.begin import empty_endpoint, new_repair, new_rollout
 from reconciler.core.canonical import Json, digest
 from reconciler.core.capacity import PoolNeed, cost_of, need_to_json, pool_needs
@@ -31,8 +30,9 @@ from reconciler.core.measured import (
     measured_to_json,
 )
 from reconciler.core.observed import ObservedState, endpoint_facts
+from reconciler.core.operator import aborted, resumed
 from reconciler.core.release import release_to_json
-from reconciler.core.rollout import Phase, Rollout
+from reconciler.core.rollout import Intent, Phase, Rollout
 from reconciler.core.steps import Enter, Finish, Mark, Publish, Step, Weigh, step_kind
 
 SCHEMA = "sluice/plan/v1"
@@ -112,7 +112,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class World:
-    """What a plan is made from: declared, live, in flight, and what was measured before."""
+    """What a plan is made from: declared, live, in flight, and what was measured before.
+
+    `wanted` is the release id of each declared endpoint, also where `scope` leaves none of its regions.
+    """
 
     spec: EnvironmentSpec
     desired: DesiredState
@@ -122,6 +125,7 @@ class World:
     gaps: tuple[str, ...] = ()
     scope: Scope = Scope()
     measured: Mapping[Address, Measurement] = field(default_factory=dict)
+    wanted: Mapping[str, str] = field(default_factory=dict)
 
 
 def changes_of(world: World) -> tuple[Change, ...]:
@@ -276,7 +280,7 @@ def _steps_of(world: World, kind: Action, group: Sequence[DesiredEndpoint]) -> l
         begin = new_repair if kind is Action.UPDATE else new_rollout
         found = {d.address: live.get(d.address.region, empty_endpoint(d.address)) for d in group}
         rollout = begin("planned", group, found, now=0.0, actor="")
-    elif rollout.phase is Phase.PAUSED:
+    elif (rollout.phase is Phase.PAUSED or rollout.intent is Intent.PAUSE) and not rollout.falling_back:
         rollout = resumed(rollout, rollout.started_at)
     return planned + _listed(rollout, ideal_run(rollout, live)[0], len(planned) + 1)
 

@@ -32,6 +32,7 @@ class Phase(StrEnum):
 
 
 FORWARD = (Phase.PREPARING, Phase.GATING, Phase.SHIFTING, Phase.BAKING)
+BACKWARD = (Phase.ROLLING_BACK, Phase.ROLLED_BACK, Phase.FAILED)
 ROLLOUT, REPAIR, ROLLBACK = "rollout", "repair", "rollback"
 ENDED = (Phase.PROMOTED, Phase.ROLLED_BACK, Phase.FAILED)
 
@@ -43,6 +44,11 @@ class Intent(StrEnum):
     PAUSE = "pause"
     ABORT = "abort"
     PROMOTE = "promote"
+
+    @property
+    def stops(self) -> bool:
+        """Return whether what is being waited for need not be waited for any longer."""
+        return self in (Intent.PAUSE, Intent.ABORT)
 
 
 @dataclass(frozen=True)
@@ -58,12 +64,29 @@ class GateResult:
 
 
 @dataclass(frozen=True)
+class Trouble:
+    """An effect that has failed `tries` times in a row: `effect` is its key, the rest is what it said last.
+
+    `retry_at` is when it may be tried again, in epoch seconds.
+    """
+
+    effect: str
+    tries: int
+    code: str
+    what: str
+    retryable: bool
+    retry_at: float
+
+
+@dataclass(frozen=True)
 class RegionRollout:
     """One region of a rollout.
 
     `slot` is the challenger's; `champion_slot` is None on a first deployment. `step` indexes the ladder while
     SHIFTING. `since` is when the present phase or step came into force; `unready_since` when the challenger was last
-    seen to stop answering.
+    seen to stop answering, `unreadable_since` when the region was. `trouble` is the effect that keeps failing.
+    `efforts` counts how often traffic was split in this phase and step: what never converges must not be tried for
+    ever. `spec` is the region as the file declared it, so that it can be reached after it was deleted there.
     """
 
     region: str
@@ -75,9 +98,13 @@ class RegionRollout:
     step: int = 0
     since: float = 0.0
     unready_since: float | None = None
+    unreadable_since: float | None = None
     gates: tuple[GateResult, ...] = ()
     verdict: Verdict | None = None
     reason: str = ""
+    trouble: Trouble | None = None
+    efforts: int = 0
+    spec: Json | None = None
 
     def gate(self, name: str) -> GateResult | None:
         """Return the latest answer of a gate."""
@@ -90,6 +117,7 @@ class Rollout:
 
     `phase` is PAUSED while a person has to decide. `mode` is `rollout`; `rollback` when a person returns to an
     earlier release, which flips the weight without a canary; `repair` when the serving release is brought back.
+    `aliased` says that the registry's alias was moved to the challenger; `trouble` is why that keeps failing.
     """
 
     id: str
@@ -104,6 +132,8 @@ class Rollout:
     reason: str = ""
     actor: str = ""
     mode: str = ROLLOUT
+    aliased: bool = False
+    trouble: Trouble | None = None
 
     def region(self, name: str) -> RegionRollout:
         """Return one region's part."""
@@ -122,12 +152,21 @@ class Rollout:
         """Return whether nothing is left to do."""
         return self.phase in ENDED
 
+    @property
+    def falling_back(self) -> bool:
+        """Return whether every region has to return to its champion: one failed, or a person said so.
+
+        It never becomes false again: nothing that happens later makes a rollout go forward that had to go back.
+        """
+        return self.intent is Intent.ABORT or any(r.phase in BACKWARD for r in self.regions)
+
 
 def rollout_to_json(rollout: Rollout) -> Json:
     """Return JSON from which `rollout_from_json` makes an equal rollout."""
-    plain = ("id", "environment", "endpoint", "started_at", "reason", "actor", "mode")
+    plain = ("id", "environment", "endpoint", "started_at", "reason", "actor", "mode", "aliased")
     return {
         **{name: getattr(rollout, name) for name in plain},
+        "trouble": _trouble_to_json(rollout.trouble),
         "phase": str(rollout.phase),
         "intent": str(rollout.intent),
         "challenger": release_to_json(rollout.challenger),
@@ -143,13 +182,15 @@ def rollout_from_json(data: Json) -> Rollout:
         "intent": Intent(data["intent"]),
         "challenger": release_from_json(data["challenger"]),
         "settings": settings_from_json(data["settings"]),
+        "trouble": _trouble_from_json(data.get("trouble")),
         "regions": tuple(_region_from_json(r) for r in data["regions"]),
     }
     return Rollout(**{**data, **fixed})
 
 
 def _region_to_json(region: RegionRollout) -> Json:
-    plain = ("region", "wave", "slot", "champion_slot", "step", "since", "unready_since", "reason")
+    plain: tuple[str, ...] = ("region", "wave", "slot", "champion_slot", "step", "since", "unready_since")
+    plain += ("unreadable_since", "reason", "efforts", "spec")
     gates = [
         {
             "gate": g.gate,
@@ -167,6 +208,7 @@ def _region_to_json(region: RegionRollout) -> Json:
         "champion": release_to_json(region.champion) if region.champion else None,
         "verdict": str(region.verdict) if region.verdict else None,
         "gates": gates,
+        "trouble": _trouble_to_json(region.trouble),
     }
 
 
@@ -179,5 +221,14 @@ def _region_from_json(data: Json) -> RegionRollout:
         "champion": release_from_json(data["champion"]) if data["champion"] else None,
         "verdict": Verdict(data["verdict"]) if data["verdict"] else None,
         "gates": gates,
+        "trouble": _trouble_from_json(data.get("trouble")),
     }
     return RegionRollout(**{**data, **fixed})
+
+
+def _trouble_to_json(trouble: Trouble | None) -> Json | None:
+    return None if trouble is None else dict(vars(trouble))
+
+
+def _trouble_from_json(data: Json | None) -> Trouble | None:
+    return None if data is None else Trouble(**data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Literal, assert_never
 
 from reconciler.core.rollout import Phase
 from reconciler.core.verdict import Verdict
@@ -54,34 +54,6 @@ class Weigh:
 
 
 @dataclass(frozen=True)
-class Enter:
-    """Move a region to a phase, or to a step of the ladder; nothing live changes."""
-
-    region: str
-    phase: Phase
-    step: int = 0
-    verdict: Verdict | None = None
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Note:
-    """Remember when the challenger stopped answering (None: it answers again); nothing live changes."""
-
-    region: str
-    unready_since: float | None
-
-
-@dataclass(frozen=True)
-class Pause:
-    """Stop and wait for a person."""
-
-    region: str
-    verdict: Verdict | None
-    reason: str
-
-
-@dataclass(frozen=True)
 class StopSlot:
     """End what runs in a slot without weight."""
 
@@ -98,10 +70,42 @@ class Remove:
 
 @dataclass(frozen=True)
 class Mark:
-    """Point the registry's alias `champion` at a model."""
+    """Point the registry's alias `champion` at a model: an effect of the whole rollout."""
 
     ref: str
     alias: str = "champion"
+
+
+@dataclass(frozen=True)
+class Enter:
+    """Move a region to a phase, or to a step of the ladder; nothing live changes."""
+
+    region: str
+    phase: Phase
+    step: int = 0
+    verdict: Verdict | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Note:
+    """Remember since when something does not answer (None: it answers again); nothing live changes.
+
+    `what` is `unready`, the challenger's server, or `unreadable`, the whole region.
+    """
+
+    region: str
+    what: Literal["unready", "unreadable"]
+    since: float | None
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Stop and wait for a person."""
+
+    region: str
+    verdict: Verdict | None
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -114,17 +118,27 @@ class Finish:
 
 @dataclass(frozen=True)
 class Await:
-    """Nothing to do but look again; `left_s` is the longest that this can last, None when a person decides."""
+    """Nothing to do but look again.
+
+    `left_s` is the longest that this can last, None where no time ends it. `settled` says that only a person, or
+    another region, can change anything here: nobody has to watch.
+    """
 
     region: str
     reason: str
     left_s: float | None = None
+    settled: bool = False
 
 
-Step = (
-    StartSlot | WarmSlot | RunGate | Publish | Weigh | Enter | Note | Pause | StopSlot | Remove | Mark | Finish | Await
-)
+RegionEffect = StartSlot | WarmSlot | RunGate | Publish | Weigh | StopSlot | Remove
+Effect = RegionEffect | Mark
+RegionTransition = Enter | Note | Pause
+Transition = RegionTransition | Finish
+RegionStep = RegionEffect | RegionTransition | Await
+RolloutStep = Mark | Finish | Await
+Step = Effect | Transition | Await
 EFFECTS = (StartSlot, WarmSlot, RunGate, Publish, Weigh, StopSlot, Remove, Mark)
+TRANSITIONS = (Enter, Note, Pause, Finish)
 
 
 def step_kind(step: Step) -> str:
@@ -158,3 +172,19 @@ def step_kind(step: Step) -> str:
             return "await"
         case _:
             assert_never(step)
+
+
+def effect_key(effect: Effect) -> str:
+    """Return what makes two effects the same undertaking, so that its failures are counted together.
+
+    A weight that could not be set is the same trouble whatever the weight was; a start of another slot is not.
+    """
+    match effect:
+        case StartSlot(slot=slot, release=release):
+            return f"start {slot} {release}"
+        case WarmSlot(slot=slot) | StopSlot(slot=slot):
+            return f"{step_kind(effect)} {slot}"
+        case RunGate() | Publish() | Weigh() | Remove() | Mark():
+            return step_kind(effect)
+        case _:
+            assert_never(effect)

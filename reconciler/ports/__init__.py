@@ -21,7 +21,7 @@ from reconciler.ports.serving import (
     SlotAddress,
     SlotCounts,
 )
-from reconciler.ports.store import Entry, Lease, Store, StoredRollout, Verification
+from reconciler.ports.store import Entry, Lease, NewEntry, Store, StoredRollout, Verification
 
 __all__ = [
     "REJECTIONS",
@@ -37,6 +37,7 @@ __all__ = [
     "LoadsAdapters",
     "MetricSource",
     "Mirrors",
+    "NewEntry",
     "PlatformReader",
     "PlatformWriter",
     "Pointers",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from reconciler.core.canonical import Json
@@ -34,6 +34,20 @@ class Entry:
     body: Json
     prev: str
     hash: str
+
+
+@dataclass(frozen=True)
+class NewEntry:
+    """A ledger entry before it has a place in its chain; `at` is RFC 3339 in UTC, secrets in it are masked."""
+
+    environment: str
+    at: str
+    actor: str
+    kind: str
+    address: str
+    summary: str
+    rollout: str | None = None
+    body: Json = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,9 +107,16 @@ class Store(Protocol):
         ...
 
     async def create_rollout(
-        self, environment: str, endpoint: str, id: str, body: Json, *, lease: Lease
+        self,
+        environment: str,
+        endpoint: str,
+        id: str,
+        body: Json,
+        *,
+        lease: Lease,
+        entries: Sequence[NewEntry] = (),
     ) -> StoredRollout:
-        """Store a new active rollout.
+        """Store a new active rollout and say so in the ledger, both or neither.
 
         Raises:
             SluiceError: `STORE-003` the endpoint has an active rollout already; `LEASE-002` the lease is not ours.
@@ -103,9 +124,17 @@ class Store(Protocol):
         ...
 
     async def save_rollout(
-        self, rollout: StoredRollout, body: Json, *, active: bool, lease: Lease | None
+        self,
+        rollout: StoredRollout,
+        body: Json,
+        *,
+        active: bool,
+        lease: Lease | None,
+        entries: Sequence[NewEntry] = (),
     ) -> StoredRollout:
-        """Compare and set. `lease=None` is a person's hand (pause, abort): the version alone guards it.
+        """Compare and set, and append `entries`, all or nothing: the ledger never tells what did not happen.
+
+        `lease=None` is an operator's action (pause, abort): the version alone guards it.
 
         Raises:
             SluiceError: `STORE-002` the version has moved (retryable); `LEASE-002` the lease is not ours.
@@ -113,28 +142,16 @@ class Store(Protocol):
         ...
 
     async def rollouts(
-        self, environment: str, *, endpoint: str | None = None, active: bool | None = None, limit: int = 100
+        self, environment: str, *, endpoint: str | None = None, active: bool | None = None, limit: int | None = None
     ) -> tuple[StoredRollout, ...]:
-        """Return rollouts, newest first."""
+        """Return rollouts, newest first; all of them without a limit."""
         ...
 
     async def rollout(self, id: str) -> StoredRollout | None:
         """Return one rollout by its id, None when there is none."""
         ...
 
-    async def append(
-        self,
-        environment: str,
-        *,
-        at: str,
-        actor: str,
-        kind: str,
-        address: str,
-        summary: str,
-        rollout: str | None = None,
-        body: Json | None = None,
-        lease: Lease | None = None,
-    ) -> Entry:
+    async def append(self, entry: NewEntry, *, lease: Lease | None = None) -> Entry:
         """Append to the environment's hash chain in one transaction; with a lease, only while it is ours.
 
         Raises:
@@ -148,12 +165,24 @@ class Store(Protocol):
         """Yield ledger entries in order."""
         ...
 
+    async def newest(self, environment: str, kind: str) -> tuple[Entry, ...]:
+        """Return the newest entry of a kind for each address, however old, sorted by address."""
+        ...
+
     async def verify(self, environment: str) -> Verification:
         """Check the environment's hash chain against itself and against the head that is kept beside it."""
         ...
 
-    async def add_tick(self, rollout: str, region: str, body: Json) -> None:
-        """Record one judge tick, for replay."""
+    async def add_tick(self, rollout: str, region: str, body: Json, *, lease: Lease | None = None) -> None:
+        """Record one judge tick, for resuming and for replay; with a lease, only while it is ours.
+
+        Raises:
+            SluiceError: `LEASE-002` the lease is not ours: the tick belongs to the new owner.
+        """
+        ...
+
+    async def prune_ticks(self, environment: str, endpoint: str, *, keep: int) -> int:
+        """Delete the ticks of an endpoint's ended rollouts but the newest `keep`; return how many ticks went."""
         ...
 
     async def ticks(self, rollout: str, region: str) -> tuple[Json, ...]:

@@ -22,7 +22,7 @@ from reconciler.store.sql import SqlStore
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 STATE_FOLDER = ".sluice"
 _SQLITE = "sqlite:///"
 _POSTGRESQL = "postgresql+psycopg://"

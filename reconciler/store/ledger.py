@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from environments.redact import redact
-from reconciler.core.canonical import Json, canonical_json
-from reconciler.ports import Entry, Verification
+from reconciler.core.canonical import canonical_json
+from reconciler.ports import Entry, NewEntry, Verification
 
 GENESIS = "0" * 64
 _LOOK_PAST = 1000
@@ -28,27 +28,13 @@ class Head:
     hash: str
 
 
-@dataclass(frozen=True)
-class Draft:
-    """An entry before it has a place in the chain."""
-
-    environment: str
-    at: str
-    actor: str
-    kind: str
-    address: str
-    summary: str
-    rollout: str | None
-    body: Json
-
-
 def entry_hash(entry: Entry) -> str:
     """Return the hex SHA-256 over the canonical JSON of all fields but `hash`."""
     content = {name: getattr(entry, name) for name in _HASHED}
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
 
-def seal(draft: Draft, head: Head) -> Entry:
+def seal(draft: NewEntry, head: Head) -> Entry:
     """Return the entry that follows `head`; secrets in the draft's text are masked before it is hashed."""
     entry = Entry(
         environment=draft.environment,

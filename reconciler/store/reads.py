@@ -28,6 +28,10 @@ Row = Mapping[str, Any]
 
 _ENTRIES = """SELECT environment, seq, at, actor, kind, address, rollout, summary, body, prev, hash
     FROM ledger WHERE environment = :environment AND seq > :after AND seq < :before ORDER BY seq {order} LIMIT :page"""
+_NEWEST = """SELECT environment, seq, at, actor, kind, address, rollout, summary, body, prev, hash
+    FROM ledger WHERE environment = :environment AND kind = :kind AND seq IN
+    (SELECT max(seq) FROM ledger WHERE environment = :environment AND kind = :kind GROUP BY address)
+    ORDER BY address"""
 _HEAD = "SELECT seq, hash FROM ledger_heads WHERE environment = :environment"
 _ROLLOUTS = """SELECT id, environment, endpoint, active, version, body FROM rollouts
     WHERE environment = :environment {where} ORDER BY number DESC LIMIT :limit"""
@@ -130,6 +134,13 @@ def read_entries(reader: Reader, environment: str, *, newest_first: bool, after:
     return tuple(_entry(row) for row in rows)
 
 
+def read_newest(reader: Reader, environment: str, kind: str) -> tuple[Entry, ...]:
+    """Return the newest entry of a kind for each address."""
+    values = {"environment": environment, "kind": kind}
+    [rows] = reader.read(f"read the ledger of {environment}", (_NEWEST, values))
+    return tuple(_entry(row) for row in rows)
+
+
 class Chain:
     """A whole chain, page by page, with the head as it stood when the last page was read.
 
@@ -159,12 +170,14 @@ class Chain:
 
 
 def read_rollouts(
-    reader: Reader, environment: str, *, endpoint: str | None, active: bool | None, limit: int
+    reader: Reader, environment: str, *, endpoint: str | None, active: bool | None, limit: int | None
 ) -> tuple[StoredRollout, ...]:
     """Return rollouts, newest first."""
     where = "AND endpoint = :endpoint " if endpoint is not None else ""
     where += "" if active is None else "AND active " if active else "AND NOT active "
-    values = {"environment": environment, "limit": limit} | ({} if endpoint is None else {"endpoint": endpoint})
+    values = {"environment": environment, "limit": _END if limit is None else limit} | (
+        {} if endpoint is None else {"endpoint": endpoint}
+    )
     [rows] = reader.read(f"read the rollouts of {environment}", (_ROLLOUTS.format(where=where), values))
     return tuple(_rollout(reader.where, row) for row in rows)
 

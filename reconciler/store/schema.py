@@ -64,6 +64,7 @@ ledger = Table(
     Column("body", Text, nullable=False),
     Column("prev", Text, nullable=False),
     Column("hash", Text, nullable=False),
+    Index("ledger_newest", "environment", "kind", "address", "seq"),
 )
 
 heads = Table(

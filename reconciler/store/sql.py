@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from reconciler.core.canonical import Json
-from reconciler.ports import Entry, Lease, StoredRollout, Verification
+from reconciler.ports import Entry, Lease, NewEntry, StoredRollout, Verification
 from reconciler.store import reads
 from reconciler.store.failures import translated, unique_violation
-from reconciler.store.ledger import Draft, verify
+from reconciler.store.ledger import verify
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -64,14 +64,23 @@ class SqlStore:
         await self._write(f"break the lease {name}", lambda c: writes.break_lease(c, name, owner))
 
     async def create_rollout(
-        self, environment: str, endpoint: str, id: str, body: Json, *, lease: Lease
+        self,
+        environment: str,
+        endpoint: str,
+        id: str,
+        body: Json,
+        *,
+        lease: Lease,
+        entries: Sequence[NewEntry] = (),
     ) -> StoredRollout:
-        """Store a new active rollout."""
+        """Store a new active rollout and say so in the ledger."""
         from reconciler.store import writes
 
         def work(connection: Connection) -> StoredRollout:
             try:
-                return writes.create_rollout(connection, environment, endpoint, id, body=body, lease=lease)
+                return writes.create_rollout(
+                    connection, environment, endpoint, id, body=body, lease=lease, entries=entries
+                )
             except Exception as error:
                 if unique_violation(error):  # someone created one between our look and our insert
                     raise writes.active_rollout(environment, endpoint, None) from error
@@ -80,18 +89,24 @@ class SqlStore:
         return await self._write(f"create rollout {id}", work)
 
     async def save_rollout(
-        self, rollout: StoredRollout, body: Json, *, active: bool, lease: Lease | None
+        self,
+        rollout: StoredRollout,
+        body: Json,
+        *,
+        active: bool,
+        lease: Lease | None,
+        entries: Sequence[NewEntry] = (),
     ) -> StoredRollout:
-        """Compare and set."""
+        """Compare and set, and append `entries`, all or nothing."""
         from reconciler.store import writes
 
         return await self._write(
             f"save rollout {rollout.id}",
-            lambda c: writes.save_rollout(c, rollout, body, active=active, lease=lease),
+            lambda c: writes.save_rollout(c, rollout, body, active=active, lease=lease, entries=entries),
         )
 
     async def rollouts(
-        self, environment: str, *, endpoint: str | None = None, active: bool | None = None, limit: int = 100
+        self, environment: str, *, endpoint: str | None = None, active: bool | None = None, limit: int | None = None
     ) -> tuple[StoredRollout, ...]:
         """Return rollouts, newest first."""
         return await asyncio.to_thread(
@@ -102,33 +117,19 @@ class SqlStore:
         """Return one rollout by its id, None when there is none."""
         return await asyncio.to_thread(reads.read_rollout, self._reader, id)
 
-    async def append(
-        self,
-        environment: str,
-        *,
-        at: str,
-        actor: str,
-        kind: str,
-        address: str,
-        summary: str,
-        rollout: str | None = None,
-        body: Json | None = None,
-        lease: Lease | None = None,
-    ) -> Entry:
+    async def append(self, entry: NewEntry, *, lease: Lease | None = None) -> Entry:
         """Append to the environment's hash chain; with a lease, only while it is ours."""
         from reconciler.store import writes
 
-        draft = Draft(environment, at, actor, kind, address, summary, rollout, body or {})
-
         def work(connection: Connection) -> Entry:
             try:
-                return writes.append(connection, draft, lease=lease)
+                return writes.append(connection, entry, lease=lease)
             except Exception as error:
                 if unique_violation(error):
-                    raise writes.head_behind(environment) from error
+                    raise writes.head_behind(entry.environment) from error
                 raise
 
-        return await self._write(f'write ledger entry "{kind}" for {address}', work)
+        return await self._write(f'write ledger entry "{entry.kind}" for {entry.address}', work)
 
     async def entries(
         self, environment: str, *, newest_first: bool = False, limit: int | None = None
@@ -145,6 +146,10 @@ class SqlStore:
                 return
             after, left = page[-1].seq, None if left is None else left - len(page)
 
+    async def newest(self, environment: str, kind: str) -> tuple[Entry, ...]:
+        """Return the newest entry of a kind for each address, however old."""
+        return await asyncio.to_thread(reads.read_newest, self._reader, environment, kind)
+
     async def verify(self, environment: str) -> Verification:
         """Check the environment's hash chain against itself and against its head."""
 
@@ -154,11 +159,23 @@ class SqlStore:
 
         return await asyncio.to_thread(work)
 
-    async def add_tick(self, rollout: str, region: str, body: Json) -> None:
+    async def add_tick(self, rollout: str, region: str, body: Json, *, lease: Lease | None = None) -> None:
         """Record one judge tick, for replay."""
         from reconciler.store import writes
 
-        await self._write(f"record a tick of rollout {rollout}", lambda c: writes.add_tick(c, rollout, region, body))
+        await self._write(
+            f"record a tick of rollout {rollout}",
+            lambda c: writes.add_tick(c, rollout, region, body=body, lease=lease),
+        )
+
+    async def prune_ticks(self, environment: str, endpoint: str, *, keep: int) -> int:
+        """Delete the ticks of an endpoint's ended rollouts but the newest `keep`."""
+        from reconciler.store import writes
+
+        return await self._write(
+            f"delete old ticks of {environment}/{endpoint}",
+            lambda c: writes.prune_ticks(c, environment, endpoint, keep=keep),
+        )
 
     async def ticks(self, rollout: str, region: str) -> tuple[Json, ...]:
         """Return the recorded ticks of a rollout in one region, in order."""

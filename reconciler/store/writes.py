@@ -7,14 +7,15 @@ rows are locked in the order lease, then rollout or ledger head, so that two wri
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, and_, insert, select, text, update
+from sqlalchemy import Connection, RowMapping, and_, delete, insert, select, text, update
 
 from environments.errors import SluiceError
 from reconciler.core.canonical import Json, canonical_json
-from reconciler.ports import Entry, Lease, StoredRollout
-from reconciler.store.ledger import GENESIS, Draft, Head, seal
+from reconciler.ports import Entry, Lease, NewEntry, StoredRollout
+from reconciler.store.ledger import GENESIS, Head, seal
 from reconciler.store.schema import heads, leases, ledger, rollouts, ticks
 
 _FREE_LEASE = text(
@@ -68,7 +69,14 @@ def guard(connection: Connection, lease: Lease, doing: str, *, for_update: bool 
 
 
 def create_rollout(
-    connection: Connection, environment: str, endpoint: str, id: str, *, body: Json, lease: Lease
+    connection: Connection,
+    environment: str,
+    endpoint: str,
+    id: str,
+    *,
+    body: Json,
+    lease: Lease,
+    entries: Sequence[NewEntry] = (),
 ) -> StoredRollout:
     """Store a new active rollout; return the one that is there when it is this very one."""
     guard(connection, lease, f"create rollout {id}")
@@ -79,23 +87,33 @@ def create_rollout(
     if not present:
         values = {"id": id, "environment": environment, "endpoint": endpoint, "active": True, "version": 1}
         connection.execute(insert(rollouts).values(**values, body=canonical_json(body)))
+        for entry in entries:
+            append(connection, entry, lease=None)
     return StoredRollout(id, environment, endpoint, active=True, version=1, body=body)
 
 
 def save_rollout(
-    connection: Connection, rollout: StoredRollout, body: Json, *, active: bool, lease: Lease | None
+    connection: Connection,
+    rollout: StoredRollout,
+    body: Json,
+    *,
+    active: bool,
+    lease: Lease | None,
+    entries: Sequence[NewEntry] = (),
 ) -> StoredRollout:
-    """Replace a rollout's body if its version has not moved."""
+    """Replace a rollout's body if its version has not moved, and tell the ledger in the same transaction."""
     if lease:
         guard(connection, lease, f"save rollout {rollout.id}")
     same = and_(rollouts.c.id == rollout.id, rollouts.c.version == rollout.version)
     values: dict[str, Any] = {"body": canonical_json(body), "active": active, "version": rollout.version + 1}
     if connection.execute(update(rollouts).where(same).values(values)).rowcount != 1:
         raise _moved(connection, rollout)
+    for entry in entries:
+        append(connection, entry, lease=None)
     return StoredRollout(rollout.id, rollout.environment, rollout.endpoint, active, rollout.version + 1, body)
 
 
-def append(connection: Connection, draft: Draft, *, lease: Lease | None) -> Entry:
+def append(connection: Connection, draft: NewEntry, *, lease: Lease | None) -> Entry:
     """Append an entry and move the chain's head on to it."""
     if lease:
         guard(connection, lease, f'write ledger entry "{draft.kind}" for {draft.address}')
@@ -110,9 +128,19 @@ def append(connection: Connection, draft: Draft, *, lease: Lease | None) -> Entr
     return entry
 
 
-def add_tick(connection: Connection, rollout: str, region: str, body: Json) -> None:
+def add_tick(connection: Connection, rollout: str, region: str, *, body: Json, lease: Lease | None) -> None:
     """Record one judge tick."""
+    if lease:
+        guard(connection, lease, f"record a tick of rollout {rollout}")
     connection.execute(insert(ticks).values(rollout=rollout, region=region, body=canonical_json(body)))
+
+
+def prune_ticks(connection: Connection, environment: str, endpoint: str, *, keep: int) -> int:
+    """Delete the ticks of ended rollouts but the newest `keep`."""
+    of_endpoint = and_(rollouts.c.environment == environment, rollouts.c.endpoint == endpoint)
+    kept = select(rollouts.c.id).where(of_endpoint).order_by(rollouts.c.number.desc()).limit(keep)
+    old = select(rollouts.c.id).where(of_endpoint, ~rollouts.c.active, rollouts.c.id.not_in(kept.scalar_subquery()))
+    return int(connection.execute(delete(ticks).where(ticks.c.rollout.in_(old))).rowcount)
 
 
 def active_rollout(environment: str, endpoint: str, present: str | None) -> SluiceError:

@@ -9,22 +9,25 @@ from typing import Any, TypeVar
 import pytest
 
 from environments.errors import SluiceError
-from reconciler.ports import Entry, Lease, Store
+from reconciler.ports import Entry, Lease, NewEntry, Store
 from tests.contract.conftest import Database
 
 T = TypeVar("T")
 LEASE = "prod/chat"
 
 
-async def add(store: Store, summary: str = "moved", **more: Any) -> Entry:
+async def add(store: Store, summary: str = "moved", *, lease: Lease | None = None, **more: Any) -> Entry:
     return await store.append(
-        "prod",
-        at="2026-11-21T10:00:00Z",
-        actor="ann",
-        kind="weigh",
-        address="prod/eu/chat",
-        summary=summary,
-        **more,
+        NewEntry(
+            "prod",
+            at="2026-11-21T10:00:00Z",
+            actor="ann",
+            kind="weigh",
+            address="prod/eu/chat",
+            summary=summary,
+            **more,
+        ),
+        lease=lease,
     )
 
 
@@ -183,7 +186,7 @@ async def test_entries_page_in_both_directions(database: Database, monkeypatch: 
     store = database.open()
     for number in range(10):
         await add(store, f"entry {number}", rollout="r1" if number % 2 else None, body={"n": number, "f": 0.1})
-    await store.append("dev", at="", actor="", kind="", address="", summary="another chain")
+    await store.append(NewEntry("dev", at="", actor="", kind="", address="", summary="another chain"))
     entries = [e async for e in store.entries("prod")]
     assert [e.seq for e in entries] == list(range(1, 11))
     assert [e.body["n"] for e in entries] == list(range(10))

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from environments.errors import SluiceError
+from reconciler.ports import NewEntry
 from reconciler.store.connect import REVISIONS, open_store, sqlite_path
 from tests.contract.conftest import Database
 from tests.contract.test_store_tampering import execute
@@ -135,7 +136,7 @@ async def test_a_migration_that_fails_leaves_nothing(database: Database, monkeyp
     monkeypatch.setattr(command, "upgrade", true_upgrade)
     store = database.open()
     assert await store.rollouts("prod") == ()
-    assert (await store.append("prod", at="", actor="", kind="", address="", summary="")).seq == 1
+    assert (await store.append(NewEntry("prod", at="", actor="", kind="", address="", summary=""))).seq == 1
     await store.close()
 
 
@@ -143,7 +144,7 @@ async def test_a_folder_may_have_an_odd_name(tmp_path: Path) -> None:
     home = tmp_path / "it's 100 % ours?#x&mode=ro" / ".sluice"
     for _ in range(2):
         store = open_store("sqlite:///.sluice/x.db", home=home)
-        await store.append("prod", at="", actor="", kind="", address="", summary="")
+        await store.append(NewEntry("prod", at="", actor="", kind="", address="", summary=""))
         await store.close()
     assert (await open_store("sqlite:///.sluice/x.db", home=home).verify("prod")).checked == 2
     assert (home / "x.db").stat().st_size > 0

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from environments.errors import SluiceError
-from reconciler.ports import Entry
+from reconciler.ports import Entry, NewEntry
 from reconciler.store.connect import sqlite_path
-from reconciler.store.ledger import GENESIS, Draft, Head, entry_hash, seal, verify
+from reconciler.store.ledger import GENESIS, Head, entry_hash, seal, verify
 from tests.contract.conftest import Database
 
 LENGTH = 10
@@ -79,7 +79,9 @@ async def write(database: Database) -> list[Entry]:
     store = database.open()
     entries = [
         await store.append(
-            "prod", at="", actor="ann", kind="weigh", address="prod/eu/chat", summary=f"step {n}", body={"n": n}
+            NewEntry(
+                "prod", at="", actor="ann", kind="weigh", address="prod/eu/chat", summary=f"step {n}", body={"n": n}
+            )
         )
         for n in range(LENGTH)
     ]
@@ -104,7 +106,7 @@ async def test_tampering_is_named(database: Database, case: str) -> None:
 
 async def test_an_entry_with_a_new_hash_of_its_own_does_not_fit(database: Database) -> None:
     entries = await write(database)
-    draft = Draft("prod", "", "ann", "weigh", "prod/eu/chat", "nothing happened", None, {})
+    draft = NewEntry("prod", "", "ann", "weigh", "prod/eu/chat", "nothing happened", None, {})
     forged = seal(draft, Head(4, entries[3].hash))
     assert forged.seq == 5
     execute(
@@ -118,7 +120,7 @@ async def test_an_entry_with_a_new_hash_of_its_own_does_not_fit(database: Databa
 
 async def test_an_inserted_entry_is_named(database: Database) -> None:
     entries = await write(database)
-    draft = Draft("prod", "", "eve", "weigh", "prod/eu/chat", "approved", None, {})
+    draft = NewEntry("prod", "", "eve", "weigh", "prod/eu/chat", "approved", None, {})
     forged = seal(draft, Head(4, entries[3].hash))
     shift = [f"UPDATE ledger SET seq = {n + 1} WHERE seq = {n}" for n in range(10, 4, -1)]
     row = f"('prod', 5, '', 'eve', 'weigh', 'prod/eu/chat', NULL, 'approved', '{{}}', '{forged.prev}', '{forged.hash}')"
@@ -149,7 +151,7 @@ async def test_appending_to_a_chain_whose_head_was_moved_back_is_refused(databas
     execute(database, ["UPDATE ledger_heads SET seq = 9"])
     store = database.open()
     with pytest.raises(SluiceError) as refused:
-        await store.append("prod", at="", actor="", kind="weigh", address="", summary="")
+        await store.append(NewEntry("prod", at="", actor="", kind="weigh", address="", summary=""))
     assert refused.value.code == "STORE-009"
     assert "ledger verify" in refused.value.problem.do
 
@@ -158,7 +160,7 @@ def test_an_exported_chain_is_checked_without_a_head() -> None:
     chain: list[Entry] = []
     for n in range(6):
         last = Head(chain[-1].seq, chain[-1].hash) if chain else Head(0, GENESIS)
-        chain.append(seal(Draft("prod", "", "", "k", "", str(n), None, {}), last))
+        chain.append(seal(NewEntry("prod", "", "", "k", "", str(n), None, {}), last))
     assert verify(chain).ok
     assert verify([]).ok
     assert verify(chain[1:]).problem == "entry 1 was removed: entry 2 stands next"

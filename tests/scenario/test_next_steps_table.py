@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
+from reconciler.core.after import overall
 from reconciler.core.next_steps import Evidence, next_steps
 from reconciler.core.observed import ObservedEndpoint, ObservedSlot
-from reconciler.core.rollout import GateResult, Phase, RegionRollout, Rollout
+from reconciler.core.rollout import GateResult, Intent, Phase, RegionRollout, Rollout, Trouble
 from reconciler.core.steps import Enter, Finish, Pause, StartSlot, Step, StopSlot, WarmSlot, Weigh, step_kind
 from reconciler.core.verdict import Verdict
 from tests.support.releases import SETTINGS, endpoint, release, rollout
@@ -31,8 +32,11 @@ def test_row(row: dict[str, Any]) -> None:
 
 def world(row: dict[str, Any]) -> tuple[Rollout, dict[str, ObservedEndpoint], dict[str, Evidence]]:
     """Return rollout, live state and evidence as the row spells them."""
-    settings = replace(SHORT, gates={"eval": {"suite": "x"}}) if "gate" in row else SHORT
-    began = {"local": endpoint({"a": (RELEASES["old"], 100.0), "b": (None, 0.0)})}
+    settings = replace(SHORT, **row.get("settings", {}))
+    if "gate" in row:
+        settings = replace(settings, gates={"eval": {"suite": "x"}})
+    old = None if row.get("first") else RELEASES["old"]
+    began = {"local": endpoint({"a": (old, 100.0 if old else 0.0), "b": (None, 0.0)})}
     going = rollout(RELEASES["new"], began, settings=settings)
     part = replace(
         going.regions[0],
@@ -41,6 +45,11 @@ def world(row: dict[str, Any]) -> tuple[Rollout, dict[str, ObservedEndpoint], di
         since=NOW - row.get("elapsed_s", 0),
         wave=row.get("wave", 0),
         gates=_gates(row),
+        slot=row.get("slot", "b"),
+        unready_since=_ago(row.get("unready_s")),
+        unreadable_since=_ago(row.get("unreadable_s")),
+        trouble=_trouble(row.get("trouble")),
+        efforts=row.get("efforts", 0),
     )
     regions = (RegionRollout("first", 0, "b"), part) if row.get("wave") else (part,)
     known = row.get("evidence", {})
@@ -51,12 +60,32 @@ def world(row: dict[str, Any]) -> tuple[Rollout, dict[str, ObservedEndpoint], di
         watched_s=known.get("watched_s", 0.0),
         step_requests=requests,
         step_challenger_requests=requests // 10,
+        looks=known.get("looks", 1),
+        leaning=known.get("leaning", False),
     )
-    going = replace(going, regions=regions)
+    mode, intent = row.get("mode", going.mode), Intent(row.get("intent", "none"))
+    alias = {"aliased": row.get("aliased", False), "trouble": _trouble(row.get("alias_trouble"))}
+    going = replace(going, regions=regions, mode=mode, intent=intent, **alias)
+    going = replace(going, phase=Phase.PAUSED if row.get("paused") else overall(going))
     if row["slots"] == "unreadable":
         return going, {}, {}
     slots = {name: _slot(str(text)) for name, text in row["slots"].items()}
-    return going, {"local": replace(began["local"], slots=slots, prompts={})}, {"local": evidence}
+    seen = replace(began["local"], slots=slots, prompts={}, weight_resolution_pct=row.get("resolution_pct", 0.0))
+    return going, {"local": seen}, {"local": evidence}
+
+
+def _ago(seconds: float | None) -> float | None:
+    return None if seconds is None else NOW - seconds
+
+
+def _trouble(text: str | None) -> Trouble | None:
+    """Return the trouble that a row spells `EFFECT, TRIES [, final]`: one that may be tried again now."""
+    if text is None:
+        return None
+    effect, tries, *more = (part.strip() for part in text.split(","))
+    for word, made in RELEASES.items():
+        effect = effect.replace(f" {word}", f" {made.id}")
+    return Trouble(effect, int(tries), "PLAT-010", "no answer", retryable="final" not in more, retry_at=NOW)
 
 
 def _gates(row: dict[str, Any]) -> tuple[GateResult, ...]:
@@ -70,9 +99,10 @@ def _slot(text: str) -> ObservedSlot:
     if name == "empty":
         return ObservedSlot()
     crashed = int(facts[facts.index("crashed") + 1]) if "crashed" in facts else 0
-    weight = float(facts[-1]) if facts and facts[-1].isdigit() and not crashed else 0.0
+    weight = float(facts[-1]) if facts and facts[-1].replace(".", "").isdigit() and not crashed else 0.0
     return ObservedSlot(
-        release=RELEASES[name],
+        release=RELEASES.get(name),
+        started="started" in facts,
         ready="ready" in facts,
         warm="warm" in facts,
         weight_pct=weight,

@@ -56,7 +56,7 @@ async def test_the_champions_answers_are_not_the_challengers(tmp_path: Path, set
 
 async def test_servers_that_count_no_tokens_give_no_data_and_the_rollout_pauses(tmp_path: Path) -> None:
     ended, live = await tried(Bench(tmp_path), LENGTH)
-    assert (ended.phase, live) == (Phase.PAUSED, {"old": 50.0, "new": 50.0})
+    assert (ended.phase, live) == (Phase.PAUSED, {"old": 100.0})
     assert str(ended.regions[0].verdict) == "INCONCLUSIVE"
     assert "mine has 0 samples; the limit needs 100" in ended.regions[0].reason
 

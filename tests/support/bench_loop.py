@@ -1,4 +1,4 @@
-"""A whole reconciler in memory: fake regions, a real SQLite store, a clock that moves one second a turn.
+"""A whole reconciler in memory: fake regions, a real SQLite store, traffic every second of virtual time.
 
 Scenario tests run rollouts over it; `crash_at` makes the process die at the n-th write to store or platform.
 """
@@ -6,7 +6,8 @@ Scenario tests run rollouts over it; `crash_at` makes the process die at the n-t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from environments.names import Address
 from reconciler.core.begin import empty_endpoint, new_rollout
 from reconciler.core.desired import DesiredEndpoint
 from reconciler.core.release import Release
-from reconciler.core.rollout import Rollout, rollout_from_json, rollout_to_json
+from reconciler.core.rollout import Rollout
 from reconciler.core.settings import RolloutSettings
 from reconciler.core.tokens import Tokens
+from reconciler.lease import held
 from reconciler.loop import Loop, Snapshot
 from reconciler.observing import observe
 from reconciler.pointers.flagd import FlagdPointers
@@ -76,7 +78,7 @@ class MortalStore:
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._store, name)
         if name not in ("append", "save_rollout", "create_rollout", "add_tick"):
-            return found
+            return found if not callable(found) else self._of_the_living(found)
 
         async def mortal(*args: Any, **kwargs: Any) -> Any:
             self._bench.live_or_die(f"{name} before")
@@ -85,6 +87,13 @@ class MortalStore:
             return answer
 
         return mortal
+
+    def _of_the_living(self, found: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self._bench.live_or_die("", counts=False)
+            return found(*args, **kwargs)
+
+        return call
 
 
 @dataclass
@@ -102,7 +111,9 @@ class Bench:
     rejects: dict[str, float] = field(default_factory=dict)
     lengths: dict[str, int] = field(default_factory=dict)
     crash_at: int | None = None
-    now: float = 1_000_000.0
+    began: float = 1_000_000.0
+    waited: float = 0.0
+    dead: bool = False
     writes: int = 0
     trail: list[str] = field(default_factory=list)
 
@@ -118,11 +129,18 @@ class Bench:
             platform.before = self._before
             platform.after = self._after
 
-    def live_or_die(self, what: str) -> None:
-        """Count one point of possible death, and die there when it is its turn."""
-        self.writes += 1
-        self.trail.append(what)
-        if self.crash_at == self.writes:
+    @property
+    def now(self) -> float:
+        """Return the time in epoch seconds."""
+        return self.began + self.waited + asyncio.get_running_loop().time()
+
+    def live_or_die(self, what: str, *, counts: bool = True) -> None:
+        """Count one point of possible death, and die there when it is its turn. A dead process does nothing more."""
+        if counts and not self.dead:
+            self.writes += 1
+            self.trail.append(what)
+            self.dead = self.crash_at == self.writes
+        if self.dead:
             raise Died(what)
 
     async def _before(self, call: Call) -> None:
@@ -175,13 +193,6 @@ class Bench:
     async def run(self, rollout: Rollout, *, owner: str = "one", meddle: Any = None) -> Rollout:
         """Drive a rollout as one process would: with a lease of its own, from what the store holds."""
         shop = self.shop()
-        lease = await shop.store.acquire(f"{ENVIRONMENT}/{rollout.endpoint}", owner, ttl_s=15, now=self.now)
-        stored = await shop.store.rollout(rollout.id)
-        if stored is None:
-            stored = await shop.store.create_rollout(
-                ENVIRONMENT, rollout.endpoint, rollout.id, rollout_to_json(rollout), lease=lease
-            )
-        record = Record(shop.store, stored, rollout_from_json(stored.body), lease, shop.clock)
         turns = 0
 
         def turn(snapshot: Snapshot) -> None:
@@ -191,21 +202,35 @@ class Bench:
             if meddle:
                 meddle(snapshot)
 
-        ended = await Loop(shop, record, turn, idle=self._second).run()
-        await shop.store.release(lease)
-        return ended
+        async with self.traffic(), held(shop.store, f"{ENVIRONMENT}/{rollout.endpoint}", owner, shop.clock) as lease:
+            if await shop.store.rollout(rollout.id) is None:
+                record = await Record.create(shop.store, rollout, lease, shop.clock)
+            else:
+                record = await Record.open(shop.store, rollout, lease, shop.clock)
+            self.loop = Loop(shop, record, turn)
+            return await self.loop.run()
 
-    async def _second(self, wanted_s: float) -> None:
-        """Let one second pass, with its traffic."""
-        self.now += 1.0
-        for platform in self.platforms.values():
-            platform.tick()
-        await asyncio.sleep(0)
+    @contextlib.asynccontextmanager
+    async def traffic(self) -> AsyncIterator[None]:
+        """Send every second's requests while the block runs."""
+
+        async def flow() -> None:
+            while True:
+                await asyncio.sleep(1.0)
+                for platform in self.platforms.values():
+                    platform.tick()
+
+        flowing = asyncio.create_task(flow())
+        try:
+            yield
+        finally:
+            flowing.cancel()
+            await asyncio.gather(flowing, return_exceptions=True)
 
     def die_and_forget(self) -> None:
         """Let enough time pass for the dead owner's lease to run out."""
-        self.crash_at = None
-        self.now += 60
+        self.crash_at, self.dead = None, False
+        self.waited += 60
 
     def _flow(
         self, address: Address, weights: Mapping[str, float], releases: Mapping[str, str | None]

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from environments.errors import SluiceError
-from reconciler.ports import Lease, Store
+from reconciler.ports import Lease, NewEntry, Store
 from reconciler.store.connect import open_store
 
 ENVIRONMENT = "prod"
@@ -22,13 +22,15 @@ ENVIRONMENT = "prod"
 async def append_one(store: Store, number: int, lease: Lease | None = None) -> int:
     """Append one entry and return its sequence number."""
     entry = await store.append(
-        ENVIRONMENT,
-        at="2026-11-21T10:00:00Z",
-        actor=f"worker {os.getpid()}",
-        kind="weigh",
-        address="prod/eu/chat",
-        summary=f"entry {number} of this process",
-        body={"number": number, "share": 0.1, "text": "x" * 200},
+        NewEntry(
+            ENVIRONMENT,
+            at="2026-11-21T10:00:00Z",
+            actor=f"worker {os.getpid()}",
+            kind="weigh",
+            address="prod/eu/chat",
+            summary=f"entry {number} of this process",
+            body={"number": number, "share": 0.1, "text": "x" * 200},
+        ),
         lease=lease,
     )
     return entry.seq

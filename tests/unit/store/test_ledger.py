@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reconciler.ports import Entry
-from reconciler.store.ledger import GENESIS, Draft, Head, entry_hash, seal, verify
+from reconciler.ports import Entry, NewEntry
+from reconciler.store.ledger import GENESIS, Head, entry_hash, seal, verify
 
 UNTIMED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 _TEXT = st.text(max_size=8)
@@ -26,7 +26,7 @@ def chain(bodies: list[dict[str, Any]]) -> list[Entry]:
     entries: list[Entry] = []
     for body in bodies:
         last = Head(entries[-1].seq, entries[-1].hash) if entries else Head(0, GENESIS)
-        entries.append(seal(Draft("prod", "now", "ann", "weigh", "prod/eu/chat", "moved", None, body), last))
+        entries.append(seal(NewEntry("prod", "now", "ann", "weigh", "prod/eu/chat", "moved", None, body), last))
     return entries
 
 

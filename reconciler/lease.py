@@ -1,0 +1,100 @@
+"""Hold a lease: take it, renew it while the work goes on, end the work when it is lost, give it back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from environments.errors import SluiceError
+from reconciler.owner import is_dead
+from reconciler.ports import Lease, Store
+
+TTL_S = 15.0
+MARGIN_S = 3.0
+"""Nothing is begun this close to the end of a lease: what is under way must end before somebody else may begin."""
+
+
+def lease_name(environment: str, endpoint: str) -> str:
+    """Return the name of the lease over one endpoint in all its regions."""
+    return f"{environment}/{endpoint}"
+
+
+@dataclass
+class HeldLease:
+    """A lease in our hands; `lease` is replaced whenever it is renewed."""
+
+    lease: Lease
+    store: Store
+    clock: Callable[[], float]
+
+    @property
+    def left_s(self) -> float:
+        """Return how long something may still be begun under this lease."""
+        return self.lease.expires_at - MARGIN_S - self.clock()
+
+
+@contextlib.asynccontextmanager
+async def held(store: Store, name: str, owner: str, clock: Callable[[], float]) -> AsyncIterator[HeldLease]:
+    """Hold the lease for the length of the block; a lease whose owner is known to be dead is broken first.
+
+    The block is cancelled, and the error raised, when the lease passes to somebody else or cannot be renewed in time.
+
+    Raises:
+        SluiceError: `LEASE-001` a living owner holds it; `LEASE-002` it was lost.
+    """
+    present = await store.lease(name)
+    if present and present.owner != owner and present.expires_at > clock() and is_dead(present.owner):
+        await store.break_lease(name, present.owner)
+    mine = HeldLease(await store.acquire(name, owner, ttl_s=TTL_S, now=clock()), store, clock)
+    try:
+        async with _renewed(mine):
+            yield mine
+    finally:
+        with contextlib.suppress(SluiceError):  # it expires by itself
+            await store.release(mine.lease)
+
+
+@contextlib.asynccontextmanager
+async def _renewed(mine: HeldLease) -> AsyncIterator[None]:
+    body = asyncio.current_task()
+    lost: list[SluiceError] = []
+
+    async def keep() -> None:
+        while True:
+            await asyncio.sleep(min(TTL_S / 3, max(mine.left_s / 2, 0.2)))
+            try:
+                mine.lease = await mine.store.renew(mine.lease, ttl_s=TTL_S, now=mine.clock())
+            except SluiceError as error:
+                if error.retryable and error.code != "LEASE-002" and mine.left_s > 0:
+                    continue
+                lost.append(_lost(mine.lease, error))
+                if body:
+                    body.cancel()
+                return
+
+    keeper = asyncio.create_task(keep())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if lost:
+            if body:
+                body.uncancel()
+            raise lost[0] from None
+        raise
+    finally:
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
+
+
+def _lost(lease: Lease, error: SluiceError) -> SluiceError:
+    if error.code == "LEASE-002":
+        return error
+    return SluiceError(
+        "LEASE-002",
+        where=lease.name,
+        what="the lease could not be renewed in time; nothing more is done",
+        why=f"{error.code}: {error.problem.what}: {error.problem.why}",
+        do="run the same command again when the store answers: it goes on from what is there",
+    )

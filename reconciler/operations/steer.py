@@ -1,0 +1,103 @@
+"""Steer a rollout that is in flight: pause, resume, abort, promote. Each wish is in the ledger with who and why."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from environments.errors import SluiceError
+from environments.names import Address
+from reconciler.apply import Applier, Outcome
+from reconciler.core.operator import aborted, paused, promoted_by_hand, resumed
+from reconciler.core.rollout import Rollout, rollout_from_json, rollout_to_json
+from reconciler.owner import operator_name
+from reconciler.ports import NewEntry, Store
+from reconciler.record import timestamp
+
+Kind = Literal["pause", "resume", "abort", "promote"]
+_CONFLICTS_MAX = 5
+_CHANGES: Mapping[Kind, Callable[[Rollout, str, float], Rollout]] = {
+    "pause": lambda rollout, reason, now: paused(rollout, reason),
+    "resume": lambda rollout, reason, now: resumed(rollout, now),
+    "abort": lambda rollout, reason, now: aborted(rollout, reason),
+    "promote": promoted_by_hand,
+}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What an operator wants of a rollout, and why."""
+
+    kind: Kind
+    reason: str
+
+
+@dataclass(frozen=True)
+class Steered:
+    """A wish that was noted. `outcome` is None when the rollout's owner, who is alive, carries it out."""
+
+    rollout: Rollout
+    wish: Wish
+    owner: str | None
+    outcome: Outcome | None
+
+
+async def steer(store: Store, applier: Applier, environment: str, endpoint: str, wish: Wish) -> Steered:
+    """Note a wish, and carry it out here unless the rollout's owner is alive and does.
+
+    Raises:
+        SluiceError: `ROLL-002` no rollout is in flight; `ROLL-006` it is being rolled back already.
+    """
+    rollout = await note(store, environment, endpoint, wish)
+    try:
+        return Steered(rollout, wish, None, await applier.resume(rollout))
+    except SluiceError as error:
+        if error.code != "LEASE-001":
+            raise
+        lease = await store.lease(f"{environment}/{endpoint}")
+        return Steered(rollout, wish, lease.owner if lease else None, None)
+
+
+async def note(store: Store, environment: str, endpoint: str, wish: Wish) -> Rollout:
+    """Write a wish into the rollout and the ledger, in one transaction; its owner reads it within a second.
+
+    Raises:
+        SluiceError: `ROLL-002` no rollout is in flight; `ROLL-006` it is being rolled back already.
+    """
+    for attempt in range(_CONFLICTS_MAX):
+        active = await store.rollouts(environment, endpoint=endpoint, active=True, limit=1)
+        if not active:
+            raise SluiceError(
+                "ROLL-002",
+                where=str(Address(environment, "*", endpoint)),
+                what="there is no rollout in flight",
+                do=f"sluice status {environment}",
+            )
+        now = time.time()
+        rollout = _CHANGES[wish.kind](rollout_from_json(active[0].body), wish.reason, now)
+        entry = operator_entry(rollout, wish.kind, wish.reason, now)
+        try:
+            await store.save_rollout(active[0], rollout_to_json(rollout), active=True, lease=None, entries=[entry])
+        except SluiceError as error:
+            if error.code != "STORE-002" or attempt == _CONFLICTS_MAX - 1:
+                raise
+            continue
+        return rollout
+    raise AssertionError("unreachable")
+
+
+def operator_entry(rollout: Rollout, kind: str, reason: str, now: float) -> NewEntry:
+    """Return the ledger entry that says who wanted what of a rollout, and why."""
+    who = operator_name()
+    return NewEntry(
+        rollout.environment,
+        at=timestamp(now),
+        actor=who,
+        kind=f"hand:{kind}",
+        address=str(Address(rollout.environment, "*", rollout.endpoint)),
+        summary=f"{kind} by {who}: {reason}",
+        rollout=rollout.id,
+        body={"reason": reason},
+    )
