@@ -12,8 +12,11 @@ from reconciler.owner import is_dead
 from reconciler.ports import Lease, Store
 
 TTL_S = 15.0
-MARGIN_S = 3.0
+MARGIN_S = 4.0
 """Nothing is begun this close to the end of a lease: what is under way must end before somebody else may begin."""
+
+
+_LAST_S = 1.0
 
 
 def lease_name(environment: str, endpoint: str) -> str:
@@ -23,11 +26,16 @@ def lease_name(environment: str, endpoint: str) -> str:
 
 @dataclass
 class HeldLease:
-    """A lease in our hands; `lease` is replaced whenever it is renewed."""
+    """A lease in our hands; `lease` is replaced whenever it is renewed.
+
+    `failing` is why it could not be renewed so far, set when little of it is left: whoever holds it leaves in good
+    order while nobody else can have it yet.
+    """
 
     lease: Lease
     store: Store
     clock: Callable[[], float]
+    failing: SluiceError | None = None
 
     @property
     def left_s(self) -> float:
@@ -42,7 +50,8 @@ async def held(store: Store, name: str, owner: str, clock: Callable[[], float]) 
     The block is cancelled, and the error raised, when the lease passes to somebody else or cannot be renewed in time.
 
     Raises:
-        SluiceError: `LEASE-001` a living owner holds it; `LEASE-002` it was lost.
+        SluiceError: `LEASE-001` a living owner holds it; `LEASE-002` somebody else has taken it; `STORE-…` it could
+            not be renewed in time.
     """
     present = await store.lease(name)
     if present and present.owner != owner and present.expires_at > clock() and is_dead(present.owner):
@@ -66,10 +75,15 @@ async def _renewed(mine: HeldLease) -> AsyncIterator[None]:
             await asyncio.sleep(min(TTL_S / 3, max(mine.left_s / 2, 0.2)))
             try:
                 mine.lease = await mine.store.renew(mine.lease, ttl_s=TTL_S, now=mine.clock())
+                mine.failing = None
             except SluiceError as error:
-                if error.retryable and error.code != "LEASE-002" and mine.left_s > 0:
+                passing = error.retryable and error.code != "LEASE-002"
+                if passing and mine.left_s > 0:
                     continue
-                lost.append(_lost(mine.lease, error))
+                mine.failing = error if passing else None
+                if passing and mine.left_s + MARGIN_S > _LAST_S:
+                    continue
+                lost.append(error)
                 if body:
                     body.cancel()
                 return
@@ -86,15 +100,3 @@ async def _renewed(mine: HeldLease) -> AsyncIterator[None]:
     finally:
         keeper.cancel()
         await asyncio.gather(keeper, return_exceptions=True)
-
-
-def _lost(lease: Lease, error: SluiceError) -> SluiceError:
-    if error.code == "LEASE-002":
-        return error
-    return SluiceError(
-        "LEASE-002",
-        where=lease.name,
-        what="the lease could not be renewed in time; nothing more is done",
-        why=f"{error.code}: {error.problem.what}: {error.problem.why}",
-        do="run the same command again when the store answers: it goes on from what is there",
-    )

@@ -29,6 +29,7 @@ from reconciler.core.steps import (
     RunGate,
     Step,
     WarmSlot,
+    Weigh,
 )
 from reconciler.core.verdict import Verdict
 from reconciler.core.view import NO_EVIDENCE, Evidence
@@ -88,6 +89,11 @@ class Loop:
         self._changed = asyncio.Event()
         self._leaving = False
 
+    @property
+    def rollout(self) -> Rollout:
+        """Return the rollout as it stands in the journal."""
+        return self._record.rollout
+
     def leave(self) -> None:
         """Have `run` return soon: traffic goes back to champions that nobody would watch any more."""
         self._leaving = True
@@ -107,18 +113,20 @@ class Loop:
         try:
             return await self._conduct(workers)
         except SluiceError as error:
-            if error.code.startswith(_FATAL):
-                raise
-            await self._abandon(workers)
+            if not error.code.startswith("LEASE-"):
+                await self._abandon(workers, recorded=not error.code.startswith("STORE-"))
             raise
         except Exception:
-            await self._abandon(workers)
+            await self._abandon(workers, recorded=True)
             raise
         finally:
             await _cancelled(workers)
 
-    async def _abandon(self, workers: list[asyncio.Task[None]]) -> None:
-        """Take traffic back to the champions before a defect ends this loop: nobody would watch the challenger."""
+    async def _abandon(self, workers: list[asyncio.Task[None]], *, recorded: bool) -> None:
+        """Take traffic back to the champions before this loop ends: nobody would watch the challenger.
+
+        Where the store does not answer it happens unrecorded, while the lease lasts: the next owner finds the weights.
+        """
         await _cancelled(workers)
         self._leaving = True
         for name in self._wake:
@@ -127,7 +135,13 @@ class Loop:
                 step = leaving_steps(self._record.rollout, name, seen, self._shop.clock())[0]
                 if isinstance(step, Await):
                     break
-                await self._act(step, self._record.rollout, seen)
+                if recorded:
+                    await self._act(step, self._record.rollout, seen)
+                elif isinstance(step, Weigh):
+                    doing = Doing(self._record.rollout, seen, self._record.held.lease.token)
+                    await carry_out(step, doing, self._shop)
+                else:
+                    break
 
     async def _conduct(self, workers: list[asyncio.Task[None]]) -> Rollout:
         """Take in what an operator wants, end the rollout when its regions have ended, and tell who watches."""
@@ -135,6 +149,8 @@ class Loop:
             for worker in workers:
                 if worker.done():
                     worker.result()
+            if self._record.held.failing:
+                raise self._record.held.failing
             before = self._record.rollout
             rollout = await self._record.reload()
             if rollout != before:

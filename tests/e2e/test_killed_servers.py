@@ -19,9 +19,8 @@ def test_a_killed_server_comes_back_by_itself(cli: Cli) -> None:
         so_far = traffic.ok(champion)
         until(lambda: traffic.ok(champion) > so_far, "no answer after the restart")
     assert cli.server("a") != killed
-    plan = cli.run("plan", cli.name, "--detailed-exitcode", "--json", code=5).json()
-    assert plan["steps"] == [], "nothing is left to be done"
-    assert [(d["path"], d["live"]) for d in plan["drift"]] == [("slots.a.warm", "False")], "the new one was not warmed"
+    cli.run("plan", cli.name, "--detailed-exitcode", code=0)
+    cli.run("drift", cli.name, code=0)
     cli.verified()
 
 

@@ -31,7 +31,7 @@ from tests.support.fake_platform import Call, FakePlatform
 from tests.support.fake_runtime import FakeRuntime
 from tests.support.releases import ENVIRONMENT
 
-TURNS_MAX = 4000
+TURNS_MAX = 20_000
 PROMPT_TOKENS = 50
 BOUNDS = ("0.02", "0.04", "0.06", "0.08", "0.1", "0.25", "0.5", "+Inf")
 
