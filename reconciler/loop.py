@@ -7,6 +7,7 @@ journal: when it changes, all of them decide again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -194,10 +195,10 @@ class Loop:
                 await self._act(steps[0], rollout, seen)
 
     async def _rest(self, name: str) -> None:
-        try:
-            await asyncio.wait_for(self._wake[name].wait(), POLL_S)
-        except TimeoutError:
-            return
+        # Not `wait_for`: before Python 3.12 it may swallow a cancellation that comes together with the event.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(POLL_S):
+                await self._wake[name].wait()
 
     async def _observe(self, name: str) -> ObservedEndpoint | None:
         """Return the endpoint in a region; None when the region cannot be read, or is not there any more."""

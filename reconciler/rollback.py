@@ -1,16 +1,17 @@
-"""Find the release to go back to, and begin the rollout that does it. Imports core, ports and planning."""
+"""Find the release to go back to, and begin the rollout that does it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 from environments.errors import SluiceError, nearest
+from environments.names import Address
 from environments.spec import EnvironmentSpec
 from reconciler.core.begin import new_rollback
 from reconciler.core.observed import ObservedEndpoint
 from reconciler.core.plan import Scope
 from reconciler.core.release import Release
-from reconciler.core.rollout import ROLLOUT, Phase, Rollout, rollout_from_json
+from reconciler.core.rollout import ROLLBACK, ROLLOUT, Phase, Rollout, rollout_from_json
 from reconciler.core.settings import RolloutSettings, settings_of
 from reconciler.planning import Planner
 from reconciler.ports import Store
@@ -45,16 +46,10 @@ async def begin_rollback(
     stored = await store.rollouts(address.environment, endpoint=address.endpoint, limit=500)
     past = [rollout_from_json(s.body) for s in stored]
     serving = live[0].slots[live[0].serving or ""].release_id
-    target = _named(past, to, live) if to else _before(past, serving)
+    undone = None if to else _undone(past, serving)
+    target = _named(past, to, live) if to else None if undone else _before(past, serving)
     if target is None:
-        known = sorted({r.challenger.id for r in past})
-        raise SluiceError(
-            "ROLL-004",
-            where=str(address),
-            what=f"there is no release {to}" if to else f"no release served here before {serving}",
-            why="a rollback returns to a release that was promoted before",
-            do=f"sluice history {address.environment} ({nearest(to or '', known)})",
-        )
+        raise _nowhere(address, past, to=to, serving=serving, undone=undone)
     settings = (
         settings_of(spec.endpoints[address.endpoint]) if address.endpoint in spec.endpoints else RolloutSettings()
     )
@@ -63,6 +58,28 @@ async def begin_rollback(
         return new_rollback(id, target, settings, live, now=now, actor=actor, reason=reason)
 
     return begin
+
+
+def _undone(past: Sequence[Rollout], serving: str | None) -> Rollout | None:
+    """Return the rollback that brought the serving release back, if that was the last thing that happened here."""
+    latest = next((r for r in past if r.ended), None)
+    undoes = latest is not None and latest.mode == ROLLBACK and latest.phase is Phase.PROMOTED
+    return latest if undoes and latest and latest.challenger.id == serving else None
+
+
+def _nowhere(
+    address: Address, past: Sequence[Rollout], *, to: str | None, serving: str | None, undone: Rollout | None
+) -> SluiceError:
+    known = sorted({r.challenger.id for r in past})
+    what = f"there is no release {to}" if to else f"no release served here before {serving}"
+    why = "a rollback returns to a release that was promoted before"
+    do = f"sluice history {address.environment} ({nearest(to or '', known)})"
+    if undone:
+        what = f"{serving} serves because it was rolled back to already ({undone.id}: {undone.reason})"
+        why = "going back once more, to a release older still, is said and not guessed"
+        others = [id for id in known if id != serving]
+        do = f"name the release with --to ({', '.join(others)})" if others else do
+    return SluiceError("ROLL-004", where=str(address), what=what, why=why, do=do)
 
 
 def _before(past: Sequence[Rollout], serving: str | None) -> Release | None:

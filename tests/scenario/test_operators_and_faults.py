@@ -105,7 +105,7 @@ async def test_one_regions_trouble_does_not_stop_anothers_rollback(tmp_path: Pat
         nonlocal tries
         if call.verb == "weigh" and call.weights_pct.get("b", 0) > 0:
             tries += 1
-            while tries == 3 and bench.loop.rollout.region("one").phase is Phase.SHIFTING:
+            while tries == 3 and bench.loop.rollout.region("one").phase is Phase.SHIFTING:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
             raise SluiceError("PLAT-010", what="no answer", retryable=True)
         if usual:

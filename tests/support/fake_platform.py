@@ -203,6 +203,7 @@ class FakePlatform:
             fatal=fault.wrong_model and started and found.running,
             running=found.running,
             restarts=found.restarts,
+            started=ready,
         )
 
     def _check_weights(self, address: Address, endpoint: FakeEndpoint, weights: Mapping[str, float]) -> None:
