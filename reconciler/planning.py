@@ -6,7 +6,7 @@ Imports core, ports and policies; gets readers only, so planning cannot change a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -17,7 +17,7 @@ from environments.refs import parse_ref
 from environments.spec import EndpointSpec, EnvironmentSpec
 from policies.plans import check_plan
 from reconciler.core.change import Action, Change
-from reconciler.core.desired import ResolvedRef, desired_state, references, release_of
+from reconciler.core.desired import DesiredEndpoint, ResolvedRef, desired_state, references, release_of
 from reconciler.core.diff import narrowed
 from reconciler.core.drift import Drift, drift
 from reconciler.core.finding import Finding
@@ -65,7 +65,7 @@ class Planner:
     def judged(self, world: World, changes: tuple[Change, ...], *, now: float) -> list[Finding]:
         """Return what the policies, and the limits of this build, say of changes: at plan, and again at apply."""
         found = [*check_plan(world.spec, changes, now=datetime.fromtimestamp(now, UTC)), *self._unbuildable(changes)]
-        return found + _unreadable(world, changes)
+        return [*found, *_unreadable(world, changes), *_unpublished(world, changes), *_hasty(world, changes)]
 
     async def world(self, scope: Scope, *, removed: bool = False) -> World:
         """Return what is declared, live and in flight; with `removed`, names need not be declared any more."""
@@ -235,6 +235,39 @@ def _unreadable(world: World, changes: tuple[Change, ...]) -> list[Finding]:
             message = f"slot {seen.serving} serves {serving.weight_pct:g} % with a release that cannot be read: {why}"
             found.append(Finding("ROLL-005", "deny", str(change.address), message))
     return found
+
+
+def _unpublished(world: World, changes: tuple[Change, ...]) -> list[Finding]:
+    """Warn of parts of a release that nothing brings to the applications: they are judged and promoted all the same."""
+    found = []
+    for change, desired in _moving(world, changes):
+        parts = [name for name in ("index", "guardrails") if getattr(desired.release, name)]
+        if parts:
+            message = (
+                f"this build publishes no {' and no '.join(parts)}: what applications read does not change with it"
+            )
+            found.append(Finding("BUILD-002", "warn", str(change.address), message))
+    return found
+
+
+def _hasty(world: World, changes: tuple[Change, ...]) -> list[Finding]:
+    """Warn of steps that end before the judge looks: each then lasts until its first look."""
+    found = []
+    for change, desired in _moving(world, changes):
+        how = desired.settings
+        if how.ladder and how.step_min_s < how.tick_s:
+            message = (
+                f"step_min_s is {how.step_min_s:g} and the judge looks every {how.tick_s:g} s; a step waits for it"
+            )
+            found.append(Finding("ROLL-008", "warn", str(change.address), message))
+    return found
+
+
+def _moving(world: World, changes: tuple[Change, ...]) -> Iterator[tuple[Change, DesiredEndpoint]]:
+    wanted = {d.address: d for d in world.desired.endpoints}
+    for change in changes:
+        if change.action in (Action.CREATE, Action.ROLLOUT) and change.address in wanted:
+            yield change, wanted[change.address]
 
 
 def _spoke_against(past: Rollout, change: Change) -> bool:

@@ -22,15 +22,30 @@ class Drift:
 
 
 def drift(recorded: Mapping[Address, Json], observed: ObservedState) -> tuple[Drift, ...]:
-    """Return every difference between recorded facts and live ones, sorted.
+    """Return every difference between recorded facts and live ones that an apply can mend, sorted.
 
     `recorded` holds `endpoint_facts` by address. What was never recorded is not drift.
     """
     found = []
     for address, facts in recorded.items():
         live = observed.endpoints.get(address)
-        found += facts_that_moved(str(address), facts, endpoint_facts(live) if live else {})
+        before, now = facts, endpoint_facts(live) if live else {}
+        found += facts_that_moved(str(address), _mendable(before, now), _mendable(now, before))
     return tuple(sorted(found))
+
+
+def _mendable(facts: Json, other: Json) -> Json:
+    """Return what of one endpoint's facts an apply would put right: its weights, prompts, and what carries traffic.
+
+    What lies in a slot without traffic is no drift: it comes and goes, and nothing has to be done about it.
+    """
+    slots, others = facts.get("slots", {}), other.get("slots", {})
+    kept = {}
+    for name, slot in slots.items():
+        carries = slot.get("weight_pct") or others.get(name, {}).get("weight_pct")
+        wanted = ("release", "weight_pct", "ready") if carries else ("weight_pct",)
+        kept[name] = {key: slot[key] for key in wanted if key in slot}
+    return {**facts, "slots": kept}
 
 
 def facts_that_moved(address: str, before: Json, after: Json) -> list[Drift]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
@@ -210,3 +211,63 @@ async def test_secrets_and_odd_text_are_cleaned_before_they_are_hashed(database:
     text = repr(entry)
     assert all(secret not in text for secret in ("hunter2", "hf_a", ":pw@"))
     assert (await store.verify("prod")).ok
+
+
+def entry(kind: str = "state", address: str = "prod/eu/chat", **body: Any) -> NewEntry:
+    return NewEntry("prod", at="", actor="ann", kind=kind, address=address, summary="", body=body)
+
+
+async def test_a_rollout_and_the_ledger_change_together_or_not_at_all(database: Database) -> None:
+    store = database.open()
+    lease = await store.acquire(LEASE, "a", ttl_s=10, now=100)
+    stored = await store.create_rollout("prod", "chat", "r1", {"n": 1}, lease=lease, entries=[entry(n=1)])
+    stored = await store.save_rollout(stored, {"n": 2}, active=True, lease=lease, entries=[entry(n=2), entry(n=3)])
+    with pytest.raises(SluiceError, match="STORE-002"):
+        await store.save_rollout(replace(stored, version=1), {"n": 9}, active=True, lease=lease, entries=[entry(n=9)])
+    await store.acquire(LEASE, "b", ttl_s=10, now=200)
+    with pytest.raises(SluiceError, match="LEASE-002"):
+        await store.save_rollout(stored, {"n": 9}, active=True, lease=lease, entries=[entry(n=9)])
+    assert [e.body["n"] async for e in store.entries("prod")] == [1, 2, 3]
+    assert (await store.verify("prod")).ok
+    found = await store.rollout("r1")
+    assert found is not None
+    assert found.body == {"n": 2}
+
+
+async def test_the_newest_entry_of_each_address_is_found_however_old(database: Database) -> None:
+    store = database.open()
+    for n, address in enumerate(["prod/eu/chat", "prod/us/chat", "prod/eu/chat"]):
+        await store.append(entry(address=address, n=n))
+    for n in range(30):
+        await store.append(entry("other", n=n))
+    assert [(e.address, e.body["n"]) for e in await store.newest("prod", "state")] == [
+        ("prod/eu/chat", 2),
+        ("prod/us/chat", 1),
+    ]
+    assert await store.newest("prod", "nothing") == ()
+
+
+async def test_a_fenced_off_owner_records_no_tick(database: Database) -> None:
+    store = database.open()
+    lease = await store.acquire(LEASE, "a", ttl_s=10, now=100)
+    await store.add_tick("r1", "eu", {"n": 1}, lease=lease)
+    other = await store.acquire(LEASE, "b", ttl_s=10, now=200)
+    with pytest.raises(SluiceError, match="LEASE-002"):
+        await store.add_tick("r1", "eu", {"n": 2}, lease=lease)
+    await store.add_tick("r1", "eu", {"n": 3}, lease=other)
+    assert [tick["n"] for tick in await store.ticks("r1", "eu")] == [1, 3]
+
+
+async def test_ticks_of_old_rollouts_go_and_those_in_flight_stay(database: Database) -> None:
+    store = database.open()
+    lease = await store.acquire(LEASE, "a", ttl_s=10, now=100)
+    for n in range(4):
+        stored = await store.create_rollout("prod", "chat", f"r{n}", {}, lease=lease)
+        await store.add_tick(f"r{n}", "eu", {"n": n}, lease=lease)
+        await store.save_rollout(stored, {}, active=False, lease=lease)
+    flying = await store.acquire("prod/search", "a", ttl_s=10, now=100)
+    await store.create_rollout("prod", "search", "s1", {}, lease=flying)
+    await store.add_tick("s1", "eu", {}, lease=flying)
+    assert await store.prune_ticks("prod", "chat", keep=2) == 2
+    left = {id: len(await store.ticks(id, "eu")) for id in ("r0", "r1", "r2", "r3", "s1")}
+    assert left == {"r0": 0, "r1": 0, "r2": 1, "r3": 1, "s1": 1}

@@ -51,10 +51,11 @@ def test_a_second_apply_says_who_owns_it_and_ends_as_the_first(cli: Cli) -> None
     cli.verified()
 
 
-def test_an_interrupted_apply_can_be_resumed_and_says_how(cli: Cli) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_apply_can_be_resumed_and_says_how(cli: Cli, how: signal.Signals) -> None:
     with Traffic(cli.port) as traffic:
         applying = rolling(cli)
-        applying.signal(signal.SIGINT)
+        applying.signal(how)
         told = applying.wait().expect(130).told
         assert f"sluice apply {cli.name} --yes" in told
         stopped = cli.status()

@@ -15,7 +15,7 @@ from reconciler.core.finding import Finding
 from reconciler.core.plan import Scope
 from reconciler.core.rollout import Phase
 from reconciler.operations.roll_back import RollBack
-from reconciler.operations.steer import Wish, note
+from reconciler.operations.steer import Wish, note, steer
 from reconciler.ports import NewEntry
 from tests.support.bench_loop import Bench
 from tests.support.declared import Declared
@@ -176,6 +176,49 @@ async def test_a_plan_after_an_interrupted_and_paused_apply_shows_how_it_goes_on
     done = await declared.apply(plan)
     assert done["chat"].rollout is not None
     assert done["chat"].rollout.phase is Phase.PAUSED, "a pause is a person's: apply does not take it back"
+
+
+async def test_a_region_that_left_the_file_is_still_reached(tmp_path: Path) -> None:
+    """Defect 15: the file forgets region two while it is half way; an abort takes it back there as well."""
+    declared = Declared(Bench(tmp_path, regions=("one", "two")), waves=[["one", "two"]])
+    declared.serve("chat", "v1")
+    await declared.apply()
+    declared.serve("chat", "v2")
+    applier = declared.applier()
+
+    def die(snapshot: Any) -> None:
+        if declared.bench.platforms["two"].endpoints["chat"].weights["b"] == 50:
+            raise ZeroDivisionError("the process ends here")
+
+    declared.watch = die
+    for platform in declared.bench.platforms.values():
+        platform.before = refuse_to_park(platform.before)
+    async with declared.bench.traffic():
+        with pytest.raises(ZeroDivisionError):
+            await applier.apply(await declared.plan())
+    assert declared.serving("chat", "two") == {"v1": 50.0, "v2": 50.0}
+    declared.watch, declared.forgotten, declared.waves = lambda snapshot: None, ("two",), [["one"]]
+    for platform in declared.bench.platforms.values():
+        platform.before = None
+    declared.bench.waited += 60
+    steered = await steer(
+        declared.bench.store, declared.applier(), ENVIRONMENT, "chat", Wish("abort", "region two is closed")
+    )
+    assert steered.outcome is not None
+    assert steered.outcome.rollout is not None
+    assert steered.outcome.rollout.phase is Phase.ROLLED_BACK, steered.outcome.rollout.reason
+    assert declared.serving("chat", "one") == declared.serving("chat", "two") == {"v1": 100.0}
+
+
+def refuse_to_park(usual: Any) -> Any:
+    """Refuse to take weight back, as if the process had been killed with `kill -9`."""
+
+    async def before(call: Call) -> None:
+        if call.verb == "weigh" and call.weights_pct.get("b") == 0 and call.weights_pct.get("a") == 100:
+            raise SluiceError("PLAT-010", what="nobody is there to ask", retryable=True)
+        await usual(call)
+
+    return before
 
 
 async def test_a_server_that_came_back_by_itself_is_no_drift(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ async def test_an_abort_between_a_decision_and_its_effect_is_not_lost(tmp_path: 
             await wish(bench, lambda r: aborted(r, "by hand"))
         return await save(stored, body, **more)
 
-    bench.store.save_rollout = meddled  # type: ignore[method-assign]
+    bench.store.save_rollout = meddled  # type: ignore[assignment]
     ended = await bench.run(begun)
     assert (done, ended.phase, ended.reason) == (["abort"], Phase.ROLLED_BACK, "by hand")
     assert await serving(bench) == {"old": 100.0}

@@ -19,6 +19,7 @@ from reconciler.core.release import Artifact, Lineage
 from reconciler.loop import Snapshot
 from reconciler.planning import Planner
 from reconciler.ports import Resolved
+from reconciler.region import Workshop
 from tests.support.bench_loop import Bench
 from tests.support.releases import ENVIRONMENT
 
@@ -59,11 +60,12 @@ class Contents:
 
 @dataclass
 class Declared:
-    """An environment file over a `Bench`: change `endpoints`, then plan and apply."""
+    """An environment file over a `Bench`: change `endpoints`, plan and apply. `forgotten` regions left the file."""
 
     bench: Bench
     endpoints: dict[str, dict[str, Any]] = field(default_factory=dict)
     waves: list[list[str]] | None = None
+    forgotten: tuple[str, ...] = ()
     registry: Contents = field(default_factory=Contents)
     notices: list[str] = field(default_factory=list)
     watch: Callable[[Snapshot], None] = lambda snapshot: None
@@ -86,6 +88,7 @@ class Declared:
         regions = {
             name: {"platform": "local", "gateway_port": 18000 + n, "serve_command": ["vllm"]}
             for n, name in enumerate(self.bench.regions)
+            if name not in self.forgotten
         }
         spec = {
             "environment": ENVIRONMENT,
@@ -100,7 +103,7 @@ class Declared:
         path: Path = folder / f"{ENVIRONMENT}.yaml"
         path.write_text(yaml.safe_dump(spec))
         loaded = load(path, environ={}, policy_ids=known_ids())
-        shop = self.bench.shop()
+        shop = self._shop()
         gates: dict[str, Any] = {"eval": lambda: self.bench.gate}
         runtimes: dict[str, Any] = {"vllm": self.bench.runtime}
         return Planner(loaded, shop.store, self.registry, shop.regions, {}, runtimes=runtimes, gates=gates)
@@ -111,8 +114,13 @@ class Declared:
 
     def applier(self) -> Applier:
         """Return an applier of the file as it is declared now."""
-        shop = replace(self.bench.shop(), registry=self.registry)
-        return Applier(shop, self.planner(), watch=partial(self._watched), notice=self.notices.append)
+        return Applier(self._shop(), self.planner(), watch=partial(self._watched), notice=self.notices.append)
+
+    def _shop(self) -> Workshop:
+        """Return the world without the regions that the file has forgotten; rollouts remember how to reach them."""
+        whole = replace(self.bench.shop(), registry=self.registry)
+        kept = {name: region for name, region in whole.regions.items() if name not in self.forgotten}
+        return replace(whole, regions=kept, rebuild=lambda name, spec: whole.regions.get(name))
 
     def _watched(self, snapshot: Snapshot) -> None:
         self.watch(snapshot)
