@@ -247,7 +247,7 @@ class Applier:
                 stored = await stored_rollout(self._shop.store, name, watched)
                 return self._outcome(rollout_from_json(stored.body))
             lease = await self._shop.store.lease(lease_name(self._environment, name))
-            if lease is None or lease.expires_at < self._shop.clock() or is_dead(lease.owner):
+            if lease is None or lease.left_s <= 0 or is_dead(lease.owner):
                 return None
             await asyncio.sleep(_ATTACH_POLL_S)
         return None

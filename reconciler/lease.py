@@ -35,12 +35,13 @@ class HeldLease:
     lease: Lease
     store: Store
     clock: Callable[[], float]
+    until: float
     failing: SluiceError | None = None
 
     @property
     def left_s(self) -> float:
-        """Return how long something may still be begun under this lease."""
-        return self.lease.expires_at - MARGIN_S - self.clock()
+        """Return how long something may still be begun under this lease, by our own clock since it was asked for."""
+        return self.until - MARGIN_S - self.clock()
 
 
 @contextlib.asynccontextmanager
@@ -54,9 +55,10 @@ async def held(store: Store, name: str, owner: str, clock: Callable[[], float]) 
             not be renewed in time.
     """
     present = await store.lease(name)
-    if present and present.owner != owner and present.expires_at > clock() and is_dead(present.owner):
+    if present and present.owner != owner and present.left_s > 0 and is_dead(present.owner):
         await store.break_lease(name, present.owner)
-    mine = HeldLease(await store.acquire(name, owner, ttl_s=TTL_S, now=clock()), store, clock)
+    asked = clock()
+    mine = HeldLease(await store.acquire(name, owner, ttl_s=TTL_S), store, clock, asked + TTL_S)
     try:
         async with _renewed(mine):
             yield mine
@@ -74,7 +76,9 @@ async def _renewed(mine: HeldLease) -> AsyncIterator[None]:
         while True:
             await asyncio.sleep(min(TTL_S / 3, max(mine.left_s / 2, 0.2)))
             try:
-                mine.lease = await mine.store.renew(mine.lease, ttl_s=TTL_S, now=mine.clock())
+                asked = mine.clock()
+                mine.lease = await mine.store.renew(mine.lease, ttl_s=TTL_S)
+                mine.until = asked + TTL_S
                 mine.failing = None
             except SluiceError as error:
                 passing = error.retryable and error.code != "LEASE-002"

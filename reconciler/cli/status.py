@@ -83,7 +83,7 @@ async def _status(composed: Composed, endpoints: tuple[str, ...], regions: tuple
     owners = {}
     for name in active:
         lease = await composed.store.lease(f"{environment}/{name}")
-        owners[name] = lease.owner if lease and lease.expires_at > time.time() else None
+        owners[name] = lease.owner if lease and lease.left_s > 0 else None
     declared = composed.planner().declared(scope)
     gaps = sorted(composed.gaps.values())
     return status_json(environment, declared, live, active=active, owners=owners, gaps=gaps)

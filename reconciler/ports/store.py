@@ -11,12 +11,16 @@ from reconciler.core.canonical import Json
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to write to one endpoint until `expires_at` (epoch seconds). `token` grows with every new owner."""
+    """The right to write to one endpoint. `token` grows with every new owner.
+
+    `left_s` is how long it still lasts, by the store's own clock when it was read: owners whose machines disagree about
+    the time agree on it. 0 or less means that anybody may take it.
+    """
 
     name: str
     owner: str
     token: int
-    expires_at: float
+    left_s: float
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ class StoredRollout:
 class Store(Protocol):
     """Leases, rollouts, judge ticks and the ledger, shared by commands and controllers."""
 
-    async def acquire(self, name: str, owner: str, *, ttl_s: float, now: float) -> Lease:
+    async def acquire(self, name: str, owner: str, *, ttl_s: float) -> Lease:
         """Take a free, expired or own lease; a new owner gets a higher token, the same owner keeps its own.
 
         Raises:
@@ -86,8 +90,8 @@ class Store(Protocol):
         """
         ...
 
-    async def renew(self, lease: Lease, *, ttl_s: float, now: float) -> Lease:
-        """Extend a lease that is still ours.
+    async def renew(self, lease: Lease, *, ttl_s: float) -> Lease:
+        """Extend a lease that is still ours, run out or not: nobody has taken it.
 
         Raises:
             SluiceError: `LEASE-002` it has another owner or token.

@@ -35,19 +35,20 @@ _HAS_REVISION = {
 }
 
 
-def open_store(url: str, *, home: Path, root: Path | None = None) -> Store:
+def open_store(url: str, *, home: Path, root: Path | None = None, clock: Callable[[], float] | None = None) -> Store:
     """Return the store at `url`, created or migrated when it is of an earlier revision.
 
     A relative SQLite path is relative to `root`, the folder that holds `environments/` (the parent of `home` when
-    not given); one that begins with `.sluice/` is inside `home`, wherever that is.
+    not given); one that begins with `.sluice/` is inside `home`, wherever that is. `clock` is for tests whose time is
+    made up: leases then go by it instead of the database's clock.
 
     Raises:
         SluiceError: `STORE-005` a newer Sluice wrote it, `STORE-006` not an address of a store, and those of reading.
     """
     if url.startswith(_SQLITE) and len(url) > len(_SQLITE):
-        return _open_sqlite(sqlite_path(url, home=home, root=root))
+        return _open_sqlite(sqlite_path(url, home=home, root=root), clock)
     if url.startswith(_POSTGRESQL):
-        return _open_postgresql(url)
+        return _open_postgresql(url, clock)
     raise SluiceError(
         "STORE-006",
         where=redact(url),
@@ -65,12 +66,12 @@ def sqlite_path(url: str, *, home: Path, root: Path | None = None) -> Path:
     return (root or home.parent) / path
 
 
-def _open_sqlite(path: Path) -> Store:
+def _open_sqlite(path: Path, clock: Callable[[], float] | None) -> Store:
     if not path.exists():
         _create_file(path)
     reader = SqliteReader(path)
     _ensure_revision(reader, "sqlite", lambda: _sqlite_engine(path))
-    return SqlStore(reader, lambda: _sqlite_engine(path))
+    return SqlStore(reader, lambda: _sqlite_engine(path), clock=clock)
 
 
 def _create_file(path: Path) -> None:
@@ -89,11 +90,11 @@ def _create_file(path: Path) -> None:
         pass
 
 
-def _open_postgresql(url: str) -> Store:
+def _open_postgresql(url: str, clock: Callable[[], float] | None) -> Store:
     engine = _postgresql_engine(url)
     reader = EngineReader(engine)
     _ensure_revision(reader, "postgresql", lambda: engine)
-    return SqlStore(reader, lambda: engine)
+    return SqlStore(reader, lambda: engine, clock=clock)
 
 
 def _ensure_revision(reader: Reader, dialect: str, engine: Callable[[], Engine]) -> None:

@@ -36,13 +36,17 @@ _HEAD = "SELECT seq, hash FROM ledger_heads WHERE environment = :environment"
 _ROLLOUTS = """SELECT id, environment, endpoint, active, version, body FROM rollouts
     WHERE environment = :environment {where} ORDER BY number DESC LIMIT :limit"""
 _ROLLOUT = "SELECT id, environment, endpoint, active, version, body FROM rollouts WHERE id = :id"
-_LEASE = "SELECT name, owner, token, expires_at FROM leases WHERE name = :name AND owner IS NOT NULL"
+_LEASE = """SELECT name, owner, token, expires_at - {now} AS left_s FROM leases
+    WHERE name = :name AND owner IS NOT NULL"""
 _TICKS = "SELECT body FROM ticks WHERE rollout = :rollout AND region = :region ORDER BY number"
 _END = 2**62
 
 
 class Reader(Protocol):
     """Runs statements in one read transaction, so that several of them see the same moment."""
+
+    now: str
+    """The database's own time in epoch seconds, as SQL."""
 
     @property
     def where(self) -> str:
@@ -61,6 +65,8 @@ class Reader(Protocol):
 class SqliteReader:
     """Reads a SQLite file; it must exist already."""
 
+    now = "(julianday('now') - 2440587.5) * 86400.0"
+
     def __init__(self, path: Path) -> None:
         self._path = path
 
@@ -78,7 +84,9 @@ class SqliteReader:
 
 
 class EngineReader:
-    """Reads any database that SQLAlchemy reaches."""
+    """Reads a PostgreSQL database over SQLAlchemy."""
+
+    now = "extract(epoch FROM clock_timestamp())"
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -188,10 +196,14 @@ def read_rollout(reader: Reader, id: str) -> StoredRollout | None:
     return next((_rollout(reader.where, row) for row in rows), None)
 
 
-def read_lease(reader: Reader, name: str) -> Lease | None:
-    """Return the lease as it stands, expired or not; None when nobody has taken it since it was given back."""
-    [rows] = reader.read(f"read the lease {name}", (_LEASE, {"name": name}))
-    return next((Lease(r["name"], r["owner"], int(r["token"]), float(r["expires_at"])) for r in rows), None)
+def read_lease(reader: Reader, name: str, now: float | None = None) -> Lease | None:
+    """Return the lease as it stands, expired or not; None when nobody has taken it since it was given back.
+
+    `now` takes the place of the database's clock.
+    """
+    sql = _LEASE.format(now=reader.now if now is None else ":now")
+    [rows] = reader.read(f"read the lease {name}", (sql, {"name": name} | ({} if now is None else {"now": now})))
+    return next((Lease(r["name"], r["owner"], int(r["token"]), float(r["left_s"])) for r in rows), None)
 
 
 def read_ticks(reader: Reader, rollout: str, region: str) -> tuple[Json, ...]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from reconciler.core.canonical import Json
 from reconciler.ports import Entry, Lease, NewEntry, StoredRollout, Verification
 from reconciler.store import reads
+from reconciler.store.batch import Batch
 from reconciler.store.failures import translated, unique_violation
 from reconciler.store.ledger import verify
 
@@ -23,45 +24,53 @@ T = TypeVar("T")
 
 
 class SqlStore:
-    """A `reconciler.ports.Store`. The engine for writing is made by `engine` when something is first written."""
+    """A `reconciler.ports.Store`. The engine for writing is made by `engine` when something is first written.
 
-    def __init__(self, reader: reads.Reader, engine: Callable[[], Engine]) -> None:
+    Leases go by the database's clock; `clock` takes its place in tests whose time is made up.
+    """
+
+    def __init__(
+        self, reader: reads.Reader, engine: Callable[[], Engine], *, clock: Callable[[], float] | None = None
+    ) -> None:
         self._reader = reader
+        self._clock = clock
         self._make_engine = engine
         self._engine: Engine | None = None
         self._making = threading.Lock()
+        self._batch = Batch(self._writer, reader.where)
 
-    async def acquire(self, name: str, owner: str, *, ttl_s: float, now: float) -> Lease:
+    async def acquire(self, name: str, owner: str, *, ttl_s: float) -> Lease:
         """Take a free, expired or own lease."""
         from reconciler.store import writes
 
-        return await self._write(
-            f"take the lease {name}", lambda c: writes.acquire(c, name, owner, ttl_s=ttl_s, now=now)
+        return await self._alone(
+            f"take the lease {name}", lambda c: writes.acquire(c, name, owner, ttl_s=ttl_s, clock=self._now)
         )
 
-    async def renew(self, lease: Lease, *, ttl_s: float, now: float) -> Lease:
+    async def renew(self, lease: Lease, *, ttl_s: float) -> Lease:
         """Extend a lease that is still ours."""
         from reconciler.store import writes
 
-        return await self._write(
-            f"renew the lease {lease.name}", lambda c: writes.renew(c, lease, ttl_s=ttl_s, now=now)
+        return await self._alone(
+            f"renew the lease {lease.name}", lambda c: writes.renew(c, lease, ttl_s=ttl_s, clock=self._now)
         )
 
     async def release(self, lease: Lease) -> None:
         """Give a lease back; succeed if it is not ours any more."""
         from reconciler.store import writes
 
-        await self._write(f"give back the lease {lease.name}", lambda c: writes.give_back(c, lease))
+        await self._alone(f"give back the lease {lease.name}", lambda c: writes.give_back(c, lease))
 
     async def lease(self, name: str) -> Lease | None:
         """Return the lease as it stands, expired or not."""
-        return await asyncio.to_thread(reads.read_lease, self._reader, name)
+        made_up = self._clock() if self._clock else None
+        return await asyncio.to_thread(reads.read_lease, self._reader, name, made_up)
 
     async def break_lease(self, name: str, owner: str) -> None:
         """Expire a dead owner's lease; succeed if someone else has it now."""
         from reconciler.store import writes
 
-        await self._write(f"break the lease {name}", lambda c: writes.break_lease(c, name, owner))
+        await self._alone(f"break the lease {name}", lambda c: writes.break_lease(c, name, owner))
 
     async def create_rollout(
         self,
@@ -79,7 +88,7 @@ class SqlStore:
         def work(connection: Connection) -> StoredRollout:
             try:
                 return writes.create_rollout(
-                    connection, environment, endpoint, id, body=body, lease=lease, entries=entries
+                    connection, environment, endpoint, id, body=body, lease=lease, entries=entries, clock=self._now
                 )
             except Exception as error:
                 if unique_violation(error):  # someone created one between our look and our insert
@@ -102,7 +111,9 @@ class SqlStore:
 
         return await self._write(
             f"save rollout {rollout.id}",
-            lambda c: writes.save_rollout(c, rollout, body, active=active, lease=lease, entries=entries),
+            lambda c: writes.save_rollout(
+                c, rollout, body, active=active, lease=lease, entries=entries, clock=self._now
+            ),
         )
 
     async def rollouts(
@@ -123,7 +134,7 @@ class SqlStore:
 
         def work(connection: Connection) -> Entry:
             try:
-                return writes.append(connection, entry, lease=lease)
+                return writes.append(connection, entry, lease=lease, clock=self._now)
             except Exception as error:
                 if unique_violation(error):
                     raise writes.head_behind(entry.environment) from error
@@ -165,7 +176,7 @@ class SqlStore:
 
         await self._write(
             f"record a tick of rollout {rollout}",
-            lambda c: writes.add_tick(c, rollout, region, body=body, lease=lease),
+            lambda c: writes.add_tick(c, rollout, region, body=body, lease=lease, clock=self._now),
         )
 
     async def prune_ticks(self, environment: str, endpoint: str, *, keep: int) -> int:
@@ -187,11 +198,21 @@ class SqlStore:
             await asyncio.to_thread(self._engine.dispose)
 
     async def _write(self, doing: str, work: Callable[[Connection], T]) -> T:
+        """Do some work in a transaction that it may share with other work of this process."""
+        return await self._batch.add(doing, work)
+
+    async def _alone(self, doing: str, work: Callable[[Connection], T]) -> T:
+        """Do some work in a transaction of its own: a lease is never held up by what others write."""
         return await asyncio.to_thread(self._write_now, doing, work)
 
     def _write_now(self, doing: str, work: Callable[[Connection], T]) -> T:
         with translated(self._reader.where, doing, writing=True), self._writer().begin() as connection:
             return work(connection)
+
+    def _now(self, connection: Connection) -> float:
+        from reconciler.store import writes
+
+        return self._clock() if self._clock else writes.database_clock(connection)
 
     def _writer(self) -> Engine:
         with self._making:

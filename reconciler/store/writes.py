@@ -7,7 +7,7 @@ rows are locked in the order lease, then rollout or ledger head, so that two wri
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, and_, delete, insert, select, text, update
@@ -18,6 +18,13 @@ from reconciler.ports import Entry, Lease, NewEntry, StoredRollout
 from reconciler.store.ledger import GENESIS, Head, seal
 from reconciler.store.schema import heads, leases, ledger, rollouts, ticks
 
+Clock = Callable[[Connection], float]
+MARGIN_S = 1.0
+"""A lease that has less than this left permits no write: what it permits must be over before somebody else begins."""
+_NOW = {
+    "sqlite": text("SELECT (julianday('now') - 2440587.5) * 86400.0"),
+    "postgresql": text("SELECT extract(epoch FROM clock_timestamp())"),
+}
 _FREE_LEASE = text(
     "INSERT INTO leases (name, owner, token, expires_at) VALUES (:name, NULL, 0, 0) ON CONFLICT DO NOTHING"
 )
@@ -26,25 +33,24 @@ _FIRST_HEAD = text(
 )
 
 
-def acquire(connection: Connection, name: str, owner: str, *, ttl_s: float, now: float) -> Lease:
+def acquire(connection: Connection, name: str, owner: str, *, ttl_s: float, clock: Clock) -> Lease:
     """Take a free, expired or own lease. The token is a counter in the row: no clock can give it out twice."""
     connection.execute(_FREE_LEASE, {"name": name})
     row = _locked_lease(connection, name)
+    now = clock(connection)
     if row["owner"] not in (None, owner) and row["expires_at"] > now:
         raise _held(name, str(row["owner"]), float(row["expires_at"]) - now)
     token = int(row["token"]) + (row["owner"] != owner)
-    lease = Lease(name, owner, token, now + ttl_s)
-    values = {"owner": owner, "token": token, "expires_at": lease.expires_at}
+    values = {"owner": owner, "token": token, "expires_at": now + ttl_s}
     connection.execute(update(leases).where(leases.c.name == name).values(values))
-    return lease
+    return Lease(name, owner, token, ttl_s)
 
 
-def renew(connection: Connection, lease: Lease, *, ttl_s: float, now: float) -> Lease:
+def renew(connection: Connection, lease: Lease, *, ttl_s: float, clock: Clock) -> Lease:
     """Extend a lease that is still ours."""
-    guard(connection, lease, f"renew the lease {lease.name}", for_update=True)
-    renewed = Lease(lease.name, lease.owner, lease.token, now + ttl_s)
-    connection.execute(update(leases).where(_is(lease)).values(expires_at=renewed.expires_at))
-    return renewed
+    _ours(connection, lease, f"renew the lease {lease.name}", shared=False)
+    connection.execute(update(leases).where(_is(lease)).values(expires_at=clock(connection) + ttl_s))
+    return Lease(lease.name, lease.owner, lease.token, ttl_s)
 
 
 def give_back(connection: Connection, lease: Lease) -> None:
@@ -57,15 +63,23 @@ def break_lease(connection: Connection, name: str, owner: str) -> None:
     connection.execute(update(leases).where(leases.c.name == name, leases.c.owner == owner).values(expires_at=0.0))
 
 
-def guard(connection: Connection, lease: Lease, doing: str, *, for_update: bool = False) -> None:
-    """Refuse a lease that has another owner or token by now; nobody can take it before the transaction ends.
+def guard(connection: Connection, lease: Lease, doing: str, *, clock: Clock) -> None:
+    """Refuse a lease that is not ours any more, or is about to run out; nobody can take it before the transaction ends.
 
     Raises:
         SluiceError: `LEASE-002`.
     """
-    row = _locked_lease(connection, lease.name, shared=not for_update)
+    row = _ours(connection, lease, doing, shared=True)
+    left_s = float(row["expires_at"]) - clock(connection)
+    if left_s < MARGIN_S:
+        raise _run_out(lease, left_s, doing)
+
+
+def _ours(connection: Connection, lease: Lease, doing: str, *, shared: bool) -> RowMapping:
+    row: RowMapping | None = _locked_lease(connection, lease.name, shared=shared)
     if row is None or (row["owner"], row["token"]) != (lease.owner, lease.token):
         raise _lost(lease, row, doing)
+    return row
 
 
 def create_rollout(
@@ -77,9 +91,10 @@ def create_rollout(
     body: Json,
     lease: Lease,
     entries: Sequence[NewEntry] = (),
+    clock: Clock,
 ) -> StoredRollout:
     """Store a new active rollout; return the one that is there when it is this very one."""
-    guard(connection, lease, f"create rollout {id}")
+    guard(connection, lease, f"create rollout {id}", clock=clock)
     mine = (rollouts.c.environment == environment, rollouts.c.endpoint == endpoint, rollouts.c.active)
     present = connection.execute(select(rollouts.c.id, rollouts.c.version, rollouts.c.body).where(*mine)).first()
     if present and tuple(present) != (id, 1, canonical_json(body)):
@@ -88,7 +103,7 @@ def create_rollout(
         values = {"id": id, "environment": environment, "endpoint": endpoint, "active": True, "version": 1}
         connection.execute(insert(rollouts).values(**values, body=canonical_json(body)))
         for entry in entries:
-            append(connection, entry, lease=None)
+            append(connection, entry, lease=None, clock=clock)
     return StoredRollout(id, environment, endpoint, active=True, version=1, body=body)
 
 
@@ -100,23 +115,24 @@ def save_rollout(
     active: bool,
     lease: Lease | None,
     entries: Sequence[NewEntry] = (),
+    clock: Clock,
 ) -> StoredRollout:
     """Replace a rollout's body if its version has not moved, and tell the ledger in the same transaction."""
     if lease:
-        guard(connection, lease, f"save rollout {rollout.id}")
+        guard(connection, lease, f"save rollout {rollout.id}", clock=clock)
     same = and_(rollouts.c.id == rollout.id, rollouts.c.version == rollout.version)
     values: dict[str, Any] = {"body": canonical_json(body), "active": active, "version": rollout.version + 1}
     if connection.execute(update(rollouts).where(same).values(values)).rowcount != 1:
         raise _moved(connection, rollout)
     for entry in entries:
-        append(connection, entry, lease=None)
+        append(connection, entry, lease=None, clock=clock)
     return StoredRollout(rollout.id, rollout.environment, rollout.endpoint, active, rollout.version + 1, body)
 
 
-def append(connection: Connection, draft: NewEntry, *, lease: Lease | None) -> Entry:
+def append(connection: Connection, draft: NewEntry, *, lease: Lease | None, clock: Clock) -> Entry:
     """Append an entry and move the chain's head on to it."""
     if lease:
-        guard(connection, lease, f'write ledger entry "{draft.kind}" for {draft.address}')
+        guard(connection, lease, f'write ledger entry "{draft.kind}" for {draft.address}', clock=clock)
     chain = {"environment": draft.environment, "hash": GENESIS}
     connection.execute(_FIRST_HEAD, chain)
     of_chain = heads.c.environment == draft.environment
@@ -128,10 +144,12 @@ def append(connection: Connection, draft: NewEntry, *, lease: Lease | None) -> E
     return entry
 
 
-def add_tick(connection: Connection, rollout: str, region: str, *, body: Json, lease: Lease | None) -> None:
+def add_tick(
+    connection: Connection, rollout: str, region: str, *, body: Json, lease: Lease | None, clock: Clock
+) -> None:
     """Record one judge tick."""
     if lease:
-        guard(connection, lease, f"record a tick of rollout {rollout}")
+        guard(connection, lease, f"record a tick of rollout {rollout}", clock=clock)
     connection.execute(insert(ticks).values(rollout=rollout, region=region, body=canonical_json(body)))
 
 
@@ -197,6 +215,21 @@ def _lost(lease: Lease, row: Any, doing: str) -> SluiceError:
         why=f"{now}; an owner that slept past its lease must not write",
         do="run the same command again: it attaches to the rollout or says who owns it",
     )
+
+
+def _run_out(lease: Lease, left_s: float, doing: str) -> SluiceError:
+    return SluiceError(
+        "LEASE-002",
+        where=lease.name,
+        what=f"refused to {doing}: the lease of {lease.owner} has {max(left_s, 0.0):.1f} s left",
+        why="what is done under a lease must be over before somebody else can take it",
+        do="run the same command again: it takes the lease anew, or says who has it",
+    )
+
+
+def database_clock(connection: Connection) -> float:
+    """Return the database's own time in epoch seconds: the one clock that all owners share."""
+    return float(connection.execute(_NOW[connection.dialect.name]).scalar_one())
 
 
 def _moved(connection: Connection, rollout: StoredRollout) -> SluiceError:

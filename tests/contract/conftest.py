@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -14,17 +14,29 @@ from tests.support.mlflow_server import running_mlflow
 from tests.support.postgres import PostgresServer, running_postgres
 
 
+@dataclass
+class Time:
+    """A clock that stands still until a test moves it."""
+
+    now: float = 100.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+
 @dataclass(frozen=True)
 class Database:
-    """An empty database of one kind."""
+    """An empty database of one kind. `time` is what its stores take for the time."""
 
     kind: str
     url: str
     home: Path
+    time: Time = field(default_factory=Time)
 
-    def open(self) -> Store:
-        """Open it as a new process would."""
-        return open_store(self.url, home=self.home)
+    def open(self, *, own_clock: bool = False) -> Store:
+        """Open it as a new process would; with `own_clock` leases go by the database's own clock."""
+        return open_store(self.url, home=self.home, clock=None if own_clock else self.time)
 
 
 @pytest.fixture(scope="session")

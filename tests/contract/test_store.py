@@ -43,30 +43,38 @@ async def outcomes(calls: Sequence[Awaitable[T]]) -> tuple[list[T], list[str]]:
 
 async def test_a_lease_is_one_owners_until_it_expires(database: Database) -> None:
     store = database.open()
-    first = await store.acquire(LEASE, "a", ttl_s=10, now=100)
-    assert first == Lease(LEASE, "a", token=1, expires_at=110)
+    database.time.now = 100
+    first = await store.acquire(LEASE, "a", ttl_s=10)
+    assert first == Lease(LEASE, "a", token=1, left_s=10)
+    database.time.now = 109
     with pytest.raises(SluiceError) as refused:
-        await store.acquire(LEASE, "b", ttl_s=10, now=109)
+        await store.acquire(LEASE, "b", ttl_s=10)
     assert refused.value.code == "LEASE-001"
     assert refused.value.problem.where == LEASE
     assert "a " in refused.value.problem.what
-    assert (await store.acquire(LEASE, "b", ttl_s=10, now=110)).token == 2
-    assert await store.acquire("prod/search", "a", ttl_s=10, now=110) == Lease("prod/search", "a", 1, 120)
+    database.time.now = 110
+    assert (await store.acquire(LEASE, "b", ttl_s=10)).token == 2
+    database.time.now = 110
+    assert await store.acquire("prod/search", "a", ttl_s=10) == Lease("prod/search", "a", 1, 10)
 
 
 async def test_an_owner_keeps_its_token(database: Database) -> None:
     store = database.open()
-    lease = await store.acquire(LEASE, "a", ttl_s=10, now=100)
-    assert (await store.acquire(LEASE, "a", ttl_s=10, now=105)) == Lease(LEASE, "a", lease.token, 115)
-    assert (await store.renew(lease, ttl_s=10, now=112)).expires_at == 122
-    assert await store.lease(LEASE) == Lease(LEASE, "a", lease.token, 122)
+    database.time.now = 100
+    lease = await store.acquire(LEASE, "a", ttl_s=10)
+    database.time.now = 105
+    assert (await store.acquire(LEASE, "a", ttl_s=10)) == Lease(LEASE, "a", lease.token, 10)
+    database.time.now = 112
+    assert (await store.renew(lease, ttl_s=10)).left_s == 10
+    assert await store.lease(LEASE) == Lease(LEASE, "a", lease.token, 10)
 
 
 async def test_tokens_grow_across_releases(database: Database) -> None:
     store = database.open()
     tokens = []
     for owner in ("a", "a", "b", "a"):
-        lease = await store.acquire(LEASE, owner, ttl_s=10, now=100)
+        database.time.now = 100
+        lease = await store.acquire(LEASE, owner, ttl_s=10)
         tokens.append(lease.token)
         await store.release(lease)
         await store.release(lease)
@@ -78,7 +86,8 @@ async def test_a_clock_that_jumps_back_gives_no_token_twice(database: Database) 
     store = database.open()
     seen: dict[int, str] = {}
     for now, owner in [(1000, "a"), (500, "b"), (2000, "b"), (10, "a"), (2500, "a"), (0, "c"), (9000, "c")]:
-        leases, codes = await outcomes([store.acquire(LEASE, owner, ttl_s=10, now=now)])
+        database.time.now = now
+        leases, codes = await outcomes([store.acquire(LEASE, owner, ttl_s=10)])
         assert codes in ([], ["LEASE-001"])
         for lease in leases:
             assert seen.setdefault(lease.token, owner) == owner
@@ -87,23 +96,28 @@ async def test_a_clock_that_jumps_back_gives_no_token_twice(database: Database) 
 
 async def test_breaking_a_lease_needs_the_right_owner(database: Database) -> None:
     store = database.open()
-    dead = await store.acquire(LEASE, "a", ttl_s=1000, now=100)
+    database.time.now = 100
+    dead = await store.acquire(LEASE, "a", ttl_s=1000)
     await store.break_lease(LEASE, "somebody else")
+    database.time.now = 101
     with pytest.raises(SluiceError, match="LEASE-001"):
-        await store.acquire(LEASE, "b", ttl_s=10, now=101)
+        await store.acquire(LEASE, "b", ttl_s=10)
     await store.break_lease(LEASE, "a")
-    assert (await store.acquire(LEASE, "b", ttl_s=10, now=101)).token == dead.token + 1
+    database.time.now = 101
+    assert (await store.acquire(LEASE, "b", ttl_s=10)).token == dead.token + 1
     await store.break_lease("never heard of", "a")
 
 
 async def test_an_old_token_writes_nothing(database: Database) -> None:
     store, other = database.open(), database.open()
-    old = await store.acquire(LEASE, "a", ttl_s=10, now=100)
+    database.time.now = 100
+    old = await store.acquire(LEASE, "a", ttl_s=10)
     rollout = await store.create_rollout("prod", "chat", "r1", {"n": 1}, lease=old)
-    new = await other.acquire(LEASE, "b", ttl_s=10, now=200)
+    database.time.now = 200
+    new = await other.acquire(LEASE, "b", ttl_s=10)
     _, codes = await outcomes(
         [
-            store.renew(old, ttl_s=10, now=201),
+            store.renew(old, ttl_s=10),
             add(store, lease=old),
             store.save_rollout(rollout, {"n": 2}, active=True, lease=old),
             store.create_rollout("prod", "search", "r2", {}, lease=old),
@@ -119,7 +133,8 @@ async def test_an_old_token_writes_nothing(database: Database) -> None:
 
 async def test_a_lease_that_was_given_back_is_no_lease(database: Database) -> None:
     store = database.open()
-    lease = await store.acquire(LEASE, "a", ttl_s=10, now=100)
+    database.time.now = 100
+    lease = await store.acquire(LEASE, "a", ttl_s=10)
     await store.release(lease)
     with pytest.raises(SluiceError, match="LEASE-002"):
         await add(store, lease=lease)
@@ -129,14 +144,16 @@ async def test_a_lease_that_was_given_back_is_no_lease(database: Database) -> No
 
 async def test_one_of_many_owners_gets_the_lease(database: Database) -> None:
     stores = [database.open() for _ in range(6)]
-    good, codes = await outcomes([s.acquire(LEASE, f"o{n}", ttl_s=10, now=100) for n, s in enumerate(stores)])
+    database.time.now = 100
+    good, codes = await outcomes([s.acquire(LEASE, f"o{n}", ttl_s=10) for n, s in enumerate(stores)])
     assert len(good) == 1
     assert codes == ["LEASE-001"] * 5
 
 
 async def test_one_rollout_an_endpoint(database: Database) -> None:
     store = database.open()
-    lease = await store.acquire(LEASE, "a", ttl_s=10, now=100)
+    database.time.now = 100
+    lease = await store.acquire(LEASE, "a", ttl_s=10)
     good, codes = await outcomes(
         [store.create_rollout("prod", "chat", f"r{n}", {"n": n}, lease=lease) for n in range(5)]
     )
@@ -159,7 +176,8 @@ async def test_one_rollout_an_endpoint(database: Database) -> None:
 
 async def test_compare_and_set_has_one_winner(database: Database) -> None:
     stores = [database.open() for _ in range(6)]
-    lease = await stores[0].acquire(LEASE, "a", ttl_s=10, now=100)
+    database.time.now = 100
+    lease = await stores[0].acquire(LEASE, "a", ttl_s=10)
     rollout = await stores[0].create_rollout("prod", "chat", "r1", {"n": -1}, lease=lease)
     for round_ in range(3):
         hands = [None if n % 2 else lease for n in range(6)]
@@ -219,12 +237,14 @@ def entry(kind: str = "state", address: str = "prod/eu/chat", **body: Any) -> Ne
 
 async def test_a_rollout_and_the_ledger_change_together_or_not_at_all(database: Database) -> None:
     store = database.open()
-    lease = await store.acquire(LEASE, "a", ttl_s=10, now=100)
+    database.time.now = 100
+    lease = await store.acquire(LEASE, "a", ttl_s=10)
     stored = await store.create_rollout("prod", "chat", "r1", {"n": 1}, lease=lease, entries=[entry(n=1)])
     stored = await store.save_rollout(stored, {"n": 2}, active=True, lease=lease, entries=[entry(n=2), entry(n=3)])
     with pytest.raises(SluiceError, match="STORE-002"):
         await store.save_rollout(replace(stored, version=1), {"n": 9}, active=True, lease=lease, entries=[entry(n=9)])
-    await store.acquire(LEASE, "b", ttl_s=10, now=200)
+    database.time.now = 200
+    await store.acquire(LEASE, "b", ttl_s=10)
     with pytest.raises(SluiceError, match="LEASE-002"):
         await store.save_rollout(stored, {"n": 9}, active=True, lease=lease, entries=[entry(n=9)])
     assert [e.body["n"] async for e in store.entries("prod")] == [1, 2, 3]
@@ -249,9 +269,11 @@ async def test_the_newest_entry_of_each_address_is_found_however_old(database: D
 
 async def test_a_fenced_off_owner_records_no_tick(database: Database) -> None:
     store = database.open()
-    lease = await store.acquire(LEASE, "a", ttl_s=10, now=100)
+    database.time.now = 100
+    lease = await store.acquire(LEASE, "a", ttl_s=10)
     await store.add_tick("r1", "eu", {"n": 1}, lease=lease)
-    other = await store.acquire(LEASE, "b", ttl_s=10, now=200)
+    database.time.now = 200
+    other = await store.acquire(LEASE, "b", ttl_s=10)
     with pytest.raises(SluiceError, match="LEASE-002"):
         await store.add_tick("r1", "eu", {"n": 2}, lease=lease)
     await store.add_tick("r1", "eu", {"n": 3}, lease=other)
@@ -260,14 +282,68 @@ async def test_a_fenced_off_owner_records_no_tick(database: Database) -> None:
 
 async def test_ticks_of_old_rollouts_go_and_those_in_flight_stay(database: Database) -> None:
     store = database.open()
-    lease = await store.acquire(LEASE, "a", ttl_s=10, now=100)
+    database.time.now = 100
+    lease = await store.acquire(LEASE, "a", ttl_s=10)
     for n in range(4):
         stored = await store.create_rollout("prod", "chat", f"r{n}", {}, lease=lease)
         await store.add_tick(f"r{n}", "eu", {"n": n}, lease=lease)
         await store.save_rollout(stored, {}, active=False, lease=lease)
-    flying = await store.acquire("prod/search", "a", ttl_s=10, now=100)
+    database.time.now = 100
+    flying = await store.acquire("prod/search", "a", ttl_s=10)
     await store.create_rollout("prod", "search", "s1", {}, lease=flying)
     await store.add_tick("s1", "eu", {}, lease=flying)
     assert await store.prune_ticks("prod", "chat", keep=2) == 2
     left = {id: len(await store.ticks(id, "eu")) for id in ("r0", "r1", "r2", "r3", "s1")}
     assert left == {"r0": 0, "r1": 0, "r2": 1, "r3": 1, "s1": 1}
+
+
+async def test_a_lease_that_runs_out_permits_no_write_until_it_is_renewed(database: Database) -> None:
+    """Nobody has taken it, and all the same: what a lease permits must be over before somebody else can have it."""
+    store = database.open()
+    lease = await store.acquire(LEASE, "a", ttl_s=10)
+    database.time.now += 9.5
+    with pytest.raises(SluiceError, match="LEASE-002"):
+        await store.append(entry(n=1), lease=lease)
+    lease = await store.renew(lease, ttl_s=10)
+    assert (await store.append(entry(n=2), lease=lease)).seq == 1
+
+
+async def test_the_databases_own_clock_says_how_long_a_lease_lasts(database: Database) -> None:
+    store = database.open(own_clock=True)
+    lease = await store.acquire(LEASE, "a", ttl_s=1000)
+    seen = await store.lease(LEASE)
+    assert seen is not None
+    assert 900 < seen.left_s <= 1000
+    assert (await store.append(entry(), lease=lease)).seq == 1
+    gone = await store.acquire("prod/search", "a", ttl_s=-5)
+    with pytest.raises(SluiceError, match="LEASE-002"):
+        await store.append(entry(), lease=gone)
+
+
+async def test_what_fails_in_a_batch_takes_nothing_of_the_others_with_it(database: Database) -> None:
+    store = database.open()
+    good = await store.acquire(LEASE, "a", ttl_s=10)
+    lost = await store.acquire("prod/search", "a", ttl_s=10)
+    database.time.now += 100
+    await store.acquire("prod/search", "b", ttl_s=10)
+    good = await store.renew(good, ttl_s=10)
+    calls = [store.append(entry(n=n), lease=lost if n % 3 == 0 else good) for n in range(60)]
+    written, codes = await outcomes(calls)
+    assert (len(written), codes) == (40, ["LEASE-002"] * 20)
+    assert [e.seq async for e in store.entries("prod")] == list(range(1, 41))
+    assert (await store.verify("prod")).ok
+
+
+async def test_whoever_is_cancelled_while_it_writes_knows_what_was_written(database: Database) -> None:
+    """Either nothing is written, or it was written before the cancellation came through: nothing happens later."""
+    store = database.open()
+    await store.append(entry(n=0))
+    for wait in range(6):
+        task = asyncio.create_task(store.append(entry(n=wait)))
+        for _ in range(wait):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        before = [e.seq async for e in store.entries("prod")]
+        await asyncio.sleep(0.05)
+        assert [e.seq async for e in store.entries("prod")] == before

@@ -22,7 +22,7 @@ from tests.support.postgres import PostgresServer
 from tests.support.store_worker import ENVIRONMENT, append_one
 
 ROOT = Path(__file__).parents[2]
-BALLAST_KIB = 64
+BALLAST_KIB = 96
 
 
 class Worker:
@@ -99,10 +99,11 @@ async def test_a_paused_writer_that_wakes_up_late_writes_nothing(database: Datab
     with worker(database.url, database.home, "hold", "sleeper") as sleeper:
         assert sleeper.line() == "1"
         os.kill(sleeper.process.pid, signal.SIGSTOP)
-        store = database.open()
         with pytest.raises(SluiceError, match="sleeper"):
-            await store.acquire("prod/chat", "me", ttl_s=5, now=time.time() - 3600)
-        mine = await store.acquire("prod/chat", "me", ttl_s=3600, now=time.time() + 3600)
+            await database.open(own_clock=True).acquire("prod/chat", "me", ttl_s=5)
+        database.time.now = time.time() + 3600
+        store = database.open()
+        mine = await store.acquire("prod/chat", "me", ttl_s=3600)
         assert mine.token == 2
         assert await append_one(store, 0, mine) == 1
         sleeper.say("go on")
@@ -124,7 +125,7 @@ async def test_a_full_disk_is_told_and_leaves_a_whole_chain(tmp_path: Path) -> N
 
 
 def _may_mount(unshare: tuple[str, ...], folder: Path) -> bool:
-    command = [*unshare, 'mount -t tmpfs -o size=160k none "$0"', str(folder)]
+    command = [*unshare, 'mount -t tmpfs -o size=240k none "$0"', str(folder)]
     return shutil.which("unshare") is not None and subprocess.run(command, capture_output=True).returncode == 0
 
 
@@ -132,7 +133,7 @@ async def test_a_full_tmpfs_is_told_and_leaves_a_whole_chain(tmp_path: Path) -> 
     unshare = ("unshare", "--mount", "--propagation", "private", "/bin/sh", "-c")
     url, disk = "sqlite:///test.db", tmp_path / "disk"
     disk.mkdir()
-    mount = 'mount -t tmpfs -o size=160k none "$0" && cp "$1"/* "$0" && cd "$2" && "$@"; cp "$0"/test.db "$1"'
+    mount = 'mount -t tmpfs -o size=240k none "$0" && cp "$1"/* "$0" && cd "$2" && "$@"; cp "$0"/test.db "$1"'
     if not _may_mount(unshare, disk):
         pytest.skip("mounting a small file system needs root; the test above runs the same without")
     saved = tmp_path / "saved"

@@ -123,7 +123,7 @@ async def test_every_rollout_in_flight_is_seen(tmp_path: Path) -> None:
     """Defect 24."""
     declared = await two(tmp_path)
     for n in range(120):
-        lease = await declared.bench.store.acquire(f"{ENVIRONMENT}/e{n}", "me", ttl_s=9, now=declared.bench.now)
+        lease = await declared.bench.store.acquire(f"{ENVIRONMENT}/e{n}", "me", ttl_s=9)
         await declared.bench.store.create_rollout(ENVIRONMENT, f"e{n}", f"r{n}", {"n": n}, lease=lease)
     assert len(await declared.bench.store.rollouts(ENVIRONMENT, active=True)) == 120
 

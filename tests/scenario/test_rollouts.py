@@ -226,7 +226,7 @@ async def test_a_first_deployment_serves_everything_and_a_failed_one_leaves_noth
 async def test_a_writer_that_slept_through_its_lease_cannot_act(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     await bench.serve(OLD)
-    early = await bench.store.acquire("test/chat", "sleeper", ttl_s=15, now=bench.now)
+    early = await bench.store.acquire("test/chat", "sleeper", ttl_s=15)
     bench.waited += 100
     assert (await bench.run(await bench.begin(NEW, SETTINGS), owner="two")).phase is Phase.PROMOTED
     address = Address(ENVIRONMENT, "local", "chat")

@@ -118,11 +118,14 @@ class Bench:
     trail: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.clock = asyncio.get_running_loop().time
         self.platforms = {r: FakePlatform(ENVIRONMENT, r, now=lambda: self.now) for r in self.regions}
         self.runtime = FakeRuntime(*self.platforms.values())
         self.registry = NoRegistry()
         self.gate = FakeGate()
-        self.store: Store = open_store("sqlite:///store.db", home=self.home / ".sluice", root=self.home)
+        self.store: Store = open_store(
+            "sqlite:///store.db", home=self.home / ".sluice", root=self.home, clock=lambda: self.now
+        )
         self.weights_seen: list[Mapping[str, float]] = []
         for platform in self.platforms.values():
             platform.flow = self._flow
@@ -131,8 +134,10 @@ class Bench:
 
     @property
     def now(self) -> float:
-        """Return the time in epoch seconds."""
-        return self.began + self.waited + asyncio.get_running_loop().time()
+        """Return the time in epoch seconds; the store asks for it from its threads."""
+        with contextlib.suppress(RuntimeError):
+            self.clock = asyncio.get_running_loop().time
+        return self.began + self.waited + self.clock()
 
     def live_or_die(self, what: str, *, counts: bool = True) -> None:
         """Count one point of possible death, and die there when it is its turn. A dead process does nothing more."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import time
 from pathlib import Path
 
 from environments.errors import SluiceError
@@ -44,7 +43,7 @@ async def append_many(store: Store, count: int) -> None:
 
 async def hold(store: Store, owner: str) -> None:
     """Take a lease, sleep through it, and write."""
-    lease = await store.acquire("prod/chat", owner, ttl_s=5, now=time.time())
+    lease = await store.acquire("prod/chat", owner, ttl_s=5)
     print(lease.token, flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     print(await append_one(store, 0, lease), flush=True)
