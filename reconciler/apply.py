@@ -21,7 +21,7 @@ from reconciler.noise import with_learned_noise
 from reconciler.owner import described, is_dead, owner_id
 from reconciler.planning import Planner
 from reconciler.ports import NewEntry
-from reconciler.record import Record, stored_rollout, timestamp
+from reconciler.record import Record, Versions, stored_rollout, timestamp
 from reconciler.region import Workshop
 
 _ATTACH_POLL_S = 0.5
@@ -65,6 +65,7 @@ class Applier:
         self._watch = watch
         self._notice = notice
         self._loops: set[Loop] = set()
+        self._versions = Versions(shop.store, self._environment)
         self._leaving = False
 
     def leave(self) -> None:
@@ -201,6 +202,7 @@ class Applier:
         return await self._drive(await Record.create(self._shop.store, rollout, lease, self._shop.clock))
 
     async def _drive(self, record: Record) -> Outcome:
+        record.versions = self._versions
         loop = Loop(self._shop.with_regions_of(record.rollout), record, self._watch)
         self._loops.add(loop)
         if self._leaving:

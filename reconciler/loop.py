@@ -153,7 +153,7 @@ class Loop:
             if self._record.held.failing:
                 raise self._record.held.failing
             before = self._record.rollout
-            rollout = await self._record.reload()
+            rollout = await self._record.refresh()
             if rollout != before:
                 self._wake_all()
             if rollout.ended or self._may_return(rollout):

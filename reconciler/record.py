@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -45,6 +45,22 @@ def timestamp(now: float) -> str:
     return datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+class Versions:
+    """Knows which rollouts an operator has changed: all loops of a process share one look at the store."""
+
+    def __init__(self, store: Store, environment: str) -> None:
+        self._store = store
+        self._environment = environment
+        self._looking: asyncio.Task[Mapping[str, int]] | None = None
+
+    async def of(self, id: str) -> int | None:
+        """Return a rollout's version as the store has it now; None when it is not active."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.ensure_future(self._store.versions(self._environment))
+        found = await asyncio.shield(self._looking)
+        return found.get(id)
+
+
 @dataclass
 class Record:
     """One rollout's place in the store, written by its owner alone; an operator may change its intent meanwhile.
@@ -58,6 +74,7 @@ class Record:
     rollout: Rollout
     held: HeldLease
     clock: Callable[[], float]
+    versions: Versions | None = None
 
     def __post_init__(self) -> None:
         self._writing = asyncio.Lock()
@@ -97,9 +114,12 @@ class Record:
         stored = await stored_rollout(store, rollout.environment, rollout.id)
         return cls(store, stored, rollout_from_json(stored.body), held, clock)
 
-    async def reload(self) -> Rollout:
-        """Read the rollout again: an operator may have paused, aborted or resumed it meanwhile."""
+    async def refresh(self) -> Rollout:
+        """Return the rollout with what an operator may have changed meanwhile."""
         async with self._writing:
+            versions = self.versions
+            if versions and await self._kept(lambda: versions.of(self.stored.id)) == self.stored.version:
+                return self.rollout
             return await self._reload()
 
     async def change(self, changed: Callable[[Rollout], Rollout]) -> Rollout:

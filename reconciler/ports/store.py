@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -149,6 +149,10 @@ class Store(Protocol):
         self, environment: str, *, endpoint: str | None = None, active: bool | None = None, limit: int | None = None
     ) -> tuple[StoredRollout, ...]:
         """Return rollouts, newest first; all of them without a limit."""
+        ...
+
+    async def versions(self, environment: str) -> Mapping[str, int]:
+        """Return the version of every active rollout by its id: one cheap look tells which of them have moved."""
         ...
 
     async def rollout(self, id: str) -> StoredRollout | None:

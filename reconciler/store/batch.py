@@ -24,6 +24,7 @@ WORK_MAX = 100
 @dataclass(frozen=True)
 class _Work:
     doing: str
+    lease: str
     call: Callable[[Connection], Any]
     done: asyncio.Future[Any]
 
@@ -42,13 +43,13 @@ class Batch:
         self._waiting: list[_Work] = []
         self._writing: asyncio.Task[None] | None = None
 
-    async def add(self, doing: str, work: Callable[[Connection], T]) -> T:
-        """Return what `work` returns once it is committed.
+    async def add(self, doing: str, work: Callable[[Connection], T], *, lease: str = "") -> T:
+        """Return what `work` returns once it is committed. `lease` is the lease whose row it locks, if it locks any.
 
         Raises:
             SluiceError: what `work` raised, or why the transaction could not be committed.
         """
-        added = _Work(doing, work, asyncio.get_running_loop().create_future())
+        added = _Work(doing, lease, work, asyncio.get_running_loop().create_future())
         self._waiting.append(added)
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write_all())
@@ -66,6 +67,8 @@ class Batch:
     async def _write_all(self) -> None:
         while self._waiting:
             taken, self._waiting = self._waiting[:WORK_MAX], self._waiting[WORK_MAX:]
+            # Everybody locks leases in the order of their names, or two transactions would wait for each other.
+            taken.sort(key=lambda work: work.lease)
             try:
                 results = await asyncio.to_thread(self._write, taken)
             except BaseException as error:

@@ -36,6 +36,7 @@ _HEAD = "SELECT seq, hash FROM ledger_heads WHERE environment = :environment"
 _ROLLOUTS = """SELECT id, environment, endpoint, active, version, body FROM rollouts
     WHERE environment = :environment {where} ORDER BY number DESC LIMIT :limit"""
 _ROLLOUT = "SELECT id, environment, endpoint, active, version, body FROM rollouts WHERE id = :id"
+_VERSIONS = "SELECT id, version FROM rollouts WHERE environment = :environment AND active"
 _LEASE = """SELECT name, owner, token, expires_at - {now} AS left_s FROM leases
     WHERE name = :name AND owner IS NOT NULL"""
 _TICKS = "SELECT body FROM ticks WHERE rollout = :rollout AND region = :region ORDER BY number"
@@ -188,6 +189,12 @@ def read_rollouts(
     )
     [rows] = reader.read(f"read the rollouts of {environment}", (_ROLLOUTS.format(where=where), values))
     return tuple(_rollout(reader.where, row) for row in rows)
+
+
+def read_versions(reader: Reader, environment: str) -> dict[str, int]:
+    """Return the version of every active rollout by its id."""
+    [rows] = reader.read(f"read the rollouts of {environment}", (_VERSIONS, {"environment": environment}))
+    return {str(row["id"]): int(row["version"]) for row in rows}
 
 
 def read_rollout(reader: Reader, id: str) -> StoredRollout | None:

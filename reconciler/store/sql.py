@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from reconciler.core.canonical import Json
 from reconciler.ports import Entry, Lease, NewEntry, StoredRollout, Verification
 from reconciler.store import reads
 from reconciler.store.batch import Batch
-from reconciler.store.failures import translated, unique_violation
+from reconciler.store.failures import unique_violation
 from reconciler.store.ledger import verify
 
 if TYPE_CHECKING:
@@ -38,28 +38,27 @@ class SqlStore:
         self._engine: Engine | None = None
         self._making = threading.Lock()
         self._batch = Batch(self._writer, reader.where)
+        self._leases = Batch(self._writer, reader.where)
 
     async def acquire(self, name: str, owner: str, *, ttl_s: float) -> Lease:
         """Take a free, expired or own lease."""
         from reconciler.store import writes
 
-        return await self._alone(
-            f"take the lease {name}", lambda c: writes.acquire(c, name, owner, ttl_s=ttl_s, clock=self._now)
+        return await self._on_lease(
+            name, "take", lambda c: writes.acquire(c, name, owner, ttl_s=ttl_s, clock=self._now)
         )
 
     async def renew(self, lease: Lease, *, ttl_s: float) -> Lease:
         """Extend a lease that is still ours."""
         from reconciler.store import writes
 
-        return await self._alone(
-            f"renew the lease {lease.name}", lambda c: writes.renew(c, lease, ttl_s=ttl_s, clock=self._now)
-        )
+        return await self._on_lease(lease.name, "renew", lambda c: writes.renew(c, lease, ttl_s=ttl_s, clock=self._now))
 
     async def release(self, lease: Lease) -> None:
         """Give a lease back; succeed if it is not ours any more."""
         from reconciler.store import writes
 
-        await self._alone(f"give back the lease {lease.name}", lambda c: writes.give_back(c, lease))
+        await self._on_lease(lease.name, "give back", lambda c: writes.give_back(c, lease))
 
     async def lease(self, name: str) -> Lease | None:
         """Return the lease as it stands, expired or not."""
@@ -70,7 +69,7 @@ class SqlStore:
         """Expire a dead owner's lease; succeed if someone else has it now."""
         from reconciler.store import writes
 
-        await self._alone(f"break the lease {name}", lambda c: writes.break_lease(c, name, owner))
+        await self._on_lease(name, "break", lambda c: writes.break_lease(c, name, owner))
 
     async def create_rollout(
         self,
@@ -95,7 +94,7 @@ class SqlStore:
                     raise writes.active_rollout(environment, endpoint, None) from error
                 raise
 
-        return await self._write(f"create rollout {id}", work)
+        return await self._write(f"create rollout {id}", work, lease)
 
     async def save_rollout(
         self,
@@ -114,6 +113,7 @@ class SqlStore:
             lambda c: writes.save_rollout(
                 c, rollout, body, active=active, lease=lease, entries=entries, clock=self._now
             ),
+            lease,
         )
 
     async def rollouts(
@@ -123,6 +123,10 @@ class SqlStore:
         return await asyncio.to_thread(
             reads.read_rollouts, self._reader, environment, endpoint=endpoint, active=active, limit=limit
         )
+
+    async def versions(self, environment: str) -> Mapping[str, int]:
+        """Return the version of every active rollout by its id."""
+        return await asyncio.to_thread(reads.read_versions, self._reader, environment)
 
     async def rollout(self, id: str) -> StoredRollout | None:
         """Return one rollout by its id, None when there is none."""
@@ -140,7 +144,7 @@ class SqlStore:
                     raise writes.head_behind(entry.environment) from error
                 raise
 
-        return await self._write(f'write ledger entry "{entry.kind}" for {entry.address}', work)
+        return await self._write(f'write ledger entry "{entry.kind}" for {entry.address}', work, lease)
 
     async def entries(
         self, environment: str, *, newest_first: bool = False, limit: int | None = None
@@ -177,6 +181,7 @@ class SqlStore:
         await self._write(
             f"record a tick of rollout {rollout}",
             lambda c: writes.add_tick(c, rollout, region, body=body, lease=lease, clock=self._now),
+            lease,
         )
 
     async def prune_ticks(self, environment: str, endpoint: str, *, keep: int) -> int:
@@ -197,17 +202,13 @@ class SqlStore:
         if self._engine is not None:
             await asyncio.to_thread(self._engine.dispose)
 
-    async def _write(self, doing: str, work: Callable[[Connection], T]) -> T:
+    async def _write(self, doing: str, work: Callable[[Connection], T], lease: Lease | None = None) -> T:
         """Do some work in a transaction that it may share with other work of this process."""
-        return await self._batch.add(doing, work)
+        return await self._batch.add(doing, work, lease=lease.name if lease else "")
 
-    async def _alone(self, doing: str, work: Callable[[Connection], T]) -> T:
-        """Do some work in a transaction of its own: a lease is never held up by what others write."""
-        return await asyncio.to_thread(self._write_now, doing, work)
-
-    def _write_now(self, doing: str, work: Callable[[Connection], T]) -> T:
-        with translated(self._reader.where, doing, writing=True), self._writer().begin() as connection:
-            return work(connection)
+    async def _on_lease(self, name: str, doing: str, work: Callable[[Connection], T]) -> T:
+        """Do some work on a lease, apart from the ledger: who locks a lease never waits for the ledger's head too."""
+        return await self._leases.add(f"{doing} the lease {name}", work, lease=name)
 
     def _now(self, connection: Connection) -> float:
         from reconciler.store import writes
