@@ -1,7 +1,4 @@
-"""What controllers may do in one cluster: write slots, routes and flag documents of the teams, and read around them.
-
-Imports `environments.names`. `stacks/serving` makes one for each cluster; `components.ownership` reads the lists.
-"""
+"""What controllers may do in one cluster: write slots, routes and flag documents of the teams, and read around them."""
 
 from __future__ import annotations
 

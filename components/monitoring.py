@@ -1,7 +1,4 @@
-"""A cluster's alerts and dashboards as objects: PrometheusRules, ConfigMaps for Grafana, routes to the teams' topics.
-
-Imports `components.rules` and `components.dashboards`. `stacks/platform` makes one for each cluster.
-"""
+"""A cluster's alerts and dashboards as objects: rules, ConfigMaps for Grafana, routes to the teams' topics."""
 
 from __future__ import annotations
 
