@@ -127,10 +127,9 @@ def alerting_policy(topics: Sequence[str], key_arn: str) -> str:
 def secrets_policy(place: Place, prefix: str, key_arns: Sequence[str]) -> str:
     """Return External Secrets' policy: it reads secrets whose names begin with this environment's prefix."""
     read = ["secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"]
-    return policy(
-        Grant(read, [place.arn("secretsmanager", f"secret:{prefix}/*")]),
-        Grant(["kms:Decrypt"], key_arns, _equals({"kms:ViaService": f"secretsmanager.{place.region}.amazonaws.com"})),
-    )
+    through = _equals({"kms:ViaService": f"secretsmanager.{place.region}.amazonaws.com"})
+    keys = [Grant(["kms:Decrypt"], key_arns, through)] if key_arns else []
+    return policy(Grant(read, [place.arn("secretsmanager", f"secret:{prefix}/*")]), *keys)
 
 
 def log_groups(cluster: str) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ _START_S = 120.0
 _TRIES = 3
 _PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")
 _FAKE = {"kwok.x-k8s.io/node": "fake"}
-CRDS = ("cert-manager", "gateway-api", "keda", "prometheus-operator", "envoy-gateway")
+CRDS = crds.SETS
 
 
 class DidNotStart(Exception):
