@@ -93,7 +93,7 @@ class Addons(pulumi.ComponentResource):
         self.register_outputs({"charts": [f"{chart.chart} {chart.version}" for chart in charts]})
 
     def _make_namespaces(self, charts: Sequence[Chart]) -> dict[str, Namespace]:
-        levels = {chart.namespace: chart.level for chart in charts}
+        levels = {chart.namespace: chart.level for chart in charts} | dict(b for chart in charts for b in chart.beside)
         return {
             namespace: make_namespace(
                 f"{self._name}-{namespace}", namespace, self._args.owned, level=level, opts=self._own
@@ -130,7 +130,12 @@ class Addons(pulumi.ComponentResource):
         return pulumi.ResourceOptions(parent=self, depends_on=[self.releases[chart] for chart in charts])
 
     def _install(self, chart: Chart, needed: Sequence[pulumi.Resource]) -> None:
-        needs = [self._namespaces[chart.namespace], *(self.releases[need] for need in chart.needs), *needed]
+        places = [chart.namespace, *(namespace for namespace, _ in chart.beside)]
+        needs = [
+            *(self._namespaces[place] for place in places),
+            *(self.releases[need] for need in chart.needs),
+            *needed,
+        ]
         self.releases[chart.name] = Release(
             f"{self._name}-{chart.name}",
             name=chart.name,

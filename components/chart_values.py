@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from components.charts import NODE_EXPORTER_NAMESPACE
 from components.dcgm_counters import COUNTERS
 from environments.infrastructure import SingleSignOnSpec
 from environments.names import GPU_TAINT, PROMETHEUS_NAME, PROMETHEUS_PORT, STORAGE_CLASS
@@ -118,6 +119,7 @@ def prometheus_values(facts: ClusterFacts) -> Values:
             },
         },
         "grafana": grafana_values(facts),
+        "prometheus-node-exporter": {"namespaceOverride": NODE_EXPORTER_NAMESPACE},
     }
 
 
@@ -134,6 +136,7 @@ def grafana_values(facts: ClusterFacts) -> Values:
     """Return Grafana's values: a password of its own, and people through single sign-on where there is one."""
     values: dict[str, Any] = {
         "admin": {"existingSecret": GRAFANA_SECRET, "userKey": "user", "passwordKey": "password"},
+        "testFramework": {"enabled": False},
         "sidecar": {"dashboards": {"enabled": True, "label": "grafana_dashboard", "searchNamespace": "ALL"}},
     }
     if facts.other_prometheus:

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 from environments.names import MONITORING_NAMESPACE, PROXY_NAMESPACE
 
+NODE_EXPORTER_NAMESPACE = "node-exporter"
+
 
 @dataclass(frozen=True)
 class Chart:
     """A Helm chart at one version. `repository` is None for an OCI chart, whose `chart` is an address.
 
-    `level` is the Pod Security standard that its namespace enforces; `needs` are charts whose CRDs it uses.
+    `level` is the Pod Security standard that its namespace enforces, and `beside` are further namespaces with theirs;
+    `needs` are charts whose CRDs or machines it uses.
     """
 
     name: str
@@ -21,6 +24,7 @@ class Chart:
     repository: str | None = None
     level: str = "restricted"
     needs: tuple[str, ...] = ()
+    beside: tuple[tuple[str, str], ...] = ()
 
 
 # CRDs apart from the operator, so that an upgrade of Karpenter brings new ones: Helm never upgrades a chart's own.
@@ -35,8 +39,8 @@ PROMETHEUS = Chart(
     "kube-prometheus-stack",
     "88.5.3",
     "https://prometheus-community.github.io/helm-charts",
-    level="privileged",  # the node exporter reads the host's own file systems
     needs=("external-secrets",),
+    beside=((NODE_EXPORTER_NAMESPACE, "privileged"),),  # it reads the host's own file systems; nothing else here does
 )
 ENVOY_GATEWAY = Chart("envoy-gateway", PROXY_NAMESPACE, "oci://docker.io/envoyproxy/gateway-helm", "1.9.0")
 KEDA = Chart("keda", "keda", "keda", "2.20.2", "https://kedacore.github.io/charts")
