@@ -48,8 +48,6 @@ def rig(folder: Path, *, regions: tuple[str, ...] = CLUSTER_REGIONS) -> Iterator
     before = os.environ.get("SLUICE_ENVIRONMENTS")
     with contextlib.ExitStack() as running:
         planes = {region: running.enter_context(control_plane(controllers=False)) for region in regions}
-        for plane in planes.values():
-            plane.apply_crds()
         clusters: dict[str, Cluster] = {region: plane.cluster for region, plane in planes.items()}
         harness = running.enter_context(pulumi_harness(folder / "pulumi", clusters))
         os.environ["SLUICE_ENVIRONMENTS"] = str(environments)
