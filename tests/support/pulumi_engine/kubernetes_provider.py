@@ -294,7 +294,7 @@ def _wait_until_served(api: Api, sets: Iterable[str]) -> None:
 
 def _established(api: Api, name: str) -> bool:
     found = api.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", name, "") or {}
-    conditions = found.get("status", {}).get("conditions", [])
+    conditions = (found.get("status") or {}).get("conditions") or []
     return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
 
 
