@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from components.declared import Declared, declared
 from components.tags import REQUIRED_TAGS
+from environments.aws_facts import READ_ON, support_ends
 from environments.names import ENVIRONMENT_LABEL, TEAM_LABEL
 from stacks.foundation.base import Base
 from stacks.foundation.home import home_in
@@ -151,6 +153,25 @@ def test_dev_stands_on_one_nat_gateway_no_private_endpoints_and_spot() -> None:
     pools = [m for m in platform("dev").of("NodePool") if m.at("spec.template.spec.taints")]
     types = [r["values"] for m in pools for r in m.at("spec.template.spec.requirements") if "capacity" in r["key"]]
     assert types == [["spot", "on-demand"]]
+
+
+def test_machines_and_balancers_are_on_the_bill_of_whoever_uses_them() -> None:
+    classes = {m.at("metadata.name"): m.at("spec.tags") for m in platform("prod").of("EC2NodeClass")}
+    assert {name: tags["team"] for name, tags in classes.items()} == {
+        "system": "platform",
+        "l4": "platform",  # several teams share it: OpenCost says who uses how much
+        "l40s": "developer-tools",
+    }
+    budgets = {m.name for m in foundation("prod").of("aws:budgets/budget:Budget")}
+    assert any(name.endswith("-platform") for name in budgets)
+
+
+def test_clusters_run_a_version_in_standard_support() -> None:
+    for environment in ENVIRONMENTS:
+        for made in foundation(environment).of("aws:eks/cluster:Cluster"):
+            ends = support_ends(made.inputs["version"])
+            assert ends
+            assert ends > READ_ON + timedelta(days=90)
 
 
 def test_endpoints_that_scale_to_zero_are_woken_in_dev_alone() -> None:

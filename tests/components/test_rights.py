@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from components.alert_topics import PUBLISHERS
 from components.controller_role import ControllerRoleArgs, controller_policy
 from components.keys import topic_key_policy
 from components.rights import (
@@ -95,7 +96,7 @@ def test_the_evaluator_refuses_to_guess() -> None:
         allows(odd, Call("x", "s3:GetObject", "*", {"a": "0"}))
 
 
-@pytest.mark.parametrize("service", ["budgets.amazonaws.com", "cloudwatch.amazonaws.com", "costalerts.amazonaws.com"])
+@pytest.mark.parametrize("service", PUBLISHERS)
 def test_aws_alarms_encrypt_what_they_publish(service: str) -> None:
     policy = topic_key_policy(
         ACCOUNT, ["budgets.amazonaws.com", "cloudwatch.amazonaws.com", "costalerts.amazonaws.com"]

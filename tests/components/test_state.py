@@ -162,6 +162,12 @@ def test_a_team_hears_of_its_budget_before_and_after_it_is_spent() -> None:
     assert not made.of("AnomalyMonitor")
 
 
+def test_a_team_without_a_budget_hears_of_nothing_that_its_account_cannot_have() -> None:
+    made = make(lambda: Budget("support", BudgetArgs(TeamSpec(), "arn:topic", SUPPORT)))
+    assert not made.of("aws:budgets/budget:Budget")
+    assert not made.of("AnomalyMonitor")
+
+
 def test_anomalies_by_tag_are_for_those_who_ask_for_them() -> None:
     made = make(lambda: Budget("support", BudgetArgs(TeamSpec(anomaly_usd=50), "arn:topic", SUPPORT, True)))
     assert made.one("AnomalyMonitor").inputs["monitorType"] == "CUSTOM"

@@ -72,7 +72,9 @@ CASES = (
     Case("ROL-006", "on_inconclusive is promote", {f"{ROLLOUT}.on_inconclusive": "promote"}),
     Case("ROL-007", "no row for error_rate", {f"{ROLLOUT}.judge.protect": [{"metric": "ttft", "ratio": 1.2}]}),
     Case("SLO-001", "no SLO", {"endpoints.chat.slo": {}}),
-    Case("PLN-001", "removes this endpoint", {}, [change("old", action=Action.REMOVE)], address="prod/eu-central-1/old"),
+    Case(
+        "PLN-001", "removes this endpoint", {}, [change("old", action=Action.REMOVE)], address="prod/eu-central-1/old"
+    ),
     Case(
         "PLN-002", "3 of 3 endpoints change at once (100 %",
         {}, [change("chat"), change("code"), change("embed")], "warn", "prod",
