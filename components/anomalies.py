@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
+from components.children import children_of
 from components.tags import Owned
 
 
@@ -30,7 +31,7 @@ class Anomalies(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: AnomalyArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("sluice:cost:Anomalies", name, None, opts)
-        own, tags = pulumi.ResourceOptions(parent=self), args.owned.tags(name)
+        own, tags = children_of(self, opts), args.owned.tags(name)
         monitor = aws.costexplorer.AnomalyMonitor(
             name,
             name=name,

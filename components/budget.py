@@ -9,6 +9,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.anomalies import Anomalies, AnomalyArgs
+from components.children import children_of
 from components.tags import Owned
 from environments.infrastructure import TeamSpec
 
@@ -36,7 +37,7 @@ class Budget(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: BudgetArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("sluice:cost:Budget", name, None, opts)
-        self._own = pulumi.ResourceOptions(parent=self)
+        self._own = children_of(self, opts)
         if args.team.budget_usd_per_month is not None:
             self._budget(name, args, args.team.budget_usd_per_month)
         if args.anomalies_by_tag:

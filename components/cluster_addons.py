@@ -10,6 +10,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
+from components.children import children_of
 from components.iam import assumed_by_pods
 from components.rights import Place, logs_policy
 from components.tags import Owned
@@ -61,7 +62,7 @@ class ClusterAddons(pulumi.ComponentResource):
     def __init__(self, name: str, args: ClusterAddonsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("sluice:cluster:ClusterAddons", name, None, opts)
         self._name, self._args = name, args
-        self._own = pulumi.ResourceOptions(parent=self)
+        self._own = children_of(self, opts)
         self.addons = [self._addon(addon) for addon in args.wanted]
         self.register_outputs({"addons": list(args.wanted)})
 

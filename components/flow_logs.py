@@ -10,6 +10,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.iam import document
+from components.keys import delivery_key_policy
 from components.tags import Owned
 from environments.names import flow_log_bucket
 
@@ -66,8 +67,15 @@ class FlowLogs(pulumi.ComponentResource):
         aws.s3.BucketServerSideEncryptionConfiguration(
             self._name,
             bucket=bucket.id,
-            # Log delivery cannot use the managed KMS key; S3's own keys need no policy.
-            rules=[{"apply_server_side_encryption_by_default": {"sse_algorithm": "AES256"}}],
+            rules=[
+                {
+                    "apply_server_side_encryption_by_default": {
+                        "sse_algorithm": "aws:kms",
+                        "kms_master_key_id": self._key(args, account).arn,
+                    },
+                    "bucket_key_enabled": True,
+                }
+            ],
             opts=self._own,
         )
         self._rules(bucket, args.retention_days)
@@ -87,6 +95,17 @@ class FlowLogs(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[closed]),
         )
         return bucket, policy
+
+    def _key(self, args: FlowLogsArgs, account: pulumi.Output[str]) -> aws.kms.Key:
+        return aws.kms.Key(
+            self._name,
+            description=f"Flow logs of {self._name}",
+            enable_key_rotation=True,
+            deletion_window_in_days=30,
+            policy=account.apply(delivery_key_policy),
+            tags=args.owned.tags(self._name),
+            opts=self._own,
+        )
 
     def _rules(self, bucket: aws.s3.Bucket, days: int) -> None:
         aws.s3.BucketVersioning(

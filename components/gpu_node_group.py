@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
+from components.children import children_of, waiting
 from components.node_template import NodeTemplateArgs, launched_from, node_template
 from components.nodes import newest_image
 from components.tags import Owned
@@ -55,7 +56,7 @@ class GpuNodeGroup(pulumi.ComponentResource):
     def __init__(self, name: str, args: GpuNodeGroupArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("sluice:cluster:GpuNodeGroup", name, None, opts)
         self._name, self._args = name, args
-        self._own = pulumi.ResourceOptions(parent=self)
+        self._own = children_of(self, opts)
         template = node_template(name, self._template(), self._own)
         self.group = self._group(template)
         self.register_outputs({"node_group": self.group.node_group_name})
@@ -96,5 +97,5 @@ class GpuNodeGroup(pulumi.ComponentResource):
             scaling_config={"min_size": 0, "max_size": spec.nodes.max, "desired_size": 0},
             update_config={"max_unavailable": 1},
             tags=args.owned.tags(self._name, {f"{LABEL_PREFIX}/pool": args.pool}),
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["scalingConfig.desiredSize"]),
+            opts=waiting(self._own, ignore_changes=["scalingConfig.desiredSize"]),
         )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
+from components.children import children_of
 from components.iam import document
 from components.pod_role import PodRole, PodRoleArgs
 from components.rights import Place, karpenter_policy
@@ -47,7 +48,7 @@ class Karpenter(pulumi.ComponentResource):
     def __init__(self, name: str, args: KarpenterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("sluice:cluster:Karpenter", name, None, opts)
         self._name, self._args = name, args
-        self._own = pulumi.ResourceOptions(parent=self)
+        self._own = children_of(self, opts)
         tags = args.owned.tags(name)
         profile = aws.iam.InstanceProfile(name, role=args.node_role.name, tags=tags, opts=self._own)
         # Its machines have the system nodes' role, which EKS let in with their node group: a second entry is refused.

@@ -35,3 +35,14 @@ def topic_key_policy(account: str, publishers: Sequence[str]) -> str:
     use = ["kms:Decrypt", "kms:GenerateDataKey*"]
     services = {"Effect": "Allow", "Principal": {"Service": list(publishers)}, "Action": use, "Resource": "*"}
     return administered(account, services)
+
+
+def delivery_key_policy(account: str) -> str:
+    """Return the policy of a key with which AWS's log delivery encrypts what it writes for this account.
+
+    Source: Amazon VPC, "Required key policy for use with SSE-KMS".
+    """
+    ours = {"StringEquals": {"aws:SourceAccount": account}}
+    use = [action for action in USE_FOR_DISKS if action != "kms:CreateGrant"]
+    writer: dict[str, Any] = {"Effect": "Allow", "Principal": {"Service": "delivery.logs.amazonaws.com"}}
+    return administered(account, {**writer, "Action": use, "Resource": "*", "Condition": ours})

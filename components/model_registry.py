@@ -11,6 +11,7 @@ from pulumi_kubernetes.core.v1 import ContainerArgsDict, Service, ServiceAccount
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
 from pulumi_kubernetes.policy.v1 import PodDisruptionBudget
 
+from components.children import children_of, waiting
 from components.namespaces import close_ingress, from_namespaces, make_namespace
 from components.objects import container_security, meta, pod_security
 from components.secret_store import Wanted, external_secret
@@ -54,7 +55,7 @@ class ModelRegistry(pulumi.ComponentResource):
     def __init__(self, name: str, args: ModelRegistryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("sluice:state:ModelRegistry", name, None, opts)
         self._name, self._args = name, args
-        self._own = pulumi.ResourceOptions(parent=self)
+        self._own = children_of(self, opts)
         self._labels = {"app.kubernetes.io/name": MLFLOW_NAME}
         self._namespace = make_namespace(name, NAMESPACE, args.owned, opts=self._own).metadata.name
         self._account()
@@ -110,7 +111,7 @@ class ModelRegistry(pulumi.ComponentResource):
                     },
                 },
             },
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[self._store]),
+            opts=waiting(self._own, self._store),
         )
 
     def _container(self) -> ContainerArgsDict:

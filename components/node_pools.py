@@ -8,6 +8,7 @@ from typing import Any
 
 import pulumi
 
+from components.children import children_of, waiting
 from components.gpu_node_group import disk_gib, pool_labels
 from components.objects import custom, meta
 from components.tags import Owned
@@ -76,7 +77,7 @@ class NodePools(pulumi.ComponentResource):
     def __init__(self, name: str, args: NodePoolsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("sluice:cluster:NodePools", name, None, opts)
         self._name, self._args = name, args
-        self._own = pulumi.ResourceOptions(parent=self)
+        self._own = children_of(self, opts)
         self.system = self._system()
         for pool, gpus in args.pools.items():
             self._gpus(pool, gpus)
@@ -118,8 +119,8 @@ class NodePools(pulumi.ComponentResource):
         )
 
     def _pool(self, name: str, spec: Mapping[str, Any], owned: Owned, needs: pulumi.Resource) -> pulumi.Resource:
-        after = pulumi.ResourceOptions(parent=self, depends_on=[needs])
-        return custom(f"{self._name}-{name}", API, "NodePool", metadata=meta(name, owned), spec=spec, opts=after)
+        name_of, after = f"{self._name}-{name}", waiting(self._own, needs)
+        return custom(name_of, API, "NodePool", metadata=meta(name, owned), spec=spec, opts=after)
 
 
 def gpu_pool_spec(pool: str, args: GpuPoolArgs, share: Share) -> dict[str, Any]:

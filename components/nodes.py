@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
+from components.children import children_of, waiting
 from components.iam import assumed_by
 from components.keys import disk_key_policy
 from components.node_template import NodeTemplateArgs, launched_from, node_template
@@ -47,7 +48,7 @@ class Nodes(pulumi.ComponentResource):
     def __init__(self, name: str, args: NodesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("sluice:cluster:Nodes", name, None, opts)
         self._name, self._args = name, args
-        self._own = pulumi.ResourceOptions(parent=self)
+        self._own = children_of(self, opts)
         self.disk_key = aws.kms.Key(
             f"{name}-disks",
             description=f"Disks of {name}",
@@ -86,9 +87,7 @@ class Nodes(pulumi.ComponentResource):
             update_config={"max_unavailable": 1},
             tags=args.owned.tags(name),
             # Rights stay until the last node is gone: a node without them leaves network interfaces behind.
-            opts=pulumi.ResourceOptions(
-                parent=self, depends_on=self.rights, ignore_changes=["scalingConfig.desiredSize"]
-            ),
+            opts=waiting(self._own, *self.rights, ignore_changes=["scalingConfig.desiredSize"]),
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
+from components.children import children_of, waiting
 from components.iam import assumed_by_pods
 from components.tags import Owned
 
@@ -30,7 +31,7 @@ class PodRole(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: PodRoleArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("sluice:cluster:PodRole", name, None, opts)
-        own = pulumi.ResourceOptions(parent=self)
+        own = children_of(self, opts)
         tags = args.owned.tags(name)
         role = aws.iam.Role(name, assume_role_policy=assumed_by_pods(), tags=tags, opts=own)
         rights = aws.iam.RolePolicy(name, role=role.id, policy=args.policy, opts=own)
@@ -41,7 +42,7 @@ class PodRole(pulumi.ComponentResource):
             service_account=args.service_account,
             role_arn=role.arn,
             tags=args.owned.tags(),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[rights]),
+            opts=waiting(own, rights),
         )
         self.arn: pulumi.Output[str] = role.arn
         self.register_outputs({"arn": self.arn})

@@ -8,6 +8,7 @@ from typing import Any
 
 import pulumi
 
+from components.children import children_of
 from components.objects import custom, meta
 from components.tags import Owned
 from environments.names import ENVIRONMENT_LABEL
@@ -42,7 +43,7 @@ class SecretStore(pulumi.ComponentResource):
                 "provider": {"aws": {"service": "SecretsManager", "region": args.region}},
                 "conditions": [ours],
             },
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=children_of(self, opts),
         )
         self.register_outputs({"name": STORE})
 
