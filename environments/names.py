@@ -15,6 +15,7 @@ LABEL_PREFIX = "sluice.dev"
 SLOT_HEADER = "x-sluice-slot"
 RELEASE_HEADER = "x-sluice-release"
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
+_ECR = re.compile(r"^(\d{12}\.dkr\.ecr\.)[a-z0-9-]+(\.amazonaws\.com/)")
 REGION = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 
 
@@ -158,6 +159,11 @@ def regional_bucket(bucket: str, environment: str, region: str) -> str:
     account = bucket.rpartition("-")[2]
     ours = bucket.startswith(f"sluice-models-{environment}-") and account.isdigit() and len(account) == 12
     return model_bucket(environment, region, account) if ours else bucket
+
+
+def regional_image(image: str, region: str) -> str:
+    """Return the copy of an image in a region's own registry; an image of another registry as it is."""
+    return _ECR.sub(rf"\g<1>{region}\g<2>", image)
 
 
 def flow_log_bucket(environment: str, region: str, account: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from pulumi.runtime import set_mocks
-from pulumi.runtime import test as settled
-from pulumi.runtime.proto import resource_pb2
+from collections.abc import Callable
+from typing import Any
+
+from pulumi.runtime import set_mocks, settings
+from pulumi.runtime import test as pulumi_test
 
 from components.network import Network, NetworkArgs
 from stacks.foundation.base import Base
@@ -18,21 +20,20 @@ from tests.components.test_everywhere import found
 from tests.components.test_network import ZONES
 
 
-def dependencies(program: object) -> dict[str, set[str]]:
+def dependencies(program: Callable[[], object]) -> dict[str, set[str]]:
     """Return what each resource waits for, by name: `TYPE NAME` to the URNs that the engine is told."""
     told: dict[str, set[str]] = {}
     set_mocks(Recorded(), project="sluice", stack="prod", preview=False)
-    from pulumi.runtime import settings
-
-    monitor = settings.get_monitor()
+    monitor: Any = settings.get_monitor()
     register = monitor.RegisterResource
 
-    def listening(request: resource_pb2.RegisterResourceRequest, *more: object) -> object:
+    def listening(request: Any, *more: Any) -> Any:
         told[f"{request.type} {request.name}"] = set(request.dependencies)
         return register(request, *more)
 
     monitor.RegisterResource = listening
-    settled(lambda: (program(), None)[1])()  # type: ignore[operator]
+    settled: Callable[[Callable[[], None]], Callable[[], None]] = pulumi_test
+    settled(lambda: (program(), None)[1])()
     return told
 
 

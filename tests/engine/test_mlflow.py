@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
 
 from components.model_registry import server_flags
@@ -28,6 +29,7 @@ SERVICE = f"mlflow.mlflow.svc:{MLFLOW_PORT}"
 PAGE = "mlflow.models.example.com"
 RECIPE = ROOT / "stacks" / "images" / "mlflow" / "requirements.txt"
 START_S = 240.0
+CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
 SEARCH = "/api/2.0/mlflow/experiments/search"
 
 
@@ -91,8 +93,7 @@ def surroundings(tools: Path, store: str, s3: str) -> dict[str, str]:
         "SLUICE_ONLY": str(RECIPE),
         "MLFLOW_BACKEND_STORE_URI": store,
         "MLFLOW_S3_ENDPOINT_URL": s3,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
+        **{name.upper(): value for name, value in CREDENTIALS.items()},
         "AWS_DEFAULT_REGION": "eu-central-1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -144,7 +145,8 @@ def test_artifacts_travel_through_it_into_the_bucket(server: str, bucket: str) -
     url = f"{server}/api/2.0/mlflow-artifacts/artifacts/1/run/model.txt"
     request(url, host=SERVICE, body=b"weights", method="PUT")
     assert request(url, host=SERVICE) == b"weights"
-    assert request(f"{bucket}/models/mlflow/1/run/model.txt") == b"weights"
+    client = boto3.client("s3", "eu-central-1", endpoint_url=bucket, **CREDENTIALS)
+    assert client.get_object(Bucket="models", Key="mlflow/1/run/model.txt")["Body"].read() == b"weights"
 
 
 def test_a_flag_that_needs_a_package_beyond_the_image_stops_it(tmp_path: Path, bucket: str) -> None:

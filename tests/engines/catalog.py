@@ -119,6 +119,8 @@ ENGINES = (
         f"-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES_VERSION}"
         " -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36",
     ),
+    # Translates our gateway's objects into what Envoy is told, so that traffic needs no cluster.
+    Engine("egctl", (("egctl", "github.com/envoyproxy/gateway/cmd/egctl"),)),
     Engine("envoy_gateway", (("envoy-gateway", "github.com/envoyproxy/gateway/cmd/envoy-gateway"),), optional=True),
 )
 
