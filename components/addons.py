@@ -23,6 +23,7 @@ from components.charts import (
     CHARTS,
     DCGM,
     DEVICE_PLUGIN,
+    EFA,
     EXTERNAL_DNS,
     EXTERNAL_SECRETS,
     KARPENTER,
@@ -51,6 +52,7 @@ VALUES: Mapping[str, Callable[[values.ClusterFacts], values.Values]] = {
     "external-dns": values.external_dns_values,
     "lws": values.leader_worker_set_values,
     "nvidia-device-plugin": values.gpu_values,
+    "efa-device-plugin": values.efa_values,
     "dcgm-exporter": values.dcgm_values,
     "opencost": values.opencost_values,
 }
@@ -64,7 +66,7 @@ class AddonsArgs:
     plain: values.ClusterFacts
     nodes: NodePoolsArgs
     has_gpus: bool
-    has_groups: bool
+    has_efa: bool
     certificates: Certificates | None
     prometheus: PrometheusAddress | None
     owned: Owned
@@ -164,7 +166,8 @@ def wanted_charts(args: AddonsArgs) -> list[Chart]:
     optional = {
         CERT_MANAGER: args.certificates is not None,
         EXTERNAL_DNS: bool(args.plain.domains),
-        LEADER_WORKER_SET: args.has_groups,
+        LEADER_WORKER_SET: args.has_gpus,
+        EFA: args.has_efa,
         DEVICE_PLUGIN: args.has_gpus,
         DCGM: args.has_gpus,
     }

@@ -234,6 +234,11 @@ def gpu_values(facts: ClusterFacts) -> Values:
     return {"nodeSelector": GPU_SELECTOR, "tolerations": [GPU_TOLERATION]}
 
 
+def efa_values(facts: ClusterFacts) -> Values:
+    """Return the EFA device plugin's values: on GPU nodes too, in spite of their taint."""
+    return {"tolerations": [GPU_TOLERATION, {"key": "CriticalAddonsOnly", "operator": "Exists"}]}
+
+
 def dcgm_values(facts: ClusterFacts) -> Values:
     """Return the DCGM exporter's values; its samples keep the labels of the pods that hold the GPUs."""
     return {

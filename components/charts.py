@@ -71,6 +71,15 @@ DEVICE_PLUGIN = Chart(
     "https://nvidia.github.io/k8s-device-plugin",
     level="privileged",  # talks to the kubelet's sockets and to the devices
 )
+# Hands the adapters of efa pools to pods; machines without one have no pod of it.
+EFA = Chart(
+    "efa-device-plugin",
+    "nvidia",
+    "aws-efa-k8s-device-plugin",
+    "v0.5.30",
+    "https://aws.github.io/eks-charts",
+    level="privileged",
+)
 DCGM = Chart(
     "dcgm-exporter",
     "nvidia",
@@ -92,6 +101,7 @@ CHARTS = (
     EXTERNAL_DNS,
     LEADER_WORKER_SET,
     DEVICE_PLUGIN,
+    EFA,
     DCGM,
     OPENCOST,
 )

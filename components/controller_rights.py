@@ -22,6 +22,7 @@ from environments.names import CONTROLLER_GROUP, CONTROLLER_NAME
 # What the reconciler writes in a team's namespace; everything else of an endpoint is Pulumi's.
 WRITES: Sequence[tuple[str, Sequence[str]]] = (
     ("apps", ("deployments",)),
+    ("leaderworkerset.x-k8s.io", ("leaderworkersets",)),
     ("gateway.networking.k8s.io", ("httproutes",)),
     ("", ("configmaps",)),
 )

@@ -76,7 +76,7 @@ class PlatformCluster:
             plain=self.facts(),
             nodes=self._nodes(),
             has_gpus=bool(spec.gpu_pools),
-            has_groups=any(pool.efa for pool in spec.gpu_pools.values()),
+            has_efa=any(pool.efa for pool in spec.gpu_pools.values()),
             certificates=self._certificates(),
             prometheus=self._regional(),
             owned=self.found.owned,

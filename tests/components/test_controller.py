@@ -88,7 +88,7 @@ def rights() -> Recorded:
 def test_controllers_write_slots_routes_and_flags_in_the_teams_namespaces() -> None:
     for role in rights().of("kubernetes:rbac.authorization.k8s.io/v1:Role"):
         written = {r for rule in role.inputs["rules"] if "patch" in rule["verbs"] for r in rule["resources"]}
-        assert written == {"deployments", "httproutes", "configmaps"}
+        assert written == {"deployments", "leaderworkersets", "httproutes", "configmaps"}
 
 
 def test_controllers_read_no_secret_and_hold_no_wildcard() -> None:

@@ -20,6 +20,7 @@ from tests.components.test_endpoint_slots import arguments, endpoint, sagemaker
 
 PLURALS = {
     "deployments": "apps/v1/Deployment",
+    "leaderworkersets": "leaderworkerset.x-k8s.io/v1/LeaderWorkerSet",
     "httproutes": "gateway.networking.k8s.io/v1/HTTPRoute",
     "configmaps": "v1/ConfigMap",
     "services": "v1/Service",
