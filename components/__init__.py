@@ -1,1 +1,1 @@
-"""Pulumi components: one piece of the platform a file. Imports `environments` and Pulumi; `stacks` composes them."""
+"""Pulumi components: one piece of an environment a file; the stacks compose them."""

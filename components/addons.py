@@ -1,100 +1,101 @@
-"""What every cluster runs beside our own parts: gateway, autoscalers, monitoring, certificates and GPU drivers.
-
-Imports `environments.names`. `stacks/platform` makes one for each cluster; versions are pinned here and nowhere else.
-"""
+"""What every cluster runs beside our own parts: machines, gateway, scaling, monitoring, secrets, DNS, GPU drivers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pulumi
-import pulumi_aws as aws
-from pulumi_kubernetes.core.v1 import Service
+from pulumi_kubernetes.core.v1 import Namespace
 from pulumi_kubernetes.helm.v3 import Release
 
+from components import chart_values as values
+from components.addon_objects import (
+    Certificates,
+    PrometheusAddress,
+    grafana_secrets,
+    issuer,
+    karpenter_monitor,
+    prometheus_services,
+)
 from components.charts import (
-    AUTOSCALER,
     CERT_MANAGER,
+    CHARTS,
     DCGM,
     DEVICE_PLUGIN,
-    ENVOY_GATEWAY,
-    GATEWAY_SHIM,
-    KEDA,
+    EFA,
+    EXTERNAL_DNS,
+    EXTERNAL_SECRETS,
+    KARPENTER,
+    KARPENTER_CRDS,
+    LEADER_WORKER_SET,
     PROMETHEUS,
     Chart,
-    autoscaler_values,
-    dcgm_values,
-    gpu_values,
-    prometheus_values,
 )
-from components.iam import assumed_by_pods, statements
 from components.namespaces import make_namespace
-from components.objects import custom, meta
+from components.node_pools import NodePools, NodePoolsArgs
+from components.secret_store import SecretStore, SecretStoreArgs, external_secret
+from components.storage_class import StorageClass, StorageClassArgs
 from components.tags import Owned
-from environments.names import (
-    MONITORING_NAMESPACE,
-    PROMETHEUS_NAME,
-    PROMETHEUS_PORT,
-)
+from environments.names import MONITORING_NAMESPACE
 
-ISSUER = "letsencrypt"
-
-
-@dataclass(frozen=True)
-class Certificates:
-    """The domain's zone, and where the certificate authority writes to."""
-
-    hosted_zone_id: str
-    email: str
+# They make machines and fetch secrets for everything after them.
+FIRST = (KARPENTER_CRDS, KARPENTER, EXTERNAL_SECRETS)
+VALUES: Mapping[str, Callable[[values.ClusterFacts], values.Values]] = {
+    "karpenter-crd": lambda facts: {},
+    "karpenter": values.karpenter_values,
+    "external-secrets": values.external_secrets_values,
+    "monitoring": values.prometheus_values,
+    "envoy-gateway": values.envoy_gateway_values,
+    "keda": values.keda_values,
+    "cert-manager": values.cert_manager_values,
+    "external-dns": values.external_dns_values,
+    "lws": values.leader_worker_set_values,
+    "nvidia-device-plugin": values.gpu_values,
+    "efa-device-plugin": values.efa_values,
+    "dcgm-exporter": values.dcgm_values,
+    "opencost": values.opencost_values,
+}
 
 
 @dataclass(frozen=True)
 class AddonsArgs:
-    """The cluster, whether it has GPU pools, and how long and how safely metrics are kept."""
+    """The cluster's facts, its machines, whether it has GPUs, and what is written about it elsewhere."""
 
-    region: str
-    account: pulumi.Input[str]
-    cluster_name: str
-    eks_name: pulumi.Input[str]
+    facts: pulumi.Output[values.ClusterFacts]
+    plain: values.ClusterFacts
+    nodes: NodePoolsArgs
     has_gpus: bool
-    replicas: int
+    has_efa: bool
     certificates: Certificates | None
-    alert_topic_arns: Sequence[pulumi.Input[str]]
+    prometheus: PrometheusAddress | None
     owned: Owned
 
 
 class Addons(pulumi.ComponentResource):
-    """Envoy Gateway, KEDA, Prometheus with Grafana, cluster-autoscaler, cert-manager, NVIDIA's device plugin and DCGM.
+    """Charts in the order that their CRDs need, the classes and stores around them, and Karpenter's pools.
 
-    Costs pods on the system nodes and 100 GiB of disk for metrics. Protects by: pinned charts, a pod security level
-    on each namespace, and roles through pod identity that reach this cluster's own groups and zone only.
+    Costs pods on the system nodes and 105 GiB of disk for metrics. Protects by: pinned charts, a pod security level on
+    each namespace, secrets that no state holds, and roles that each pod has before it starts.
     """
 
     def __init__(self, name: str, args: AddonsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("sluice:cluster:Addons", name, None, opts)
         self._name, self._args = name, args
         self._own = pulumi.ResourceOptions(parent=self)
-        charts: list[tuple[Chart, Mapping[str, Any]]] = [
-            (ENVOY_GATEWAY, {"deployment": {"replicas": args.replicas}}),
-            (KEDA, {"operator": {"replicaCount": args.replicas}}),
-            (PROMETHEUS, prometheus_values(args.replicas)),
-            (AUTOSCALER, autoscaler_values(args.cluster_name, args.region)),
-        ]
-        charts += [(DEVICE_PLUGIN, gpu_values()), (DCGM, dcgm_values())] if args.has_gpus else []
-        charts += [(CERT_MANAGER, {"crds": {"enabled": True}, "config": GATEWAY_SHIM})] if args.certificates else []
-        namespaces = self._namespaces([chart for chart, _ in charts])
-        self.releases = {c.name: self._release(c, values, namespaces[c.namespace]) for c, values in charts}
-        self.monitoring_namespace = namespaces[MONITORING_NAMESPACE].metadata.name
-        self._identities()
-        self._prometheus_service(namespaces[MONITORING_NAMESPACE])
-        if args.certificates:
-            self._issuer(args.certificates)
-        self.register_outputs({"charts": [f"{chart.chart} {chart.version}" for chart, _ in charts]})
+        charts = wanted_charts(args)
+        self._namespaces = self._make_namespaces(charts)
+        self.releases: dict[str, pulumi.Resource] = {}
+        for chart in FIRST:
+            self._install(chart, [])
+        needed = [*self._machines(), *self._secrets()]
+        for chart in (chart for chart in charts if chart not in FIRST):
+            self._install(chart, needed)
+        self._around()
+        self.register_outputs({"charts": [f"{chart.chart} {chart.version}" for chart in charts]})
 
-    def _namespaces(self, charts: Sequence[Chart]) -> dict[str, Any]:
-        levels = {chart.namespace: chart.level for chart in charts}
+    def _make_namespaces(self, charts: Sequence[Chart]) -> dict[str, Namespace]:
+        levels = {chart.namespace: chart.level for chart in charts} | dict(b for chart in charts for b in chart.beside)
         return {
             namespace: make_namespace(
                 f"{self._name}-{namespace}", namespace, self._args.owned, level=level, opts=self._own
@@ -102,96 +103,72 @@ class Addons(pulumi.ComponentResource):
             for namespace, level in levels.items()
         }
 
-    def _release(self, chart: Chart, values: Mapping[str, Any], namespace: pulumi.Resource) -> Release:
-        return Release(
+    def _machines(self) -> list[pulumi.Resource]:
+        """Let Karpenter make machines for everything after it, and disks for what claims them."""
+        args = self._args
+        pools = NodePools(self._name, args.nodes, self._after(KARPENTER.name))
+        return [pools, StorageClass(self._name, StorageClassArgs(args.nodes.disk_key_arn, args.owned), self._own)]
+
+    def _secrets(self) -> list[pulumi.Resource]:
+        """Open the store, and fetch what Grafana's chart names."""
+        args = self._args
+        self.store = SecretStore(
+            self._name, SecretStoreArgs(args.plain.region, args.owned), self._after(EXTERNAL_SECRETS.name)
+        )
+        opts = pulumi.ResourceOptions(parent=self, depends_on=[self.store])
+        return [
+            external_secret(
+                f"{self._name}-{wanted.name}", wanted, args.owned, namespace=self.monitoring_namespace, opts=opts
+            )
+            for wanted in grafana_secrets(args.plain)
+        ]
+
+    @property
+    def monitoring_namespace(self) -> pulumi.Output[str]:
+        """Return the namespace of Prometheus, once it is there."""
+        return self._namespaces[MONITORING_NAMESPACE].metadata.name.apply(str)
+
+    def _after(self, *charts: str) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(parent=self, depends_on=[self.releases[chart] for chart in charts])
+
+    def _install(self, chart: Chart, needed: Sequence[pulumi.Resource]) -> None:
+        places = [chart.namespace, *(namespace for namespace, _ in chart.beside)]
+        needs = [
+            *(self._namespaces[place] for place in places),
+            *(self.releases[need] for need in chart.needs),
+            *needed,
+        ]
+        self.releases[chart.name] = Release(
             f"{self._name}-{chart.name}",
             name=chart.name,
             namespace=chart.namespace,
             chart=chart.chart,
             version=chart.version,
             repository_opts={"repo": chart.repository} if chart.repository else None,
-            values=values,
+            values=self._args.facts.apply(VALUES[chart.name]),
             atomic=True,
             timeout=600,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[namespace]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=needs),
         )
 
-    def _identities(self) -> None:
+    def _around(self) -> None:
+        """Make the objects that no chart makes: Prometheus's address, Karpenter's monitor, the issuer."""
         args = self._args
-        policy = pulumi.Output.from_input(args.account).apply(
-            lambda account: autoscaler_policy(args.region, account, args.cluster_name)
-        )
-        self._role("cluster-autoscaler", ("cluster-autoscaler", "cluster-autoscaler"), policy)
-        if topics := self._args.alert_topic_arns:
-            publish = pulumi.Output.all(*topics).apply(lambda arns: statements((["sns:Publish"], arns)))
-            self._role("alertmanager", (MONITORING_NAMESPACE, "alertmanager"), publish)
+        here = pulumi.ResourceOptions(parent=self, depends_on=[self._namespaces[MONITORING_NAMESPACE]])
+        prometheus_services(self._name, args.owned, args.prometheus, here)
+        karpenter_monitor(self._name, args.owned, self._after(PROMETHEUS.name))
         if args.certificates:
-            answer = dns_policy(args.certificates.hosted_zone_id)
-            self._role("cert-manager", ("cert-manager", "cert-manager"), answer)
-
-    def _role(self, suffix: str, account: tuple[str, str], policy: pulumi.Input[str]) -> None:
-        """Let the pods of one ServiceAccount (namespace, name) take a role with `policy`."""
-        name = f"{self._name}-{suffix}"
-        tags = self._args.owned.tags()
-        role = aws.iam.Role(name, assume_role_policy=assumed_by_pods(), tags=tags, opts=self._own)
-        aws.iam.RolePolicy(name, role=role.id, policy=policy, opts=self._own)
-        aws.eks.PodIdentityAssociation(
-            name,
-            cluster_name=self._args.eks_name,
-            namespace=account[0],
-            service_account=account[1],
-            role_arn=role.arn,
-            tags=tags,
-            opts=self._own,
-        )
-
-    def _prometheus_service(self, namespace: pulumi.Resource) -> None:
-        """Give Prometheus the address that environment files use: http://prometheus.monitoring:9090."""
-        Service(
-            f"{self._name}-prometheus",
-            metadata=meta(PROMETHEUS_NAME, self._args.owned, namespace=MONITORING_NAMESPACE),
-            spec={
-                "selector": {"app.kubernetes.io/name": "prometheus"},
-                "ports": [{"name": "http", "port": PROMETHEUS_PORT, "target_port": PROMETHEUS_PORT}],
-            },
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[namespace]),
-        )
-
-    def _issuer(self, certificates: Certificates) -> None:
-        zone = {"route53": {"region": self._args.region, "hostedZoneID": certificates.hosted_zone_id}}
-        acme = {
-            "server": "https://acme-v02.api.letsencrypt.org/directory",
-            "email": certificates.email,
-            "privateKeySecretRef": {"name": ISSUER},
-            "solvers": [{"dns01": zone}],
-        }
-        custom(
-            f"{self._name}-issuer",
-            "cert-manager.io/v1",
-            "ClusterIssuer",
-            metadata=meta(ISSUER, self._args.owned),
-            spec={"acme": acme},
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[self.releases[CERT_MANAGER.name]]),
-        )
+            issuer(self._name, args.plain.region, args.certificates, args.owned, self._after(CERT_MANAGER.name))
 
 
-def autoscaler_policy(region: str, account: str, cluster: str) -> str:
-    """Return cluster-autoscaler's policy: it changes EKS's own groups; what it may see knows no resource."""
-    see = [f"autoscaling:Describe{kind}" for kind in ("AutoScalingGroups", "AutoScalingInstances", "ScalingActivities")]
-    groups = f"arn:aws:autoscaling:{region}:{account}:autoScalingGroup:*:autoScalingGroupName/eks-*"
-    return statements(
-        (["autoscaling:SetDesiredCapacity", "autoscaling:TerminateInstanceInAutoScalingGroup"], [groups]),
-        ([*see, "autoscaling:DescribeTags"], ["*"]),
-        (["eks:DescribeNodegroup"], [f"arn:aws:eks:{region}:{account}:nodegroup/{cluster}/*"]),
-    )
-
-
-def dns_policy(zone: str) -> str:
-    """Return cert-manager's policy: it answers challenges in one zone."""
-    return statements(
-        (["route53:GetChange"], ["arn:aws:route53:::change/*"]),
-        (
-            ["route53:ChangeResourceRecordSets", "route53:ListResourceRecordSets"],
-            [f"arn:aws:route53:::hostedzone/{zone}"],
-        ),
-    )
+def wanted_charts(args: AddonsArgs) -> list[Chart]:
+    """Return the charts of a cluster, in the order in which each finds what it needs."""
+    optional = {
+        CERT_MANAGER: args.certificates is not None,
+        EXTERNAL_DNS: bool(args.plain.domains),
+        LEADER_WORKER_SET: args.has_gpus,
+        EFA: args.has_efa,
+        DEVICE_PLUGIN: args.has_gpus,
+        DCGM: args.has_gpus,
+    }
+    return [chart for chart in CHARTS if optional.get(chart, True)]

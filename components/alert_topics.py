@@ -1,17 +1,18 @@
 """Where alarms go: one encrypted SNS topic for each team in each region, with the team's address on it.
 
-Imports `environments.infrastructure`. `stacks/platform` makes them; budgets, Alertmanager and CloudWatch publish.
+Budgets, Alertmanager and CloudWatch publish.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
 
+from components.iam import document
+from components.keys import topic_key_policy
 from components.tags import Owned
 from environments.infrastructure import TeamSpec
 
@@ -28,7 +29,7 @@ class AlertTopicsArgs:
 
 
 class AlertTopics(pulumi.ComponentResource):
-    """SNS topics by team. `arns` maps a team to its topic.
+    """SNS topics by team. `arns` maps a team to its topic, `policies` to what lets AWS's alarms publish there.
 
     Costs a KMS key (1 USD a month). Protects by: encryption, publishing by this account's services alone, and an
     address that the team confirms by itself.
@@ -42,16 +43,18 @@ class AlertTopics(pulumi.ComponentResource):
             name,
             description="Alarms",
             enable_key_rotation=True,
-            policy=account.apply(key_policy),
+            policy=account.apply(lambda number: topic_key_policy(number, PUBLISHERS)),
             tags=args.owned.tags(name),
             opts=self._own,
         )
+        self.key_arn: pulumi.Output[str] = self._key.arn
+        self.policies: dict[str, pulumi.Resource] = {}
         self.arns = {team: self._topic(f"{name}-{team}", team, args, account) for team in sorted(args.teams)}
         self.register_outputs({"arns": self.arns})
 
     def _topic(self, name: str, team: str, args: AlertTopicsArgs, account: pulumi.Output[str]) -> pulumi.Output[str]:
         topic = aws.sns.Topic(name, kms_master_key_id=self._key.id, tags=args.owned.by(team).tags(name), opts=self._own)
-        aws.sns.TopicPolicy(
+        self.policies[team] = aws.sns.TopicPolicy(
             name,
             arn=topic.arn,
             policy=pulumi.Output.all(topic.arn, account).apply(lambda found: topic_policy(*found)),
@@ -71,17 +74,4 @@ def topic_policy(topic_arn: str, account: str) -> str:
         "Resource": topic_arn,
         "Condition": {"StringEquals": {"aws:SourceAccount": account}},
     }
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-
-
-def key_policy(account: str) -> str:
-    """Return the key's policy: the account administers it, and the publishers encrypt with it.
-
-    In a key's policy the resource is the key itself, spelled `*`. Source: AWS KMS, "Key policies".
-    """
-    use = ["kms:Decrypt", "kms:GenerateDataKey*"]
-    found = [
-        {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{account}:root"}, "Action": "kms:*", "Resource": "*"},
-        {"Effect": "Allow", "Principal": {"Service": list(PUBLISHERS)}, "Action": use, "Resource": "*"},
-    ]
-    return json.dumps({"Version": "2012-10-17", "Statement": found})
+    return document([statement])

@@ -1,7 +1,4 @@
-"""What a team may spend: an AWS budget, and an alarm for costs that do not look like its own past.
-
-Imports `environments.infrastructure`. `stacks/platform` makes one for each team that declares a budget.
-"""
+"""What a team may spend: an AWS budget, and where the account allows it an alarm for unusual costs."""
 
 from __future__ import annotations
 
@@ -11,6 +8,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
+from components.anomalies import Anomalies, AnomalyArgs
+from components.children import children_of
 from components.tags import Owned
 from environments.infrastructure import TeamSpec
 
@@ -24,47 +23,27 @@ class BudgetArgs:
     team: TeamSpec
     topic_arn: pulumi.Input[str]
     owned: Owned
+    anomalies_by_tag: bool = False
 
 
 class Budget(pulumi.ComponentResource):
-    """A monthly budget over everything with the team's and the environment's tags, and an anomaly monitor.
+    """A monthly budget over everything with the team's and the environment's tags.
 
     Costs nothing for the first two budgets of an account, then 0.02 USD a day each. Protects by: mails at 80 and
-    100 % of the budget, at a forecast above it, and for an anomaly larger than the team's threshold. It never stops
-    anything: a serving endpoint is worth more than a budget line.
+    100 % of the budget and at a forecast above it; with `anomalies_by_tag` also for costs that do not look like the
+    team's own past, which AWS offers to the management account of an organization alone. It never stops anything: a
+    serving endpoint is worth more than a budget line.
     """
 
     def __init__(self, name: str, args: BudgetArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("sluice:cost:Budget", name, None, opts)
-        self._own = pulumi.ResourceOptions(parent=self)
-        tags = args.owned.tags(name)
+        self._own = children_of(self, opts)
         if args.team.budget_usd_per_month is not None:
             self._budget(name, args, args.team.budget_usd_per_month)
-        monitor = aws.costexplorer.AnomalyMonitor(
-            name,
-            name=name,
-            monitor_type="CUSTOM",
-            monitor_specification=tagged(args.owned),
-            tags=tags,
-            opts=self._own,
-        )
-        aws.costexplorer.AnomalySubscription(
-            name,
-            name=name,
-            frequency="IMMEDIATE",
-            monitor_arn_lists=[monitor.arn],
-            subscribers=[{"type": "SNS", "address": args.topic_arn}],
-            threshold_expression={
-                "dimension": {
-                    "key": "ANOMALY_TOTAL_IMPACT_ABSOLUTE",
-                    "match_options": ["GREATER_THAN_OR_EQUAL"],
-                    "values": [f"{args.team.anomaly_usd:g}"],
-                }
-            },
-            tags=tags,
-            opts=self._own,
-        )
-        self.register_outputs({"monitor_arn": monitor.arn})
+        if args.anomalies_by_tag:
+            monitor = AnomalyArgs(args.topic_arn, args.team.anomaly_usd, args.owned, tagged(args.owned))
+            Anomalies(name, monitor, self._own)
+        self.register_outputs({})
 
     def _budget(self, name: str, args: BudgetArgs, usd: float) -> None:
         thresholds = [("ACTUAL", pct) for pct in ACTUAL_PCT] + [("FORECASTED", FORECAST_PCT)]

@@ -1,7 +1,4 @@
-"""`sluice controller` in the home region: two pods, their identity, configuration and store address.
-
-Imports `environments.names`. `stacks/serving` makes one for each environment with a cluster.
-"""
+"""`sluice controller` in the home region: its pods, their configuration and store address."""
 
 from __future__ import annotations
 
@@ -12,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
-import pulumi_aws as aws
 from pulumi_kubernetes.apps.v1 import Deployment
-from pulumi_kubernetes.core.v1 import ConfigMap, ContainerArgsDict, EnvVarArgsDict, Secret, ServiceAccount
+from pulumi_kubernetes.core.v1 import ConfigMap, ContainerArgsDict, EnvVarArgsDict, ServiceAccount
 from pulumi_kubernetes.policy.v1 import PodDisruptionBudget
 
 from components.namespaces import close_ingress, from_namespaces, make_namespace
 from components.objects import container_security, custom, meta, pod_security
+from components.secret_store import Wanted, external_secret
 from components.tags import Owned
 from environments.names import (
     CONTROLLER_METRICS_PORT,
@@ -34,16 +31,17 @@ class ControllerArgs:
     """What runs, on which environment file, and how it reaches the clusters and the store.
 
     `kubeconfigs` are the clusters' own, by the context that the environment file names; `file` is that file's text.
+    `store_secret` is the secret in AWS with the store's address; a `password_version` of its own restarts the pods.
+    Their role is bound to their ServiceAccount by the foundation, long before they start.
     """
 
     image: str
     replicas: int
     file: str
     kubeconfigs: Mapping[str, pulumi.Input[str]]
-    store_url: pulumi.Input[str]
+    store_secret: str
+    password_version: int
     mlflow: pulumi.Input[str]
-    eks_name: pulumi.Input[str]
-    role_arn: pulumi.Input[str]
     owned: Owned
 
 
@@ -68,15 +66,6 @@ class Controller(pulumi.ComponentResource):
 
     def _identity(self) -> None:
         args = self._args
-        aws.eks.PodIdentityAssociation(
-            self._name,
-            cluster_name=args.eks_name,
-            namespace=SYSTEM_NAMESPACE,
-            service_account=CONTROLLER_NAME,
-            role_arn=args.role_arn,
-            tags=args.owned.tags(),
-            opts=self._own,
-        )
         ServiceAccount(
             self._name,
             metadata=meta(CONTROLLER_NAME, args.owned, namespace=self._namespace),
@@ -97,10 +86,11 @@ class Controller(pulumi.ComponentResource):
             data=data,
             opts=self._own,
         )
-        Secret(
-            self._name,
-            metadata=meta(store_secret(), args.owned, namespace=self._namespace),
-            string_data={"url": args.store_url},
+        self._store = external_secret(
+            f"{self._name}-store",
+            Wanted(store_secret(), {"url": args.store_secret}),
+            args.owned,
+            namespace=self._namespace,
             opts=self._own,
         )
 
@@ -122,7 +112,10 @@ class Controller(pulumi.ComponentResource):
                 "template": {
                     "metadata": {
                         "labels": args.owned.labels(self._labels),
-                        "annotations": {"sluice.dev/environment-file": digest},
+                        "annotations": {
+                            "sluice.dev/environment-file": digest,
+                            "sluice.dev/password-version": str(args.password_version),
+                        },
                     },
                     "spec": {
                         "service_account_name": CONTROLLER_NAME,
@@ -138,7 +131,7 @@ class Controller(pulumi.ComponentResource):
                     },
                 },
             },
-            opts=self._own,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[self._store]),
         )
 
     def _container(self) -> ContainerArgsDict:

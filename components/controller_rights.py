@@ -1,7 +1,4 @@
-"""What controllers may do in one cluster: write slots, routes and flag documents of the teams, and read around them.
-
-Imports `environments.names`. `stacks/serving` makes one for each cluster; `components.ownership` reads the lists.
-"""
+"""What controllers may do in one cluster: write slots, routes and flag documents of the teams, and read around them."""
 
 from __future__ import annotations
 
@@ -25,6 +22,7 @@ from environments.names import CONTROLLER_GROUP, CONTROLLER_NAME
 # What the reconciler writes in a team's namespace; everything else of an endpoint is Pulumi's.
 WRITES: Sequence[tuple[str, Sequence[str]]] = (
     ("apps", ("deployments",)),
+    ("leaderworkerset.x-k8s.io", ("leaderworkersets",)),
     ("gateway.networking.k8s.io", ("httproutes",)),
     ("", ("configmaps",)),
 )

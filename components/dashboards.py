@@ -1,7 +1,4 @@
-"""Grafana dashboards, typed: at least 15 figures for each endpoint, and one page for the GPUs and rollouts.
-
-Imports `components.queries` and grafana-foundation-sdk, the latter inside the functions that need it.
-"""
+"""Grafana dashboards, typed: at least 15 figures for each endpoint, and one page for the GPUs and rollouts."""
 
 from __future__ import annotations
 
@@ -150,7 +147,7 @@ def _machines(watched: Watched) -> list[Figure]:
     found = [
         Figure("GPUs held", "short", (Series(f.gpus(), "GPUs"),)),
         Figure("GPU utilization", "percent", (Series(f"avg(DCGM_FI_DEV_GPU_UTIL{{{pods}}})", "mean"),)),
-        Figure("GPU memory in use", "decmbytes", (Series(f"max(DCGM_FI_DEV_FB_USED{{{pods}}})", "fullest"),)),
+        Figure("GPU memory in use", "mbytes", (Series(f"max(DCGM_FI_DEV_FB_USED{{{pods}}})", "fullest"),)),
         Figure("GPU temperature", "celsius", (Series(f"max(DCGM_FI_DEV_GPU_TEMP{{{pods}}})", "hottest"),)),
     ]
     if watched.usd_per_gpu_hour is not None:

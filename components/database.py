@@ -1,6 +1,6 @@
 """A PostgreSQL server in a region's network, with a password that nobody knows and nobody types.
 
-Imports `environments.infrastructure`. `components.model_registry` and `stacks/platform` make one each.
+Its whole address is kept in Secrets Manager, where External Secrets reads it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import pulumi_aws as aws
 
 from components.tags import Owned
 from environments.infrastructure import DatabaseSpec
+from environments.names import secret_name
 
 PORT = 5432
 
@@ -34,6 +35,8 @@ class DatabaseArgs:
 class Database(pulumi.ComponentResource):
     """RDS PostgreSQL. `url` is the address that SQLAlchemy takes, a secret: it holds the password.
 
+    `secret` is the name under which Secrets Manager has it. A higher `password_version` draws a new password.
+
     Costs one instance, two with `multi_az`, and storage that grows to four times its first size. Protects by: a
     private address, one group of clients, TLS only, encryption with a key of its own, daily backups with
     point-in-time recovery, a final snapshot, and deletion protection where the environment wants it.
@@ -49,7 +52,7 @@ class Database(pulumi.ComponentResource):
             enable_key_rotation=True,
             deletion_window_in_days=30,
             tags=args.owned.tags(name),
-            opts=self._own,
+            opts=pulumi.ResourceOptions(parent=self, protect=args.deletion_protection),
         )
         password = self._password()
         self.server = self._server(password)
@@ -62,22 +65,41 @@ class Database(pulumi.ComponentResource):
                 f":{PORT}/{args.database}?sslmode=require",
             )
         )
+        self.secret = secret_name(args.owned.environment, args.database, "url")
+        self._kept("url", self.secret, self.url)
         self.register_outputs({"address": self.server.address, "url": self.url})
 
     def _password(self) -> pulumi.Output[str]:
-        """Return a password that is drawn once: later runs draw another, and the secret ignores it."""
-        tags = self._args.owned.tags(self._name)
-        secret = aws.secretsmanager.Secret(self._name, kms_key_id=self.key.arn, tags=tags, opts=self._own)
+        """Return a password that is drawn once a version: later runs draw another, and the secret ignores it."""
         drawn = aws.secretsmanager.get_random_password_output(
             password_length=40, exclude_punctuation=True, opts=pulumi.InvokeOptions(parent=self)
         )
-        version = aws.secretsmanager.SecretVersion(
-            self._name,
-            secret_id=secret.id,
-            secret_string=pulumi.Output.secret(drawn.random_password),
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["secretString"]),
-        )
+        name = secret_name(self._args.owned.environment, self._args.database, "password")
+        kept: pulumi.Output[str] = pulumi.Output.secret(drawn.random_password).apply(str)
+        version = self._kept(f"v{self._args.spec.password_version}", name, kept, drawn_once=True)
         return version.secret_string.apply(lambda text: text or "")
+
+    def _kept(
+        self, suffix: str, name: str, value: pulumi.Output[str], *, drawn_once: bool = False
+    ) -> aws.secretsmanager.SecretVersion:
+        args = self._args
+        resource = f"{self._name}-{name.rpartition('/')[2]}"
+        secret = aws.secretsmanager.Secret(
+            resource,
+            name=name,
+            kms_key_id=self.key.arn,
+            # Deleted at once where the environment may be deleted: the name is free again for the next `up`.
+            recovery_window_in_days=30 if args.deletion_protection else 0,
+            tags=args.owned.tags(resource),
+            opts=self._own,
+        )
+        ignored = ["secretString"] if drawn_once else []
+        return aws.secretsmanager.SecretVersion(
+            f"{resource}-{suffix}",
+            secret_id=secret.id,
+            secret_string=value,
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=ignored),
+        )
 
     def _server(self, password: pulumi.Output[str]) -> aws.rds.Instance:
         args, tags = self._args, self._args.owned.tags(self._name)
@@ -111,13 +133,17 @@ class Database(pulumi.ComponentResource):
             copy_tags_to_snapshot=True,
             deletion_protection=args.deletion_protection,
             skip_final_snapshot=not args.deletion_protection,
-            final_snapshot_identifier=f"{self._name}-final" if args.deletion_protection else None,
+            final_snapshot_identifier=self._final_snapshot() if args.deletion_protection else None,
             auto_minor_version_upgrade=True,
             enabled_cloudwatch_logs_exports=["postgresql", "upgrade"],
             performance_insights_enabled=True,
             tags=tags,
-            opts=self._own,
+            opts=pulumi.ResourceOptions(parent=self, protect=args.deletion_protection),
         )
+
+    def _final_snapshot(self) -> pulumi.Output[str]:
+        """Return a name that no earlier database of this name has used: a second one of it would be refused."""
+        return self.key.key_id.apply(lambda drawn: f"{self._name}-final-{drawn[:8]}")
 
     def _group(self, tags: dict[str, str]) -> aws.ec2.SecurityGroup:
         return aws.ec2.SecurityGroup(

@@ -1,23 +1,20 @@
-"""What stands around an endpoint's slots in one cluster: everything but the Deployments, which are the reconciler's.
-
-Imports `environments.names`. `stacks/serving` makes one for each endpoint of each cluster.
-"""
+"""What stands around an endpoint's slots in one cluster: everything but the Deployments, which are the reconciler's."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pulumi
-import pulumi_aws as aws
 from pulumi_kubernetes.core.v1 import Service, ServiceAccount
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
 from pulumi_kubernetes.policy.v1 import PodDisruptionBudget
 
-from components.iam import assumed_by_pods, statements
-from components.namespaces import from_namespaces
-from components.objects import custom, meta
+from components.namespaces import from_addresses, from_namespaces
+from components.objects import SKIP_AWAIT, custom, meta
+from components.pod_role import PodRole, PodRoleArgs
+from components.rights import read_models
 from components.tags import Owned
 from environments.infrastructure import WorkingHoursSpec
 from environments.names import (
@@ -39,12 +36,19 @@ from environments.spec import EndpointSpec
 
 WAITING = {"vllm": "vllm:num_requests_waiting", "triton": "nv_inference_pending_request_count"}
 METRICS_PORT = {"vllm": SLOT_PORT, "triton": TRITON_METRICS_PORT}
+RUNNING = {"vllm": "vllm:num_requests_running", "triton": "nv_inference_pending_request_count"}
 WAITING_PER_REPLICA = 4
+# A server that runs this share of what it can take at once is full enough for another beside it, and no fuller than
+# that when one of two is taken away.
+FULL_SHARE, MAX_SEQUENCES = 0.7, 256
 
 
 @dataclass(frozen=True)
 class EndpointSlotsArgs:
-    """An endpoint as declared, its team's namespace, and what its pods may read."""
+    """An endpoint as declared, its team's namespace, and what its pods may read.
+
+    `api_cidrs` are the subnets of the control plane, from which the API server's proxy calls pods.
+    """
 
     endpoint: str
     spec: EndpointSpec
@@ -52,10 +56,11 @@ class EndpointSlotsArgs:
     namespace: pulumi.Input[str]
     namespace_name: str
     prometheus: str
+    api_cidrs: Sequence[str]
     hours: WorkingHoursSpec
     eks_name: pulumi.Input[str]
-    bucket_arn: pulumi.Input[str]
-    key_arn: pulumi.Input[str]
+    bucket_arns: Sequence[pulumi.Input[str]]
+    key_arns: Sequence[pulumi.Input[str]]
     owned: Owned
 
 
@@ -89,24 +94,10 @@ class EndpointSlots(pulumi.ComponentResource):
             automount_service_account_token=False,
             opts=self._own,
         )
-        role = aws.iam.Role(
-            self._name, assume_role_policy=assumed_by_pods(), tags=args.owned.tags(self._name), opts=self._own
-        )
-        aws.iam.RolePolicy(
-            self._name,
-            role=role.id,
-            policy=pulumi.Output.all(args.bucket_arn, args.key_arn).apply(lambda arns: read_models(*arns)),
-            opts=self._own,
-        )
-        aws.eks.PodIdentityAssociation(
-            self._name,
-            cluster_name=args.eks_name,
-            namespace=args.namespace_name,
-            service_account=service_account(args.endpoint),
-            role_arn=role.arn,
-            tags=args.owned.tags(),
-            opts=self._own,
-        )
+        found = pulumi.Output.all(pulumi.Output.all(*args.bucket_arns), pulumi.Output.all(*args.key_arns))
+        rights = found.apply(lambda arns: read_models(arns[0], arns[1]))
+        account = service_account(args.endpoint)
+        PodRole(self._name, PodRoleArgs(args.eks_name, args.namespace_name, account, rights, args.owned), self._own)
 
     def _network_policy(self) -> None:
         args = self._args
@@ -118,7 +109,8 @@ class EndpointSlots(pulumi.ComponentResource):
             spec={
                 "pod_selector": {"match_labels": {ENDPOINT_LABEL: args.endpoint}},
                 "policy_types": ["Ingress"],
-                "ingress": [callers, scraper],
+                # Warm-up and judging from another region come through the API server, which is no pod.
+                "ingress": [callers, scraper, from_addresses(args.api_cidrs, SLOT_PORT)],
             },
             opts=self._own,
         )
@@ -133,7 +125,7 @@ class EndpointSlots(pulumi.ComponentResource):
                 namespace=args.namespace,
                 labels=labels,
                 # A slot without a release has no pods, and that is no reason to wait for them.
-                annotations={"pulumi.com/skipAwait": "true"},
+                annotations=SKIP_AWAIT,
             ),
             spec={
                 "type": "ClusterIP",
@@ -176,23 +168,18 @@ class EndpointSlots(pulumi.ComponentResource):
 
 
 def scaling(args: EndpointSlotsArgs, slot: str) -> dict[str, Any]:
-    """Return a ScaledObject: replicas by waiting requests, and by the clock where an endpoint scales to zero.
+    """Return a ScaledObject: replicas by waiting and by running requests, and by the clock where zero is allowed.
 
-    Nothing waits where no pod runs, so requests alone never wake an endpoint: the clock does. When Prometheus is
-    silent, replicas stay as they are.
+    Waiting alone would take servers away that are full and whose queue is empty. Nothing waits where no pod runs, so
+    requests alone never wake an endpoint: the clock does. When Prometheus is silent, replicas stay as they are.
     """
-    replicas, labels = args.spec.replicas, f'namespace="{args.namespace_name}",sluice_endpoint="{args.endpoint}"'
-    waiting = {
-        "serverAddress": args.prometheus,
-        "query": f'sum({WAITING[args.spec.runtime]}{{{labels},slot="{slot}"}})',
-        "threshold": str(WAITING_PER_REPLICA),
-        "ignoreNullValues": "true",
-    }
-    triggers: list[dict[str, Any]] = [{"type": "prometheus", "name": "waiting", "metadata": waiting}]
+    replicas, runtime = args.spec.replicas, args.spec.runtime
+    triggers = [_trigger(args, slot, "waiting", metric=WAITING[runtime], threshold=WAITING_PER_REPLICA)]
+    if runtime == "vllm":
+        full = max(1, int(FULL_SHARE * sequences(args.spec)))
+        triggers.append(_trigger(args, slot, "running", metric=RUNNING[runtime], threshold=full))
     if replicas.min == 0:
-        hours = args.hours
-        clock = {"timezone": hours.timezone, "start": f"0 {hours.start} * * 1-5", "end": f"0 {hours.end} * * 1-5"}
-        triggers.append({"type": "cron", "name": "hours", "metadata": {**clock, "desiredReplicas": "1"}})
+        triggers.append(_clock(args.hours))
     return {
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": slot_object(args.endpoint, slot)},
         "minReplicaCount": replicas.min,
@@ -203,6 +190,28 @@ def scaling(args: EndpointSlotsArgs, slot: str) -> dict[str, Any]:
         "advanced": {"horizontalPodAutoscalerConfig": {"behavior": BEHAVIOR}},
         "triggers": triggers,
     }
+
+
+def sequences(spec: EndpointSpec) -> int:
+    """Return how many requests one server runs at once; vLLM's own default where the release says nothing."""
+    declared = spec.release.engine.get("max_num_seqs")
+    return declared if isinstance(declared, int) and declared > 0 else MAX_SEQUENCES
+
+
+def _trigger(args: EndpointSlotsArgs, slot: str, name: str, *, metric: str, threshold: int) -> dict[str, Any]:
+    labels = f'namespace="{args.namespace_name}",sluice_endpoint="{args.endpoint}",slot="{slot}"'
+    metadata = {
+        "serverAddress": args.prometheus,
+        "query": f"sum({metric}{{{labels}}})",
+        "threshold": str(threshold),
+        "ignoreNullValues": "true",
+    }
+    return {"type": "prometheus", "name": name, "metadata": metadata}
+
+
+def _clock(hours: WorkingHoursSpec) -> dict[str, Any]:
+    times = {"timezone": hours.timezone, "start": f"0 {hours.start} * * 1-5", "end": f"0 {hours.end} * * 1-5"}
+    return {"type": "cron", "name": "hours", "metadata": {**times, "desiredReplicas": "1"}}
 
 
 # Up at once, because a cold start is slow already; down one replica in five minutes, because it would be paid again.
@@ -225,12 +234,3 @@ def scraping(endpoint: str, environment: str, region: str, port: int) -> dict[st
 def pod_label(label: str) -> str:
     """Return the name under which Prometheus knows a pod's label while it relabels."""
     return "__meta_kubernetes_pod_label_" + "".join(c if c.isalnum() else "_" for c in label)
-
-
-def read_models(bucket_arn: str, key_arn: str) -> str:
-    """Return a policy that reads models from one bucket and writes nowhere."""
-    return statements(
-        (["s3:ListBucket", "s3:GetBucketLocation"], [bucket_arn]),
-        (["s3:GetObject", "s3:GetObjectVersion"], [f"{bucket_arn}/*"]),
-        (["kms:Decrypt"], [key_arn]),
-    )

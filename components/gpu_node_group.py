@@ -1,7 +1,4 @@
-"""One GPU pool of a region as EKS node groups: the on-demand floor and the spot share apart.
-
-Imports `environments`. `stacks/platform` makes one for each pool of each cluster.
-"""
+"""A GPU pool in reserved capacity as an EKS node group: one zone, one size, bought before."""
 
 from __future__ import annotations
 
@@ -11,7 +8,9 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.cluster import autoscaled, launched_from, node_template
+from components.children import children_of, waiting
+from components.node_template import NodeTemplateArgs, launched_from, node_template
+from components.nodes import newest_image
 from components.tags import Owned
 from environments.names import GPU_TAINT, LABEL_PREFIX, POOL_LABEL
 from environments.spec import GpuPool
@@ -20,82 +19,83 @@ from environments.spec import GpuPool
 DISK_GIB_BASE = 150
 
 
+def disk_gib(spec: GpuPool) -> int:
+    """Return the size of a GPU node's root disk in GiB."""
+    return DISK_GIB_BASE + 2 * spec.vram_gib * spec.gpus_per_node
+
+
+def pool_labels(pool: str, spec: GpuPool) -> dict[str, str]:
+    """Return the labels by which pods find the nodes of a pool; the device plugin adds what the driver says."""
+    return {POOL_LABEL: pool, f"{LABEL_PREFIX}/gpu": spec.gpu, "nvidia.com/gpu.present": "true"}
+
+
 @dataclass(frozen=True)
 class GpuNodeGroupArgs:
-    """A pool as the environment declares it, and the cluster that it joins."""
+    """A reserved pool as the environment declares it, and the cluster that it joins."""
 
     pool: str
     spec: GpuPool
     cluster_name: pulumi.Input[str]
+    version: str
     node_role_arn: pulumi.Input[str]
     subnet_ids: pulumi.Input[Sequence[str]]
+    security_group_id: pulumi.Input[str]
     key_arn: pulumi.Input[str]
     owned: Owned
 
 
-@dataclass(frozen=True)
-class Share:
-    """A part of a pool that is bought one way; sizes in nodes."""
-
-    suffix: str
-    capacity_type: str
-    min: int
-    max: int
-
-
-def shares(spec: GpuPool) -> tuple[Share, ...]:
-    """Return how a pool is bought: as one group, or as a fixed on-demand floor and spot for the rest."""
-    low, high, floor = spec.nodes.min, spec.nodes.max, spec.on_demand_floor
-    if spec.capacity != "spot":
-        return (Share(spec.capacity.replace("_", "-"), "ON_DEMAND", low, high),)
-    spot = Share("spot", "SPOT", max(0, low - floor), high - floor)
-    return ((Share("floor", "ON_DEMAND", floor, floor),) if floor else ()) + ((spot,) if spot.max else ())
-
-
 class GpuNodeGroup(pulumi.ComponentResource):
-    """The machines of one GPU pool.
+    """The machines of a pool with `capacity: reserved` or `capacity_block`.
 
-    Costs the instance's price for each node between the bounds of the spec; spot is some 60 % cheaper. Protects by:
-    a taint that keeps other pods off, an on-demand floor that no reclaim takes, instance metadata by token only, and
-    disks encrypted with the cluster's key.
+    Costs what the reservation costs, whether they run or not. Protects by: machines that start in the reservation
+    alone, a taint that keeps other pods off, metadata by token, and encrypted disks. Made empty, so that making it
+    waits for no machine: `nodes.max` of them are started by `aws eks update-nodegroup-config` when the reservation
+    begins, and stay as many as a person says.
     """
 
     def __init__(self, name: str, args: GpuNodeGroupArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("sluice:cluster:GpuNodeGroup", name, None, opts)
-        spec = args.spec
-        template = node_template(
-            name,
-            disk_gib=DISK_GIB_BASE + 2 * spec.vram_gib * spec.gpus_per_node,
+        self._name, self._args = name, args
+        self._own = children_of(self, opts)
+        template = node_template(name, self._template(), self._own)
+        self.group = self._group(template)
+        self.register_outputs({"node_group": self.group.node_group_name})
+
+    def _template(self) -> NodeTemplateArgs:
+        args, spec = self._args, self._args.spec
+        placed = None
+        if spec.efa:
+            placed = aws.ec2.PlacementGroup(
+                self._name, strategy="cluster", tags=args.owned.tags(self._name), opts=self._own
+            ).name
+        return NodeTemplateArgs(
+            disk_gib=disk_gib(spec),
             key_arn=args.key_arn,
             owned=args.owned,
-            opts=pulumi.ResourceOptions(parent=self),
+            local_storage=True,
             reservation=spec.capacity_reservation,
+            is_block=spec.capacity == "capacity_block",
+            efa_security_groups=[args.security_group_id] if spec.efa else (),
+            placement_group=placed,
         )
-        self.groups = [self._group(name, args, share, template) for share in shares(spec)]
-        self.register_outputs({"node_groups": [group.node_group_name for group in self.groups]})
 
-    def _group(
-        self, name: str, args: GpuNodeGroupArgs, share: Share, template: aws.ec2.LaunchTemplate
-    ) -> aws.eks.NodeGroup:
-        labels = {
-            POOL_LABEL: args.pool,
-            f"{LABEL_PREFIX}/gpu": args.spec.gpu,
-            f"{LABEL_PREFIX}/capacity": share.suffix,
-            "nvidia.com/gpu.present": "true",
-        }
+    def _group(self, template: aws.ec2.LaunchTemplate) -> aws.eks.NodeGroup:
+        args, spec = self._args, self._args.spec
         return aws.eks.NodeGroup(
-            f"{name}-{share.suffix}",
+            self._name,
             cluster_name=args.cluster_name,
             node_role_arn=args.node_role_arn,
             subnet_ids=args.subnet_ids,
-            instance_types=[args.spec.instance],
+            instance_types=[spec.instance],
             ami_type="AL2023_x86_64_NVIDIA",
-            capacity_type=share.capacity_type,
-            labels=labels,
+            version=args.version,
+            release_version=newest_image(args.version, kind="nvidia", opts=pulumi.InvokeOptions(parent=self)),
+            capacity_type="CAPACITY_BLOCK" if spec.capacity == "capacity_block" else "ON_DEMAND",
+            labels=pool_labels(args.pool, spec),
             taints=[{"key": GPU_TAINT, "value": "present", "effect": "NO_SCHEDULE"}],
             launch_template=launched_from(template),
-            scaling_config={"min_size": share.min, "max_size": share.max, "desired_size": share.min},
+            scaling_config={"min_size": 0, "max_size": spec.nodes.max, "desired_size": 0},
             update_config={"max_unavailable": 1},
-            tags=args.owned.tags(f"{name}-{share.suffix}", {f"{LABEL_PREFIX}/pool": args.pool}),
-            opts=autoscaled(self),
+            tags=args.owned.tags(self._name, {f"{LABEL_PREFIX}/pool": args.pool}),
+            opts=waiting(self._own, ignore_changes=["scalingConfig.desiredSize"]),
         )

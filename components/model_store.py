@@ -1,7 +1,4 @@
-"""Where models and images lie: a versioned bucket in each region, fed from the home region, and image repositories.
-
-Imports `environments.names`. `stacks/platform` makes one bucket a region and the repositories once.
-"""
+"""Where models and images lie: a versioned bucket in each region, fed from the home region, and image repositories."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.iam import assumed_by, statements
+from components.iam import Grant, assumed_by, document, policy
 from components.tags import Owned
 from environments.names import image_repository, model_bucket
 
@@ -47,7 +44,7 @@ class ModelBucket(pulumi.ComponentResource):
             enable_key_rotation=True,
             deletion_window_in_days=30,
             tags=tags,
-            opts=own,
+            opts=pulumi.ResourceOptions(parent=self, protect=args.deletion_protection),
         )
         self.bucket = aws.s3.Bucket(
             name,
@@ -56,7 +53,7 @@ class ModelBucket(pulumi.ComponentResource):
             ),
             force_destroy=not args.deletion_protection,
             tags=tags,
-            opts=own,
+            opts=pulumi.ResourceOptions(parent=self, protect=args.deletion_protection),
         )
         self.versioning = self._versions(name, own)
         self._encrypted(name, own)
@@ -130,7 +127,7 @@ def tls_only(bucket_arn: str) -> str:
         "Resource": [bucket_arn, f"{bucket_arn}/*"],
         "Condition": {"Bool": {"aws:SecureTransport": "false"}},
     }
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    return document([statement])
 
 
 @dataclass(frozen=True)
@@ -192,12 +189,13 @@ def _rule(region: str, priority: int, bucket: ModelBucket) -> aws.s3.BucketRepli
 
 def _replicate(arns: Sequence[str], keys: Sequence[str]) -> str:
     home, home_key, *others = arns
-    return statements(
-        (["s3:GetReplicationConfiguration", "s3:ListBucket"], [home]),
-        (["s3:GetObjectVersionForReplication", "s3:GetObjectVersionAcl", "s3:GetObjectVersionTagging"], [f"{home}/*"]),
-        (["s3:ReplicateObject", "s3:ReplicateTags"], [f"{other}/*" for other in others]),
-        (["kms:Decrypt"], [home_key]),
-        (["kms:Encrypt", "kms:GenerateDataKey"], keys),
+    read = ["s3:GetObjectVersionForReplication", "s3:GetObjectVersionAcl", "s3:GetObjectVersionTagging"]
+    return policy(
+        Grant(["s3:GetReplicationConfiguration", "s3:ListBucket"], [home]),
+        Grant(read, [f"{home}/*"]),
+        Grant(["s3:ReplicateObject", "s3:ReplicateTags"], [f"{other}/*" for other in others]),
+        Grant(["kms:Decrypt"], [home_key]),
+        Grant(["kms:Encrypt", "kms:GenerateDataKey"], keys),
     )
 
 

@@ -1,7 +1,4 @@
-"""A cluster's alerts and dashboards as objects: PrometheusRules, ConfigMaps for Grafana, routes to the teams' topics.
-
-Imports `components.rules` and `components.dashboards`. `stacks/platform` makes one for each cluster.
-"""
+"""A cluster's alerts and dashboards as objects: rules, ConfigMaps for Grafana, routes to the teams' topics."""
 
 from __future__ import annotations
 
@@ -12,6 +9,7 @@ from typing import Any
 import pulumi
 from pulumi_kubernetes.core.v1 import ConfigMap
 
+from components.children import children_of
 from components.dashboards import dashboard_json, endpoint_figures, platform_figures
 from components.objects import custom, meta
 from components.rules import Watched, endpoint_groups, platform_group
@@ -43,7 +41,7 @@ class Monitoring(pulumi.ComponentResource):
     def __init__(self, name: str, args: MonitoringArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("sluice:monitoring:Monitoring", name, None, opts)
         self._name, self._args = name, args
-        self._own = pulumi.ResourceOptions(parent=self)
+        self._own = children_of(self, opts)
         self._rules("platform", args.owned, [platform_group(args.owned.environment, args.alarms)])
         self._dashboard("platform", args.owned, f"{args.owned.environment}: GPUs and rollouts", platform_figures())
         for watched in args.watched:

@@ -1,7 +1,4 @@
-"""Namespaces with their pod security level and a network that is closed until a policy opens it.
-
-Imports `components.objects`. Stacks make one for each team and each part of the platform.
-"""
+"""Namespaces with their pod security level and a network that is closed until a policy opens it."""
 
 from __future__ import annotations
 
@@ -62,5 +59,13 @@ def from_namespaces(namespaces: Sequence[str], *ports: int) -> NetworkPolicyIngr
     """Return a rule that lets pods of some namespaces reach some TCP ports."""
     return {
         "from_": [{"namespace_selector": {"match_labels": {"kubernetes.io/metadata.name": n}}} for n in namespaces],
+        "ports": [{"protocol": "TCP", "port": port} for port in ports],
+    }
+
+
+def from_addresses(cidrs: Sequence[str], *ports: int) -> NetworkPolicyIngressRuleArgsDict:
+    """Return a rule that lets address ranges reach some TCP ports, for callers that are no pods."""
+    return {
+        "from_": [{"ip_block": {"cidr": cidr}} for cidr in cidrs],
         "ports": [{"protocol": "TCP", "port": port} for port in ports],
     }

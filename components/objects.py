@@ -1,7 +1,4 @@
-"""What every Kubernetes object of ours has in common: metadata, a locked-down pod, custom resources.
-
-Imports `components.tags`. Components that make Kubernetes objects call it.
-"""
+"""What every Kubernetes object of ours has in common: metadata, a locked-down pod, custom resources."""
 
 from __future__ import annotations
 
@@ -16,6 +13,9 @@ from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 from components.tags import Owned
 
 USER_ID = 10001
+NLB = "service.beta.kubernetes.io/aws-load-balancer"
+# What has no pods yet, or waits for a load balancer, is no reason to wait.
+SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}
 
 
 def meta(
@@ -63,3 +63,14 @@ def container_security() -> SecurityContextArgsDict:
         "run_as_non_root": True,
         "capabilities": {"drop": ["ALL"]},
     }
+
+
+def internal_balancer(owned: Owned) -> dict[str, str]:
+    """Return the annotations of a Service with a load balancer that the internet does not see, tagged as ours."""
+    return {f"{NLB}-scheme": "internal", f"{NLB}-internal": "true", **balancer(owned)}
+
+
+def balancer(owned: Owned) -> dict[str, str]:
+    """Return the annotations of every network load balancer of ours; without the tags no budget sees it."""
+    tags = ",".join(f"{key}={value}" for key, value in owned.tags().items())
+    return {f"{NLB}-type": "nlb", f"{NLB}-additional-resource-tags": tags}

@@ -24,6 +24,7 @@ FIELDS = (
     # Kubernetes: what runs in a slot, and where traffic goes.
     Field("apps/v1/Deployment", "", "reconciler"),
     Field("apps/v1/Deployment", "spec.replicas", "keda"),
+    Field("leaderworkerset.x-k8s.io/v1/LeaderWorkerSet", "", "reconciler"),
     Field("gateway.networking.k8s.io/v1/HTTPRoute", "", "reconciler"),
     Field("v1/ConfigMap", "", "reconciler"),
     # Kubernetes: what stands around a slot.

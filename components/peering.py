@@ -1,7 +1,4 @@
-"""A private way from the home region to another one, so that the controllers reach every cluster's endpoint.
-
-Imports `components.tags` only. `stacks/platform` makes one for each region beside the home region.
-"""
+"""A private way from the home region to another one, so that the controllers reach every cluster's endpoint."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What an endpoint's figures are called in Prometheus: one expression for alerts and dashboards alike. Pure.
-
-Imports `environments.names`. `components.rules` and `components.dashboards` build on it.
-"""
+"""What an endpoint's figures are called in Prometheus: one expression for alerts and dashboards alike. Pure."""
 
 from __future__ import annotations
 

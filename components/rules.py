@@ -1,7 +1,4 @@
-"""The alerts: for each endpoint, for GPUs, for rollouts and the ledger; and the figures that are recorded. Pure.
-
-Imports `environments`. `components.monitoring` turns groups into PrometheusRule objects; promtool tests them.
-"""
+"""The alerts: for each endpoint, for GPUs, for rollouts and the ledger; and the figures that are recorded. Pure."""
 
 from __future__ import annotations
 
@@ -16,6 +13,8 @@ from environments.spec import SloSpec
 
 Severity = Literal["page", "ticket"]
 TICK_SILENCE_S = 300
+# Codes that mean broken hardware. Source: NVIDIA, "XID Errors", recommended actions.
+HARDWARE_XIDS = (48, 63, 64, 74, 79, 94, 95, 119, 120)
 
 
 @dataclass(frozen=True)
@@ -216,18 +215,22 @@ def platform_group(environment: str, alarms: AlarmsSpec) -> dict[str, Any]:
 
 def _gpus(alarms: AlarmsSpec) -> list[Alert]:
     hot = alarms.gpu_temperature_c
+    # The gauge keeps the last code for good, and most codes are a program's own fault.
+    broken = " or ".join(f"DCGM_FI_DEV_XID_ERRORS == {code}" for code in HARDWARE_XIDS)
+    counters = ("DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", "DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS")
+    lost = " or ".join(f"increase({counter}[1h]) > 0" for counter in counters)
     return [
         Alert(
             "GpuXidError",
-            "DCGM_FI_DEV_XID_ERRORS > 0",
+            f"({broken}) and changes(DCGM_FI_DEV_XID_ERRORS[1h]) > 0",
             "0m",
             "ticket",
             "GPU {{ $labels.gpu }} of {{ $labels.Hostname }} reported XID {{ $value }}",
-            "cordon and drain the node; replace it when the code says hardware (48, 63, 74, 79, 94, 95)",
+            "cordon and drain the node, then delete it: Karpenter brings another one",
         ),
         Alert(
             "GpuMemoryBroken",
-            "increase(DCGM_FI_DEV_ECC_DBE_VOL_TOTAL[1h]) > 0",
+            f"{lost} or DCGM_FI_DEV_ROW_REMAP_FAILURE > 0",
             "0m",
             "page",
             "GPU {{ $labels.gpu }} of {{ $labels.Hostname }} has uncorrectable memory errors",

@@ -1,7 +1,4 @@
-"""What stands around a SageMaker endpoint: its role, autoscaling and alarms. Variants and weights are the reconciler's.
-
-Imports `environments.names`. `stacks/serving` makes one for each endpoint of each SageMaker region.
-"""
+"""What stands around a SageMaker endpoint: role, autoscaling, alarms. Variants and weights are the reconciler's."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.iam import assumed_by, statements
+from components.iam import Grant, assumed_by, policy
 from components.tags import Owned
 from environments.infrastructure import AlarmsSpec
 from environments.names import SLOTS, image_repository, sagemaker_endpoint, sagemaker_role
@@ -149,14 +146,13 @@ class SageMakerEndpoint(pulumi.ComponentResource):
 def execution_policy(bucket_arn: str, key_arn: str, *, place: str, owned: Owned) -> str:
     """Return a variant's policy: it reads models and our images, and writes its own logs. `place` is REGION:ACCOUNT."""
     images = f"arn:aws:ecr:{place}:repository/{image_repository(owned.environment, '*')}"
-    return statements(
-        (["s3:ListBucket", "s3:GetBucketLocation"], [bucket_arn]),
-        (["s3:GetObject", "s3:GetObjectVersion"], [f"{bucket_arn}/*"]),
-        (["kms:Decrypt"], [key_arn]),
-        (["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], [images]),
-        (["ecr:GetAuthorizationToken", "cloudwatch:PutMetricData"], ["*"]),
-        (
-            ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"],
-            [f"arn:aws:logs:{place}:log-group:/aws/sagemaker/Endpoints/{sagemaker_endpoint(owned.environment, '*')}"],
-        ),
+    logs = f"arn:aws:logs:{place}:log-group:/aws/sagemaker/Endpoints/{sagemaker_endpoint(owned.environment, '*')}"
+    pull = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+    return policy(
+        Grant(["s3:ListBucket", "s3:GetBucketLocation"], [bucket_arn]),
+        Grant(["s3:GetObject", "s3:GetObjectVersion"], [f"{bucket_arn}/*"]),
+        Grant(["kms:Decrypt"], [key_arn]),
+        Grant(pull, [images]),
+        Grant(["ecr:GetAuthorizationToken", "cloudwatch:PutMetricData"], ["*"]),
+        Grant(["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"], [logs]),
     )

@@ -1,7 +1,4 @@
-"""Who something belongs to: the tags of every AWS resource and the labels of every Kubernetes object.
-
-Imports `environments`. Every component takes an `Owned` and tags all that it makes.
-"""
+"""Who something belongs to: the tags of every AWS resource and the labels of every Kubernetes object."""
 
 from __future__ import annotations
 

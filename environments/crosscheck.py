@@ -102,7 +102,12 @@ def _check_pool(check: Check, path: Path, pool: Json) -> None:
     nodes = block(pool.get("nodes"))
     check_order(check, (*path, "nodes", "min"), nodes.get("min"), nodes.get("max"), "nodes.max")
     check_order(check, (*path, "on_demand_floor"), pool.get("on_demand_floor"), nodes.get("max"), "nodes.max")
-    reserved, reservation = pool.get("capacity") == "reserved", pool.get("capacity_reservation")
+    _check_reservation(check, path, pool)
+
+
+def _check_reservation(check: Check, path: Path, pool: Json) -> None:
+    capacity, reservation = pool.get("capacity"), pool.get("capacity_reservation")
+    reserved = capacity in ("reserved", "capacity_block")
     if reserved and not reservation:
         check.at(
             (*path, "capacity"),
@@ -110,12 +115,20 @@ def _check_pool(check: Check, path: Path, pool: Json) -> None:
             f"{join_path(path)} is reserved capacity without a reservation",
             do="add `capacity_reservation: cr-…`, or use on_demand",
         )
-    if reservation and pool.get("capacity") is not None and not reserved:
+    if reservation and capacity is not None and not reserved:
         check.at(
             (*path, "capacity_reservation"),
             "SPEC-038",
-            f"{join_path(path)} names a reservation but its capacity is {pool['capacity']}",
+            f"{join_path(path)} names a reservation but its capacity is {capacity}",
             do="use `capacity: reserved`, or remove the reservation",
+        )
+    if reserved and reservation and len(texts(pool.get("zones"))) != 1:
+        check.at(
+            (*path, "capacity"),
+            "SPEC-050",
+            f"{join_path(path)} is reserved and does not name its one zone",
+            why="a reservation is for one zone; nodes that start in another one do not use it",
+            do="add `zones: [ZONE-ID]`, the zone of the reservation",
         )
 
 

@@ -24,6 +24,7 @@ Image = Annotated[str, StringConstraints(pattern=r"^[a-z0-9.\-]+(:[0-9]+)?(/[a-z
 InstanceType = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+\.[a-z0-9-]+$")]
 DatabaseClass = Annotated[str, StringConstraints(pattern=r"^db\.[a-z0-9-]+\.[a-z0-9-]+$")]
 RoleArn = Annotated[str, StringConstraints(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/.+$")]
+ZoneId = Annotated[str, StringConstraints(pattern=r"^[a-z]+\d-az\d$")]
 Hour = Annotated[int, Field(ge=0, le=23)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Place = Annotated[str, StringConstraints(pattern=f"^{REGION.pattern}$")]
@@ -38,6 +39,7 @@ class TeamSpec(Block):
     budget_usd_per_month: PositiveFloat | None = None
     anomaly_usd: PositiveFloat = 100.0
     requests_per_minute: PositiveInt | None = None
+    tokens_per_minute: PositiveInt | None = None
     alert_email: Email | None = None
 
 
@@ -57,6 +59,7 @@ class SystemNodesSpec(Block):
     min: Annotated[int, Field(ge=1, le=100)] = 3
     max: Annotated[int, Field(ge=1, le=100)] = 6
     disk_gib: Annotated[int, Field(ge=20, le=16384)] = 80
+    release_version: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+-\d{8}$")] | None = None
 
 
 class DatabaseSpec(Block):
@@ -65,6 +68,24 @@ class DatabaseSpec(Block):
     instance: DatabaseClass = "db.m7g.large"
     storage_gib: Annotated[int, Field(ge=20, le=65536)] = 50
     multi_az: bool = True
+    password_version: PositiveInt = 1
+
+
+class JwtSpec(Block):
+    """Whose tokens open the gateway; `team_claim` is the claim that must name the endpoint's team."""
+
+    issuer: Annotated[str, StringConstraints(pattern=r"^https://.+")]
+    jwks_url: Annotated[str, StringConstraints(pattern=r"^https://.+")]
+    audience: Annotated[str, StringConstraints(min_length=1)]
+    team_claim: Annotated[str, StringConstraints(min_length=1)] = "team"
+
+
+class SingleSignOnSpec(Block):
+    """Who signs people in to MLflow and Grafana (OpenID Connect); the client's secret is in Secrets Manager."""
+
+    issuer: Annotated[str, StringConstraints(pattern=r"^https://.+")]
+    client_id: Annotated[str, StringConstraints(min_length=1)]
+    admin_group: Annotated[str, StringConstraints(min_length=1)] = "ml-platform"
 
 
 class GatewaySpec(Block):
@@ -76,6 +97,9 @@ class GatewaySpec(Block):
     allowed_cidrs: Annotated[list[Cidr], Field(min_length=1)] = ["10.0.0.0/8"]
     drain_s: Annotated[int, Field(ge=10, le=3600)] = 600
     idle_stream_s: Annotated[int, Field(ge=60, le=86400)] = 3600
+    api_keys: bool = True
+    jwt: JwtSpec | None = None
+    shared_limits: bool = True
 
 
 class AlarmsSpec(Block):
@@ -104,9 +128,13 @@ class InfrastructureSpec(Block):
     cost_center: str | None = None
     vpc_cidr: Cidr = "10.0.0.0/16"
     vpc_cidrs: dict[Place, Cidr] = {}
-    zones: dict[Place, Annotated[list[str], Field(min_length=2, max_length=3)]] = {}
+    zones: dict[Place, Annotated[list[ZoneId], Field(min_length=2, max_length=3)]] = {}
     nat_gateways: Literal["one", "per_zone"] = "per_zone"
-    kubernetes_version: Annotated[str, StringConstraints(pattern=r"^1\.\d{2}$")] = "1.33"
+    private_endpoints: bool = True
+    api_cidrs: list[Cidr] = []
+    api_public_cidrs: list[Cidr] = []
+    runner: bool = False
+    kubernetes_version: Annotated[str, StringConstraints(pattern=r"^1\.\d{2}$")] = "1.35"
     kubernetes_admins: list[RoleArn] = []
     log_retention_days: RetentionDays = 365
     deletion_protection: bool = True
@@ -124,3 +152,6 @@ class InfrastructureSpec(Block):
     gpu_quota: dict[Place, Annotated[int, Field(ge=0)]] = {}
     sagemaker_autoscaling: bool = False
     usd_per_gpu_hour: dict[str, PositiveFloat] = {}
+    cost_anomalies: Literal["off", "services", "tags"] = "off"
+    gated_models: bool = False
+    single_sign_on: SingleSignOnSpec | None = None

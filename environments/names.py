@@ -15,6 +15,7 @@ LABEL_PREFIX = "sluice.dev"
 SLOT_HEADER = "x-sluice-slot"
 RELEASE_HEADER = "x-sluice-release"
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
+_ECR = re.compile(r"^(\d{12}\.dkr\.ecr\.)[a-z0-9-]+(\.amazonaws\.com/)")
 REGION = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 
 
@@ -87,6 +88,8 @@ ENVIRONMENT_LABEL = f"{LABEL_PREFIX}/environment"
 POOL_LABEL = f"{LABEL_PREFIX}/pool"
 GPU_RESOURCE = "nvidia.com/gpu"
 GPU_TAINT = "nvidia.com/gpu"
+STORAGE_CLASS = "sluice-gp3"
+CLIENT_HEADER = "x-sluice-client"
 SLOT_PORT = 8000
 SLOT_PORT_NAME = "http"
 TRITON_METRICS_PORT = 8002
@@ -125,6 +128,11 @@ def store_secret() -> str:
     return "sluice-store"
 
 
+def gated_models_secret() -> str:
+    """Return the Secret in a team's namespace whose key `token` opens gated models on the Hugging Face Hub."""
+    return "sluice-hugging-face"
+
+
 def listener_name(domain: str | None) -> str:
     """Return the Gateway's listener for clients: TLS where the environment has a domain."""
     return PUBLIC_LISTENER if domain else PLAIN_LISTENER
@@ -144,6 +152,44 @@ def model_bucket(environment: str, region: str, account: str) -> str:
     """Return the bucket with a region's copy of the models; unique in the world through the account's number."""
     tail = f"-{region}-{account}"
     return fit(f"sluice-models-{environment}", 63 - len(tail)) + tail
+
+
+def regional_bucket(bucket: str, environment: str, region: str) -> str:
+    """Return a region's copy of a bucket of models; any other bucket as it is. Copies keep keys and version ids."""
+    account = bucket.rpartition("-")[2]
+    ours = bucket.startswith(f"sluice-models-{environment}-") and account.isdigit() and len(account) == 12
+    return model_bucket(environment, region, account) if ours else bucket
+
+
+def regional_image(image: str, region: str) -> str:
+    """Return the copy of an image in a region's own registry; an image of another registry as it is."""
+    return _ECR.sub(rf"\g<1>{region}\g<2>", image)
+
+
+def flow_log_bucket(environment: str, region: str, account: str) -> str:
+    """Return the bucket with the flow logs of a region's network."""
+    tail = f"-{region}-{account}"
+    return fit(f"sluice-flows-{environment}", 63 - len(tail)) + tail
+
+
+def private_domain(environment: str) -> str:
+    """Return the domain of names inside an environment's networks."""
+    return f"{environment}.sluice.internal"
+
+
+def prometheus_host(environment: str, region: str) -> str:
+    """Return the name by which the home region reaches another region's Prometheus."""
+    return f"prometheus.{region}.{private_domain(environment)}"
+
+
+def secret_name(environment: str, *parts: str) -> str:
+    """Return the name in AWS Secrets Manager of a secret of an environment, such as `sluice/prod/store`."""
+    return "/".join((secret_prefix(environment), *parts))
+
+
+def secret_prefix(environment: str) -> str:
+    """Return what every secret's name of an environment begins with; External Secrets reads no others."""
+    return f"sluice/{environment}"
 
 
 def image_repository(environment: str, image: str) -> str:

@@ -19,7 +19,7 @@ from pydantic import (
     StringConstraints,
 )
 
-from environments.infrastructure import InfrastructureSpec, TeamSpec
+from environments.infrastructure import InfrastructureSpec, TeamSpec, ZoneId
 from environments.names import NAME, REGION
 from environments.refs import JSON_SCHEMA_PATTERN, parse_ref
 
@@ -89,9 +89,12 @@ class GpuPool(Strict):
     gpus_per_node: PositiveInt
     vram_gib: PositiveInt
     nodes: NodeBounds
-    capacity: Literal["on_demand", "spot", "reserved"] = "on_demand"
+    instances: list[Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)?\.[a-z0-9-]+$")]] = []
+    zones: list[ZoneId] = []
+    capacity: Literal["on_demand", "spot", "reserved", "capacity_block"] = "on_demand"
     on_demand_floor: Annotated[int, Field(ge=0)] = 0
     capacity_reservation: str | None = None
+    efa: bool = False
 
 
 class LocalRegion(Strict):

@@ -5,12 +5,36 @@ from __future__ import annotations
 from environments.errors import SluiceError, nearest
 from environments.spec import EnvironmentSpec
 from policies import releases, rollouts
-from policies.infrastructure import cluster, data, iam, network, observability, ownership, workloads
+from policies.infrastructure import (
+    cluster,
+    data,
+    iam,
+    keys,
+    lifecycle,
+    machines,
+    network,
+    observability,
+    ownership,
+    workloads,
+)
 from policies.policy import Policy
 from reconciler.core.finding import Finding
 
 OVERRIDE = "POL-001"
-_AREAS = (rollouts, releases, cluster, data, iam, network, observability, ownership, workloads)
+_AREAS = (
+    rollouts,
+    releases,
+    cluster,
+    data,
+    iam,
+    keys,
+    lifecycle,
+    machines,
+    network,
+    observability,
+    ownership,
+    workloads,
+)
 CATALOG: tuple[Policy, ...] = tuple(sorted((p for area in _AREAS for p in area.POLICIES), key=lambda p: p.id))
 
 

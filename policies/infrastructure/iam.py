@@ -27,6 +27,8 @@ WITHOUT_RESOURCE = (
     "cloudwatch:PutMetricData",
     "ec2:Describe*",
     "ecr:GetAuthorizationToken",
+    "iam:ListInstanceProfiles",
+    "logs:DescribeLogGroups",
     "eks:ListClusters",
     "pricing:GetProducts",
     "route53:ListHostedZones*",

@@ -13,7 +13,6 @@ from policies.values import UNKNOWN, absent, at, number, unseen
 LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup"
 ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
 ROLE = "aws:iam/role:Role"
-CLUSTER = "aws:eks/cluster:Cluster"
 RULES = "kubernetes:monitoring.coreos.com/v1:PrometheusRule"
 HELM_RELEASES = frozenset(
     {"kubernetes:helm.sh/v3:Release", "kubernetes:helm.sh/v3:Chart", "kubernetes:helm.sh/v4:Chart"}
@@ -39,11 +38,12 @@ def silent_alarms(resource: Resource, context: StackContext) -> Iterator[str]:
 def endpoint_alerts(resources: Sequence[Resource], context: StackContext) -> Iterator[Hit]:
     """Find endpoints that could fail without an alert: PrometheusRules on clusters, CloudWatch alarms on SageMaker.
 
-    Only a stack that makes clusters or rules can be asked for rules: slots may be in another stack.
+    Only a stack that makes rules, or Prometheus, can be asked for rules: clusters and slots are in other stacks.
     """
     found = [r for r in resources if r.type == RULES]
     rules = [_words(r) for r in found]
-    if not any(map(unseen, found)) and (found or any(r.type == CLUSTER for r in resources)):
+    monitors = any(r.type in HELM_RELEASES and "kube-prometheus" in str(r.props.get("chart")) for r in resources)
+    if not any(map(unseen, found)) and (found or monitors):
         for endpoint, clusters in _on_clusters(context):
             named = sum(endpoint in words for words in rules)
             if named < clusters:

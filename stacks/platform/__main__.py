@@ -1,6 +1,6 @@
-"""The platform of one environment: for each region a network, a cluster and its pools, and what they share.
+"""What the clusters of one environment run before they serve: add-ons, monitoring and MLflow.
 
-Run by `pulumi up -s ENVIRONMENT` in this folder.
+Run by `pulumi up -s ENVIRONMENT` in this folder, after `stacks/foundation`, from where the API servers are reached.
 """
 
 import sys
@@ -12,32 +12,26 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from components.declared import Declared, declared
 from environments.errors import SluiceError
-from stacks.platform.region import Region
-from stacks.platform.shared import Shared, regions_joined
+from stacks.platform.cluster import PlatformCluster
+from stacks.platform.registry import registry_in
+from stacks.references import Foundation
 
 
 def main() -> None:
     """Load the environment of the stack's name and make it; a wrong file is an error before anything is created."""
     try:
-        found = declared(pulumi.get_stack())
+        found = declared(pulumi.get_stack(), images=("mlflow",))
     except SluiceError as error:
         raise pulumi.RunError(f"\n{error}") from None
-    build(found)
+    build(found, Foundation(found))
 
 
-def build(found: Declared) -> None:
-    """Make what the regions share, then each region, then the ways between them."""
-    shared = Shared(found)
-    regions = {name: Region(found, name, shared) for name in found.regions}
-    regions_joined(found, regions)
+def build(found: Declared, foundation: Foundation) -> None:
+    """Make each cluster's part, then MLflow in the home region; regions without a cluster need nothing here."""
+    clusters = {name: PlatformCluster(found, name, foundation) for name in found.clusters}
+    pulumi.export("clusters", sorted(clusters))
     if found.home is not None:
-        registry, store = shared.state_in(regions[found.home])
-        pulumi.export("mlflow", registry.address)
-        pulumi.export("store_url", store.url)
-        pulumi.export("controller_role_arn", shared.controller_role_arn)
-        pulumi.export("images", shared.image_urls())
-    pulumi.export("account", shared.account)
-    pulumi.export("regions", {name: region.outputs() for name, region in regions.items()})
+        pulumi.export("mlflow", registry_in(found, foundation, clusters[found.home]).address)
 
 
 main()

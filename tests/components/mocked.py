@@ -49,8 +49,12 @@ class Recorded(Mocks):
         return f"{args.name}-id", {"name": args.name, **args.inputs, **_outputs(args)}
 
     def call(self, args: MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
-        """Answer the two data sources that components ask."""
-        return {"accountId": ACCOUNT, "randomPassword": "drawn"}, []
+        """Answer the data sources that components ask."""
+        known: dict[str, dict[Any, Any]] = {
+            "aws:eks/getAddonVersion:getAddonVersion": {"version": "v1.2.3-eksbuild.1"},
+            "aws:ssm/getParameter:getParameter": {"value": "1.35.1-20261101"},
+        }
+        return known.get(args.token, {"accountId": ACCOUNT, "randomPassword": "drawn"}), []
 
     def of(self, kind: str) -> list[Made]:
         """Return the resources whose type is, or ends in, `kind`."""
@@ -88,17 +92,28 @@ def secret_value(value: Any) -> Any:
     return value["value"]
 
 
-def platform_outputs() -> dict[str, Any]:
-    """Return what the platform's stack would say of three regions."""
+def foundation_outputs() -> dict[str, Any]:
+    """Return what the foundation's stack would say of three regions."""
     config: dict[str, Any] = {"clusters": [{"cluster": {}}], "users": [{"user": {}}]}
-    region = {"bucket_arn": "arn:bucket", "key_arn": "arn:key", "eks_name": "cluster", "kubeconfig": json.dumps(config)}
+    region = {
+        "bucket": "models",
+        "bucket_arn": "arn:bucket",
+        "key_arn": "arn:key",
+        "eks_name": "cluster",
+        "cluster_arn": "arn:cluster",
+        "endpoint": "https://cluster.example",
+        "kubeconfig": json.dumps(config),
+        "security_group_id": "sg-cluster",
+        "subnet_ids": {f"{zone}-az{n}": f"subnet-{zone}{n}" for zone in ("euc1", "use1") for n in (1, 2, 3, 4)},
+        "disk_key_arn": "arn:disks",
+        "queue": "queue",
+        "profile": "profile",
+        "rate_store": "store.example:6379",
+    }
     teams = {team: f"arn:topic:{team}" for team in ("support", "search", "developer-tools", "platform")}
     return {
         "account": ACCOUNT,
-        "store_url": "postgresql+psycopg://sluice:secret@db/sluice",
-        "mlflow": "http://mlflow:5000",
-        "controller_role_arn": "arn:role",
-        "regions": {name: {**region, "topics": teams} for name in ("eu-west-1", "us-east-1", "ap-southeast-1")},
+        "regions": {name: {**region, "topics": teams} for name in ("eu-central-1", "us-east-1", "ap-northeast-1")},
     }
 
 
@@ -107,13 +122,17 @@ def _outputs(args: MockResourceArgs) -> dict[str, Any]:
     found: dict[str, Any] = {"arn": arn}
     match args.typ:
         case "pulumi:pulumi:StackReference":
-            found["outputs"] = platform_outputs()
+            found["outputs"] = foundation_outputs()
         case "aws:eks/cluster:Cluster":
             found["endpoint"] = "https://cluster.example"
             found["certificateAuthority"] = {"data": "Q0E="}
             found["vpcConfig"] = {**args.inputs["vpcConfig"], "clusterSecurityGroupId": "sg-cluster"}
         case "aws:ec2/launchTemplate:LaunchTemplate":
             found["latestVersion"] = 1
+        case "aws:kms/key:Key":
+            found["keyId"] = "0123abcd-key"
+        case "aws:elasticache/replicationGroup:ReplicationGroup":
+            found["primaryEndpointAddress"] = "store.example"
         case "aws:rds/instance:Instance":
             found["address"] = "db.example"
         case "aws:ecr/repository:Repository":

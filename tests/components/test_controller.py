@@ -8,26 +8,25 @@ from components.cluster import kubeconfig
 from components.controller import Controller, ControllerArgs, merged_kubeconfig
 from components.controller_rights import ControllerRights, ControllerRightsArgs
 from components.controller_role import ControllerRole, ControllerRoleArgs
-from environments.names import CONTROLLER_GROUP, CONTROLLER_NAME, store_secret
-from tests.components.mocked import ACCOUNT, OWNED, Recorded, make, secret_value
+from environments.names import CONTROLLER_GROUP, CONTROLLER_NAME, SYSTEM_NAMESPACE, store_secret
+from tests.components.mocked import ACCOUNT, OWNED, Recorded, make
 
-IMAGE = f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com/controller@sha256:{'ab' * 32}"
+IMAGE = f"{ACCOUNT}.dkr.ecr.eu-central-1.amazonaws.com/controller@sha256:{'ab' * 32}"
 
 
 def own(name: str) -> str:
-    return kubeconfig(name, "eu-west-1", endpoint=f"https://{name}", authority="Q0E=")
+    return kubeconfig(name, "eu-central-1", endpoint=f"https://{name}", authority="Q0E=")
 
 
-def controller(file: str = "environment: prod\n") -> Recorded:
+def controller(file: str = "environment: prod\n", *, version: int = 1) -> Recorded:
     args = ControllerArgs(
         image=IMAGE,
         replicas=2,
         file=file,
         kubeconfigs={"prod-us": own("us"), "prod-eu": own("eu")},
-        store_url="postgresql+psycopg://sluice:secret@db/sluice",
+        store_secret="sluice/prod/sluice/url",
+        password_version=version,
         mlflow="http://mlflow:5000",
-        eks_name="cluster",
-        role_arn="arn:role",
         owned=OWNED,
     )
     return make(lambda: Controller("controller", args))
@@ -44,7 +43,10 @@ def test_two_controllers_run_the_environment_of_the_stack() -> None:
 
 def test_the_stores_address_comes_from_a_secret_and_from_nowhere_else() -> None:
     made = controller()
-    assert secret_value(made.one("Secret").inputs["stringData"])["url"].startswith("postgresql+psycopg://")
+    assert not made.of("Secret")
+    fetched = made.one("ExternalSecret")
+    assert fetched.at("spec.target.name") == store_secret()
+    assert fetched.at("spec.data.0") == {"secretKey": "url", "remoteRef": {"key": "sluice/prod/sluice/url"}}
     environment = {e["name"]: e for e in made.one("Deployment").at("spec.template.spec.containers.0.env")}
     assert environment["SLUICE_STORE"]["valueFrom"]["secretKeyRef"] == {"name": store_secret(), "key": "url"}
     assert "postgresql" not in json.dumps([m.inputs for m in made.made if m.type.endswith(("ConfigMap", "Deployment"))])
@@ -56,6 +58,19 @@ def test_a_changed_environment_file_restarts_the_controllers_and_an_unchanged_on
 
     assert template("environment: prod\n") == template("environment: prod\n")
     assert template("environment: prod\n") != template("environment: prod\nowner: x\n")
+
+
+def test_a_new_password_restarts_what_read_the_old_one() -> None:
+    path = "spec.template.metadata.annotations"
+    first, second = (controller(version=version).one("Deployment").at(path) for version in (1, 2))
+    assert first != second
+
+
+def test_the_role_is_bound_before_the_first_controller_starts() -> None:
+    assert not controller().of("PodIdentityAssociation")
+    made = make(lambda: ControllerRole("role", ControllerRoleArgs([], [], ACCOUNT, OWNED)).let_in("cluster"))
+    bound = made.one("PodIdentityAssociation").inputs
+    assert (bound["namespace"], bound["serviceAccount"]) == (SYSTEM_NAMESPACE, CONTROLLER_NAME)
 
 
 def test_every_cluster_has_the_context_that_the_environment_file_names() -> None:
@@ -73,7 +88,7 @@ def rights() -> Recorded:
 def test_controllers_write_slots_routes_and_flags_in_the_teams_namespaces() -> None:
     for role in rights().of("kubernetes:rbac.authorization.k8s.io/v1:Role"):
         written = {r for rule in role.inputs["rules"] if "patch" in rule["verbs"] for r in rule["resources"]}
-        assert written == {"deployments", "httproutes", "configmaps"}
+        assert written == {"deployments", "leaderworkersets", "httproutes", "configmaps"}
 
 
 def test_controllers_read_no_secret_and_hold_no_wildcard() -> None:
@@ -96,7 +111,7 @@ def test_rights_belong_to_the_group_that_eks_gives_to_the_role() -> None:
 
 
 def test_in_aws_controllers_touch_this_environments_endpoints_alone() -> None:
-    args = ControllerRoleArgs(["eu-west-1"], ["ap-southeast-1"], ACCOUNT, OWNED)
+    args = ControllerRoleArgs(["eu-central-1"], ["ap-northeast-1"], ACCOUNT, OWNED)
     policy = json.loads(make(lambda: ControllerRole("role", args)).one("RolePolicy").inputs["policy"])
     for statement in policy["Statement"]:
         if statement["Resource"] == ["*"]:

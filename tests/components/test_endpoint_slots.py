@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from components.endpoint_slots import EndpointSlots, EndpointSlotsArgs, read_models, scaling, scraping
+from components.endpoint_slots import EndpointSlots, EndpointSlotsArgs, scaling, scraping
+from components.rights import read_models
 from components.sagemaker_endpoint import SageMakerEndpoint, SageMakerEndpointArgs
 from environments.infrastructure import AlarmsSpec, WorkingHoursSpec
 from environments.names import PROXY_NAMESPACE, SLOTS, sagemaker_endpoint, slot_labels, slot_object
@@ -22,7 +23,7 @@ def endpoint(*, runtime: Any = "vllm", low: int = 2, high: int = 8) -> EndpointS
         pool="l4",
         replicas=Replicas(min=low, max=high),
         slo=SloSpec(ttft_p95_ms=800, error_rate=0.02),
-        release=ReleaseSpec(model="mlflow:chat-llm/7"),
+        release=ReleaseSpec(model="mlflow:chat-llm/7", engine={"max_num_seqs": 64}),
     )
 
 
@@ -30,14 +31,15 @@ def arguments(spec: EndpointSpec) -> EndpointSlotsArgs:
     return EndpointSlotsArgs(
         endpoint="chat",
         spec=spec,
-        region="eu-west-1",
+        region="eu-central-1",
         namespace="support-prod",
         namespace_name="support-prod",
         prometheus="http://prometheus:9090",
+        api_cidrs=["10.30.0.0/18"],
         hours=WorkingHoursSpec(timezone="Europe/Berlin", start=8, end=18),
         eks_name="cluster",
-        bucket_arn="arn:bucket",
-        key_arn="arn:key",
+        bucket_arns=["arn:bucket"],
+        key_arns=["arn:key"],
         owned=SUPPORT,
     )
 
@@ -64,15 +66,16 @@ def test_a_drain_takes_one_pod_of_a_slot_at_a_time() -> None:
 
 
 @pytest.mark.parametrize(("runtime", "port"), [("vllm", 8000), ("triton", 8002)])
-def test_pods_are_reached_by_gateway_controllers_and_prometheus_alone(runtime: str, port: int) -> None:
-    calls, scrapes = slots(runtime=runtime).one("NetworkPolicy").at("spec.ingress")
+def test_pods_are_reached_by_gateway_controllers_api_server_and_prometheus_alone(runtime: str, port: int) -> None:
+    calls, scrapes, proxied = slots(runtime=runtime).one("NetworkPolicy").at("spec.ingress")
+    assert proxied["from"] == [{"ipBlock": {"cidr": "10.30.0.0/18"}}]
     names = [f["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for f in calls["from"]]
     assert names == [PROXY_NAMESPACE, "sluice-system"]
     assert [p["port"] for p in scrapes["ports"]] == [port]
 
 
 def test_models_can_be_read_and_not_written() -> None:
-    actions = [a for s in json.loads(read_models("arn:bucket", "arn:key"))["Statement"] for a in s["Action"]]
+    actions = [a for s in json.loads(read_models(["arn:bucket"], ["arn:key"]))["Statement"] for a in s["Action"]]
     assert actions
     assert not [a for a in actions if a.startswith(("s3:Put", "s3:Delete", "kms:Encrypt"))]
 
@@ -87,6 +90,12 @@ def test_replicas_follow_the_slots_own_waiting_requests() -> None:
     assert 'sluice_endpoint="chat"' in query
 
 
+def test_full_servers_are_not_taken_away_because_nothing_waits() -> None:
+    triggers = {t["name"]: t["metadata"] for t in scaling(arguments(endpoint()), "b")["triggers"]}
+    assert "vllm:num_requests_running" in triggers["running"]["query"]
+    assert triggers["running"]["threshold"] == str(int(0.7 * 64))
+
+
 def test_what_scales_to_zero_is_woken_by_the_clock() -> None:
     triggers = {t["type"]: t["metadata"] for t in scaling(arguments(endpoint(low=0, high=1)), "a")["triggers"]}
     assert triggers["cron"]["timezone"] == "Europe/Berlin"
@@ -99,7 +108,7 @@ def test_silence_of_prometheus_scales_nothing_down() -> None:
 
 
 def test_every_sample_says_whose_it_is() -> None:
-    relabelings = scraping("chat", "prod", "eu-west-1", 8000)["podMetricsEndpoints"][0]["relabelings"]
+    relabelings = scraping("chat", "prod", "eu-central-1", 8000)["podMetricsEndpoints"][0]["relabelings"]
     assert {r["targetLabel"] for r in relabelings} == {"environment", "region", "sluice_endpoint", "slot", "release"}
 
 
@@ -107,7 +116,7 @@ def sagemaker(*, autoscaling: bool = True) -> Recorded:
     args = SageMakerEndpointArgs(
         endpoint="chat",
         spec=endpoint(),
-        region="ap-southeast-1",
+        region="ap-northeast-1",
         account=ACCOUNT,
         bucket_arn="arn:bucket",
         key_arn="arn:key",

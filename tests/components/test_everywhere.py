@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,16 @@ import pytest
 
 from components.declared import Declared, declared
 from components.tags import REQUIRED_TAGS
+from environments.aws_facts import READ_ON, support_ends
 from environments.names import ENVIRONMENT_LABEL, TEAM_LABEL
-from stacks.platform.region import Region
-from stacks.platform.shared import Shared, regions_joined
+from stacks.foundation.base import Base
+from stacks.foundation.home import home_in
+from stacks.foundation.joined import joined
+from stacks.foundation.region import Region
+from stacks.platform.cluster import PlatformCluster
+from stacks.platform.registry import registry_in
+from stacks.references import Foundation
 from stacks.serving.clusters import ClusterRegion, controllers
-from stacks.serving.outputs import Platform
 from stacks.serving.variants import sagemaker_region
 from tests.components.mocked import Made, Recorded, make
 from tests.support.pulumi_engine.aws_schema import resource_type
@@ -31,16 +37,26 @@ def found(environment: str) -> Declared:
 
 
 @cache
+def foundation(environment: str) -> Recorded:
+    """Return everything that the foundation's stack makes."""
+
+    def program() -> None:
+        base = Base(found(environment))
+        regions = {name: Region(base, name) for name in base.found.regions}
+        home_in(base, regions, joined(base, regions))
+
+    return make(program)
+
+
+@cache
 def platform(environment: str) -> Recorded:
     """Return everything that the platform's stack makes."""
 
     def program() -> None:
         spec = found(environment)
-        shared = Shared(spec)
-        regions = {name: Region(spec, name, shared) for name in spec.regions}
-        regions_joined(spec, regions)
-        if spec.home is not None:
-            shared.state_in(regions[spec.home])
+        there = Foundation(spec)
+        clusters = {name: PlatformCluster(spec, name, there) for name in spec.clusters}
+        registry_in(spec, there, clusters[spec.primary])
 
     return make(program)
 
@@ -51,19 +67,18 @@ def serving(environment: str) -> Recorded:
 
     def program() -> None:
         spec = found(environment)
-        reference = Platform(spec)
-        clusters = {name: ClusterRegion(spec, name, reference) for name in spec.clusters}
+        there = Foundation(spec)
+        clusters = {name: ClusterRegion(spec, name, there) for name in spec.clusters}
         for region in spec.regions:
             if region not in clusters:
-                sagemaker_region(spec, region, reference)
-        if spec.home is not None:
-            controllers(spec, clusters[spec.home], reference)
+                sagemaker_region(spec, region, there)
+        controllers(spec, clusters[spec.primary], there)
 
     return make(program)
 
 
 def everything(environment: str) -> list[Made]:
-    return [*platform(environment).made, *serving(environment).made]
+    return [*foundation(environment).made, *platform(environment).made, *serving(environment).made]
 
 
 @BOTH
@@ -77,7 +92,7 @@ def test_whatever_takes_tags_has_all_of_them(environment: str) -> None:
 
 @BOTH
 def test_every_object_says_whose_it_is(environment: str) -> None:
-    for recorded in (platform(environment), serving(environment)):
+    for recorded in (foundation(environment), platform(environment), serving(environment)):
         for made in recorded.objects():
             assert set(made.at("metadata.labels") or {}) >= LABELS, f"{made.type} {made.name}"
 
@@ -87,7 +102,7 @@ def test_names_fit_and_differ(environment: str) -> None:
     roles = [m for m in everything(environment) if m.type == "aws:iam/role:Role"]
     # An IAM role's name has at most 64 characters; eight of them are drawn where none is given.
     assert all(len(m.inputs.get("name") or f"{m.name}-1234567") <= 64 for m in roles), [m.name for m in roles]
-    for recorded in (platform(environment), serving(environment)):
+    for recorded in (foundation(environment), platform(environment), serving(environment)):
         keys = [(m.type, m.name) for m in recorded.made]
         assert len(set(keys)) == len(keys)
 
@@ -123,20 +138,40 @@ def _pages(environment: str) -> list[Made]:
     return [m for m in platform(environment).of("ConfigMap") if "grafana_dashboard" in m.at("metadata.labels")]
 
 
-def test_prod_stands_in_three_regions_and_their_networks_meet_at_home() -> None:
-    made = platform("prod")
-    assert {m.inputs["peerRegion"] for m in made.of("VpcPeeringConnection")} == {"us-east-1", "ap-southeast-1"}
-    assert len(made.of("aws:ec2/vpc:Vpc")) == 3
-    assert len({m.inputs["cidrBlock"] for m in made.of("aws:ec2/vpc:Vpc")}) == 3
-    assert len(made.of("NatGateway")) == 9
-    assert len(made.of("aws:eks/cluster:Cluster")) == 2
+def test_prod_has_networks_where_it_has_clusters_and_they_meet_at_home() -> None:
+    made = foundation("prod")
+    assert {m.inputs["peerRegion"] for m in made.of("VpcPeeringConnection")} == {"us-east-1"}
+    assert len(made.of("aws:ec2/vpc:Vpc")) == len(made.of("aws:eks/cluster:Cluster")) == 2
+    assert len({m.inputs["cidrBlock"] for m in made.of("aws:ec2/vpc:Vpc")}) == 2
+    assert len(made.of("NatGateway")) == 6
 
 
-def test_dev_stands_on_one_nat_gateway_and_spot() -> None:
-    made = platform("dev")
+def test_dev_stands_on_one_nat_gateway_no_private_endpoints_and_spot() -> None:
+    made = foundation("dev")
     assert len(made.of("NatGateway")) == 1
-    pools = [m for m in made.of("NodeGroup") if "NVIDIA" in m.inputs["amiType"]]
-    assert {(m.inputs["capacityType"], m.at("scalingConfig.minSize")) for m in pools} == {("SPOT", 0)}
+    assert [m.inputs["vpcEndpointType"] for m in made.of("VpcEndpoint")] == ["Gateway"]
+    pools = [m for m in platform("dev").of("NodePool") if m.at("spec.template.spec.taints")]
+    types = [r["values"] for m in pools for r in m.at("spec.template.spec.requirements") if "capacity" in r["key"]]
+    assert types == [["spot", "on-demand"]]
+
+
+def test_machines_and_balancers_are_on_the_bill_of_whoever_uses_them() -> None:
+    classes = {m.at("metadata.name"): m.at("spec.tags") for m in platform("prod").of("EC2NodeClass")}
+    assert {name: tags["team"] for name, tags in classes.items()} == {
+        "system": "platform",
+        "l4": "platform",  # several teams share it: OpenCost says who uses how much
+        "l40s": "developer-tools",
+    }
+    budgets = {m.name for m in foundation("prod").of("aws:budgets/budget:Budget")}
+    assert any(name.endswith("-platform") for name in budgets)
+
+
+def test_clusters_run_a_version_in_standard_support() -> None:
+    for environment in ENVIRONMENTS:
+        for made in foundation(environment).of("aws:eks/cluster:Cluster"):
+            ends = support_ends(made.inputs["version"])
+            assert ends
+            assert ends > READ_ON + timedelta(days=90)
 
 
 def test_endpoints_that_scale_to_zero_are_woken_in_dev_alone() -> None:

@@ -7,13 +7,16 @@ import ipaddress
 import pytest
 
 from components.network import INTERFACE_ENDPOINTS, Network, NetworkArgs, subnets
-from tests.components.mocked import OWNED, Recorded, make
+from tests.components.mocked import ACCOUNT, OWNED, Recorded, make
+from tests.support import iam_rules
 
-ZONES = ("eu-west-1a", "eu-west-1b", "eu-west-1c")
+DELIVERY = "delivery.logs.amazonaws.com"
+
+ZONES = ("euc1-az1", "euc1-az2", "euc1-az3")
 
 
-def network(*, per_zone: bool = True) -> Recorded:
-    args = NetworkArgs("eu-west-1", "10.0.0.0/16", ZONES, per_zone, 90, OWNED)
+def network(*, per_zone: bool = True, private: bool = True) -> Recorded:
+    args = NetworkArgs("eu-central-1", "10.0.0.0/16", ZONES, per_zone, private, ACCOUNT, 90, True, OWNED)
     return make(lambda: Network("net", args))
 
 
@@ -44,14 +47,34 @@ def test_the_default_security_group_lets_nothing_through() -> None:
 
 def test_aws_services_are_reached_without_the_internet() -> None:
     endpoints = {
-        e.inputs["serviceName"].removeprefix("com.amazonaws.eu-west-1."): e for e in network().of("VpcEndpoint")
+        e.inputs["serviceName"].removeprefix("com.amazonaws.eu-central-1."): e for e in network().of("VpcEndpoint")
     }
     assert set(endpoints) == {"s3", *INTERFACE_ENDPOINTS}
-    assert {"ecr.api", "ecr.dkr", "sts", "logs", "monitoring"} <= set(endpoints)
+    assert {"ecr.api", "ecr.dkr", "sts", "logs"} <= set(endpoints)
     assert len(endpoints["s3"].inputs["routeTableIds"]) == len(ZONES)
 
 
-def test_all_traffic_is_logged_and_the_log_is_kept() -> None:
+def test_the_bucket_of_models_is_reached_for_nothing_where_other_services_are_not() -> None:
+    assert [e.inputs["vpcEndpointType"] for e in network(private=False).of("VpcEndpoint")] == ["Gateway"]
+
+
+def test_zones_are_named_by_ids() -> None:
+    assert {s.inputs["availabilityZoneId"] for s in network().of("Subnet")} == set(ZONES)
+
+
+def test_all_traffic_is_logged_as_files_that_end() -> None:
     made = network()
-    assert made.one("FlowLog").inputs["trafficType"] == "ALL"
-    assert made.one("LogGroup").inputs["retentionInDays"] == 90
+    log = made.one("FlowLog")
+    assert (log.inputs["trafficType"], log.inputs["logDestinationType"]) == ("ALL", "s3")
+    assert log.at("destinationOptions.fileFormat") == "parquet"
+    rule = made.one("BucketLifecycleConfiguration").at("rules.0")
+    assert rule["expiration"] == {"days": 90}
+
+
+def test_log_delivery_alone_writes_the_flow_logs() -> None:
+    policy = network().one("BucketPolicy").inputs["policy"]
+    where = "arn:aws:mock:eu-west-1:111122223333:net-flow/AWSLogs/x"
+    ours = {"aws:SourceAccount": ACCOUNT, "s3:x-amz-acl": "bucket-owner-full-control", "aws:SecureTransport": "true"}
+    foreign = {**ours, "aws:SourceAccount": "999999999999"}
+    calls = [iam_rules.Call(DELIVERY, "s3:PutObject", where, context) for context in (ours, foreign)]
+    assert [iam_rules.allows(policy, call) for call in calls] == [True, False]

@@ -8,19 +8,19 @@ from collections.abc import Iterator
 
 import pytest
 
-from components.cluster import Cluster, ClusterArgs
 from components.controller_rights import READS, WRITES, ControllerRights, ControllerRightsArgs
 from components.controller_role import ControllerRoleArgs, controller_policy
 from components.endpoint_slots import EndpointSlots
 from components.gateway import Gateway, GatewayArgs
 from components.ownership import FIELDS, kinds_of, owner
 from environments import names
-from environments.infrastructure import GatewaySpec, SystemNodesSpec
+from environments.infrastructure import GatewaySpec
 from tests.components.mocked import ACCOUNT, OWNED, Made, make
 from tests.components.test_endpoint_slots import arguments, endpoint, sagemaker
 
 PLURALS = {
     "deployments": "apps/v1/Deployment",
+    "leaderworkersets": "leaderworkerset.x-k8s.io/v1/LeaderWorkerSet",
     "httproutes": "gateway.networking.k8s.io/v1/HTTPRoute",
     "configmaps": "v1/ConfigMap",
     "services": "v1/Service",
@@ -37,6 +37,7 @@ def serving() -> list[Made]:
         Gateway(
             "gateway",
             GatewayArgs(
+                region="eu-central-1",
                 domain="models.example.com",
                 issuer="letsencrypt",
                 spec=GatewaySpec(),
@@ -44,6 +45,7 @@ def serving() -> list[Made]:
                 endpoints={"support": ["chat"]},
                 namespaces={"support": "support-prod"},
                 allow_slot_header=False,
+                pages=(),
                 owned=OWNED,
             ),
         )
@@ -115,10 +117,10 @@ def test_a_deployment_of_a_slot_is_found_by_everything_around_it() -> None:
 
 @pytest.mark.parametrize("verb", ["CreateEndpoint", "UpdateEndpointWeightsAndCapacities", "DeleteEndpointConfig"])
 def test_controllers_may_do_in_sagemaker_what_is_theirs(verb: str) -> None:
-    policy = json.loads(controller_policy(ControllerRoleArgs([], ["ap-southeast-1"], ACCOUNT, OWNED), ACCOUNT))
+    policy = json.loads(controller_policy(ControllerRoleArgs([], ["ap-northeast-1"], ACCOUNT, OWNED), ACCOUNT))
     allowed = {a: s["Resource"] for s in policy["Statement"] for a in s["Action"]}
     name = names.sagemaker_endpoint("prod", "*")
-    assert f"arn:aws:sagemaker:ap-southeast-1:{ACCOUNT}:endpoint/{name}" in allowed[f"sagemaker:{verb}"]
+    assert f"arn:aws:sagemaker:ap-northeast-1:{ACCOUNT}:endpoint/{name}" in allowed[f"sagemaker:{verb}"]
 
 
 def test_the_autoscaler_owns_the_desired_size_of_node_groups() -> None:
@@ -126,24 +128,8 @@ def test_the_autoscaler_owns_the_desired_size_of_node_groups() -> None:
     assert owner("aws:eks/nodeGroup:NodeGroup", "scalingConfig.minSize") == "pulumi"
 
 
-def test_clusters_carry_the_name_that_the_environment_files_name_as_context() -> None:
-    args = ClusterArgs(
-        region="eu-west-1",
-        version="1.33",
-        subnet_ids=["subnet-1"],
-        admins=[],
-        controller_role_arn=None,
-        nodes=SystemNodesSpec(),
-        log_retention_days=30,
-        deletion_protection=True,
-        owned=OWNED,
-    )
-    made = make(lambda: Cluster("cluster", args)).one("aws:eks/cluster:Cluster")
-    assert made.inputs["name"] == names.cluster_name("prod", "eu-west-1")
-
-
 def test_roles_of_variants_are_ones_that_controllers_may_pass_on() -> None:
     role = sagemaker().one("aws:iam/role:Role").inputs["name"]
-    policy = json.loads(controller_policy(ControllerRoleArgs([], ["ap-southeast-1"], ACCOUNT, OWNED), ACCOUNT))
+    policy = json.loads(controller_policy(ControllerRoleArgs([], ["ap-northeast-1"], ACCOUNT, OWNED), ACCOUNT))
     (passed,) = [s["Resource"] for s in policy["Statement"] if s["Action"] == ["iam:PassRole"]]
     assert role.startswith(passed[0].rpartition("/")[2].rstrip("*"))

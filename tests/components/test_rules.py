@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from components.dashboards import dashboard_json, endpoint_figures, platform_figures
+from components.dcgm_counters import NAMES
 from components.monitoring import Monitoring, MonitoringArgs
 from components.queries import Figures
 from components.rules import Watched, endpoint_groups, platform_group
@@ -122,12 +124,28 @@ def test_nothing_fires_while_all_is_well(tmp_path: Path) -> None:
         ({LEDGER_METRIC: "0+0x600"}, "LedgerBroken"),
         ({CONTROLLER_TICK_METRIC: "60+0x600"}, "ControllerSilent"),
         ({'DCGM_FI_DEV_GPU_TEMP{gpu="0",Hostname="n"}': "95+0x600"}, "GpuHot"),
-        ({'DCGM_FI_DEV_XID_ERRORS{gpu="0",Hostname="n"}': "79+0x600"}, "GpuXidError"),
+        ({'DCGM_FI_DEV_XID_ERRORS{gpu="0",Hostname="n"}': "0+0x450 79+0x150"}, "GpuXidError"),
+        ({'DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS{gpu="0",Hostname="n"}': "0+1x600"}, "GpuMemoryBroken"),
+        ({'DCGM_FI_DEV_ROW_REMAP_FAILURE{gpu="0",Hostname="n"}': "1+0x600"}, "GpuMemoryBroken"),
         ({'DCGM_FI_DEV_ECC_DBE_VOL_TOTAL{gpu="0",Hostname="n"}': "0+1x600"}, "GpuMemoryBroken"),
     ],
 )
 def test_each_fault_wakes_somebody(tmp_path: Path, changed: dict[str, str], alert: str) -> None:
     assert alert in fires(tmp_path, CALM | changed, at="8h")
+
+
+@pytest.mark.parametrize("series", ["79+0x600", "0+0x450 13+0x150"])
+def test_an_old_code_and_a_programs_own_fault_wake_nobody(tmp_path: Path, series: str) -> None:
+    xid = {'DCGM_FI_DEV_XID_ERRORS{gpu="0",Hostname="n"}': series}
+    assert fires(tmp_path, CALM | xid, at="8h") == set()
+
+
+def test_alerts_and_pages_ask_for_counters_that_the_exporter_reads() -> None:
+    rows = [*endpoint_figures(watched()), *platform_figures()]
+    texts = [json.dumps(groups()), *(s.expr for _, figures in rows for figure in figures for s in figure.series)]
+    asked = {name for text in texts for name in re.findall(r"DCGM_FI_[A-Z_]+", text)}
+    assert asked
+    assert asked <= NAMES
 
 
 def test_missing_data_is_no_zero(tmp_path: Path) -> None:

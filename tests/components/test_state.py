@@ -7,10 +7,12 @@ import json
 import pytest
 
 from components.alert_topics import AlertTopics, AlertTopicsArgs
+from components.anomalies import Anomalies, AnomalyArgs
 from components.budget import Budget, BudgetArgs
 from components.database import Database, DatabaseArgs
-from components.model_registry import ModelRegistry, ModelRegistryArgs, artifacts_policy
+from components.model_registry import ModelRegistry, ModelRegistryArgs
 from components.model_store import Images, ImagesArgs, ModelBucket, ModelBucketArgs, Replication, ReplicationArgs
+from components.rights import artifacts_policy
 from environments.infrastructure import DatabaseSpec, TeamSpec
 from environments.names import model_bucket
 from tests.components.mocked import ACCOUNT, OWNED, SUPPORT, Recorded, make, secret_value
@@ -45,17 +47,29 @@ def test_a_database_is_encrypted_backed_up_and_reached_by_the_cluster_alone() ->
 
 def test_the_password_is_drawn_and_kept_as_a_secret() -> None:
     made = database()
-    assert secret_value(made.one("SecretVersion").inputs["secretString"]) == "drawn"
+    kept = {m.name: secret_value(m.inputs["secretString"]) for m in made.of("SecretVersion")}
+    assert kept["db-password-v1"] == "drawn"
+    assert kept["db-url-url"].startswith("postgresql+psycopg://sluice:drawn@db.example:5432/sluice")
     assert secret_value(made.one("aws:rds/instance:Instance").inputs["password"]) == "drawn"
 
 
+def test_a_higher_version_draws_a_new_password() -> None:
+    args = DatabaseArgs("sluice", DatabaseSpec(password_version=2), "vpc-1", ["s"], "sg", 14, True, OWNED)
+    names = {m.name for m in make(lambda: Database("db", args)).of("SecretVersion")}
+    assert names == {"db-password-v2", "db-url-url"}
+
+
+def test_the_last_snapshot_of_one_database_does_not_stand_in_the_way_of_the_next_ones() -> None:
+    assert database().one("aws:rds/instance:Instance").inputs["finalSnapshotIdentifier"] == "db-final-0123abcd"
+
+
 def bucket() -> Recorded:
-    return make(lambda: ModelBucket("models", ModelBucketArgs("eu-west-1", ACCOUNT, True, OWNED)))
+    return make(lambda: ModelBucket("models", ModelBucketArgs("eu-central-1", ACCOUNT, True, OWNED)))
 
 
 def test_a_model_bucket_is_private_versioned_and_encrypted() -> None:
     made = bucket()
-    assert made.one("Bucket").inputs["bucket"] == model_bucket("prod", "eu-west-1", ACCOUNT)
+    assert made.one("Bucket").inputs["bucket"] == model_bucket("prod", "eu-central-1", ACCOUNT)
     assert made.one("BucketVersioning").at("versioningConfiguration.status") == "Enabled"
     rule = made.one("BucketServerSideEncryptionConfiguration").at("rules.0.applyServerSideEncryptionByDefault")
     assert rule["sseAlgorithm"] == "aws:kms"
@@ -92,25 +106,17 @@ def test_images_are_immutable_scanned_encrypted_and_copied() -> None:
     assert rules["destinations"] == [{"region": "us-east-1", "registryId": ACCOUNT}]
 
 
-def registry() -> Recorded:
-    def program() -> None:
-        models = ModelBucket("models", ModelBucketArgs("eu-west-1", ACCOUNT, True, OWNED))
-        args = ModelRegistryArgs(
-            image=f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com/mlflow@{DIGEST}",
-            replicas=2,
-            bucket=models,
-            eks_name="cluster",
-            vpc_id="vpc-1",
-            subnet_ids=["subnet-1"],
-            client_group_id="sg-cluster",
-            database=DatabaseSpec(),
-            backup_retention_days=14,
-            deletion_protection=True,
-            owned=OWNED,
-        )
-        ModelRegistry("mlflow", args)
-
-    return make(program)
+def registry(*, version: int = 1) -> Recorded:
+    args = ModelRegistryArgs(
+        image=f"{ACCOUNT}.dkr.ecr.eu-central-1.amazonaws.com/mlflow@{DIGEST}",
+        replicas=2,
+        bucket="models",
+        store_secret="sluice/prod/mlflow/url",
+        password_version=version,
+        hosts=["mlflow.models.example.com"],
+        owned=OWNED,
+    )
+    return make(lambda: ModelRegistry("mlflow", args))
 
 
 def test_mlflow_runs_locked_down_with_its_store_from_a_secret() -> None:
@@ -124,6 +130,16 @@ def test_mlflow_runs_locked_down_with_its_store_from_a_secret() -> None:
     store = next(e for e in container["env"] if e["name"] == "MLFLOW_BACKEND_STORE_URI")
     assert "valueFrom" in store
     assert made.of("PodDisruptionBudget")
+    assert made.one("ExternalSecret").at("spec.data.0.remoteRef.key") == "sluice/prod/mlflow/url"
+
+
+def test_mlflow_starts_with_what_its_image_holds_and_answers_to_its_own_names() -> None:
+    arguments = registry().one("Deployment").at("spec.template.spec.containers.0.args")
+    flags = dict(a.removeprefix("--").partition("=")[::2] for a in arguments)
+    assert "expose-prometheus" not in flags
+    allowed = flags["allowed-hosts"].split(",")
+    assert {"mlflow.mlflow.svc:5000", "mlflow.models.example.com"} <= set(allowed)
+    assert "*" not in allowed
 
 
 def test_mlflow_writes_below_one_prefix_of_one_bucket() -> None:
@@ -143,13 +159,24 @@ def test_a_team_hears_of_its_budget_before_and_after_it_is_spent() -> None:
         "environment": ["prod"],
         "team": ["support"],
     }
+    assert not made.of("AnomalyMonitor")
+
+
+def test_a_team_without_a_budget_hears_of_nothing_that_its_account_cannot_have() -> None:
+    made = make(lambda: Budget("support", BudgetArgs(TeamSpec(), "arn:topic", SUPPORT)))
+    assert not made.of("aws:budgets/budget:Budget")
+    assert not made.of("AnomalyMonitor")
+
+
+def test_anomalies_by_tag_are_for_those_who_ask_for_them() -> None:
+    made = make(lambda: Budget("support", BudgetArgs(TeamSpec(anomaly_usd=50), "arn:topic", SUPPORT, True)))
+    assert made.one("AnomalyMonitor").inputs["monitorType"] == "CUSTOM"
     assert made.one("AnomalySubscription").at("thresholdExpression.dimension.values") == ["50"]
 
 
-def test_a_team_without_a_budget_still_hears_of_anomalies() -> None:
-    made = make(lambda: Budget("support", BudgetArgs(TeamSpec(), "arn:topic", SUPPORT)))
-    assert not made.of("aws:budgets/budget:Budget")
-    assert made.one("AnomalyMonitor")
+def test_anomalies_of_the_whole_account_need_no_management_account() -> None:
+    made = make(lambda: Anomalies("all", AnomalyArgs("arn:topic", 100, OWNED))).one("AnomalyMonitor").inputs
+    assert (made["monitorType"], made["monitorDimension"]) == ("DIMENSIONAL", "SERVICE")
 
 
 def test_topics_are_encrypted_and_take_alarms_of_their_own_account_only() -> None:

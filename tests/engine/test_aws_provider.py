@@ -141,9 +141,10 @@ def test_each_connection_has_its_own_region(account: Account) -> None:
 
 def test_a_name_is_taken_once(account: Account) -> None:
     elsewhere = Account(account.cloud, account.provider, "us-east-1")
-    account.create(ROLE, {"name": "r", "assumeRolePolicy": "{}"})
+    role = {"name": "r", "assumeRolePolicy": '{"Statement": [{"Effect": "Allow", "Principal": {"Service": "x"}}]}'}
+    account.create(ROLE, role)
     with pytest.raises(Refused, match="EntityAlreadyExists"):
-        elsewhere.create(ROLE, {"name": "r", "assumeRolePolicy": "{}"})
+        elsewhere.create(ROLE, role)
     account.create("aws:cloudwatch/logGroup:LogGroup", {"name": "g"})
     elsewhere.create("aws:cloudwatch/logGroup:LogGroup", {"name": "g"})
 

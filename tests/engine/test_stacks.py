@@ -1,4 +1,4 @@
-"""Both stacks on the real Pulumi engine: made, made again without a change, changed a little, and taken down.
+"""All stacks on the real Pulumi engine: made, made again without a change, changed a little, and taken down.
 
 Kubernetes objects go to real API servers, one for each region with a cluster; AWS ones to an account that checks types.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.stack_rig import PLATFORM, POLICIES, SERVING, Rig, rig
+from tests.engine.stack_rig import FOUNDATION, IMAGES, PLATFORM, POLICIES, PROJECTS, SERVING, Rig, rig
 from tests.support.pulumi_engine.harness import Outcome
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(2400)]
@@ -35,7 +35,7 @@ def changed(outcome: Outcome) -> set[str]:
     return {kind.rpartition(":")[2] for kind, _ in _CHANGED.findall(outcome.stdout)} - {"Stack"}
 
 
-@pytest.mark.parametrize("project", [PLATFORM, SERVING], ids=lambda p: p.name)
+@pytest.mark.parametrize("project", PROJECTS, ids=lambda p: p.name)
 @pytest.mark.parametrize(("stack", "code"), [("prdo", "SPEC-001"), ("local", "INFRA-001")])
 def test_a_stack_that_means_nothing_is_refused_before_anything_is_made(
     running: Rig, project: Path, stack: str, code: str
@@ -51,7 +51,7 @@ def test_a_region_without_the_pool_that_an_endpoint_names_is_refused(running: Ri
     running.edit(
         "staging", "    pool: l4\n    replicas: {min: 1, max: 3}", "    pool: h100\n    replicas: {min: 1, max: 3}"
     )
-    refused = running.harness.up(PLATFORM, "staging").must_fail("SPEC-021", "h100", "eu-west-1")
+    refused = running.harness.up(FOUNDATION, "staging").must_fail("SPEC-021", "h100", "eu-central-1")
     running.edit("staging", "    pool: h100\n", "    pool: l4\n")
     assert "Traceback" not in refused.text
     assert not running.harness.aws.calls()
@@ -59,12 +59,13 @@ def test_a_region_without_the_pool_that_an_endpoint_names_is_refused(running: Ri
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_an_environment_lives_from_preview_to_destroy(running: Rig, environment: str) -> None:
+    """Make stack after stack on an empty account with an empty cluster: each finishes before the next one begins."""
     pulumi = running.harness
-    for project in (PLATFORM, SERVING):
+    for project in PROJECTS:
         pulumi.preview(project, environment, *POLICIES).must_succeed()
-        if (environment, project) == ("staging", PLATFORM):
-            pulumi.preview(SERVING, environment).must_fail("INFRA-005")
-        if (environment, project) == ("dev", PLATFORM):
+        if (environment, project) == ("staging", FOUNDATION):
+            pulumi.preview(PLATFORM, environment).must_fail("INFRA-005", "stacks/foundation")
+        if (environment, project) == ("dev", FOUNDATION):
             die_and_be_repaired(running)
         pulumi.up(project, environment).must_succeed()
         running.unchanged(project, environment)
@@ -86,11 +87,12 @@ def everything_belongs_to_a_component(running: Rig, project: Path, environment: 
 
 def die_and_be_repaired(running: Rig) -> None:
     """Let the provider die in the middle of `up`: the next `up` makes the rest and leaves nothing twice."""
+    before = len(running.harness.aws.resources())
     running.harness.aws.die_after(20)
-    assert running.harness.up(PLATFORM, "dev").code != 0
+    assert running.harness.up(FOUNDATION, "dev").code != 0
     made = len(running.harness.aws.resources())
-    assert 0 < made <= 20
-    running.harness.up(PLATFORM, "dev").must_succeed()
+    assert before < made <= before + 20
+    running.harness.up(FOUNDATION, "dev").must_succeed()
     names = [(r.token, r.urn) for r in running.harness.aws.resources()]
     assert len(names) > made
     assert len(set(names)) == len(names)
@@ -112,11 +114,15 @@ def a_little_change_touches_little(running: Rig, environment: str) -> None:
 
 
 def taken_down(running: Rig, environment: str) -> None:
-    """Destroy both stacks; state that is protected goes only after the environment file says that it may."""
+    """Destroy the stacks, last first; state that is protected goes only after the environment file says that it may."""
     pulumi = running.harness
-    pulumi.destroy(SERVING, environment).must_succeed()
+    for project in (SERVING, PLATFORM):
+        pulumi.destroy(project, environment).must_succeed()
     if PROTECTED in (running.environments / f"{environment}.yaml").read_text():
+        pulumi.destroy(FOUNDATION, environment).must_fail("protect")
         running.edit(environment, PROTECTED, "deletion_protection: false")
-        pulumi.up(PLATFORM, environment).must_succeed()
-    pulumi.destroy(PLATFORM, environment).must_succeed()
+        for project in (IMAGES, FOUNDATION):
+            pulumi.up(project, environment).must_succeed()
+    for project in (FOUNDATION, IMAGES):
+        pulumi.destroy(project, environment).must_succeed()
     assert not pulumi.aws.resources()

@@ -65,6 +65,8 @@ def _build(wanted: Engine) -> int:
     try:
         for name, package in wanted.binaries:
             _compile(wanted, name, package)
+        for into in {files.into for files in wanted.files}:
+            shutil.rmtree(built() / into, ignore_errors=True)  # a newer module may call its files otherwise
         for files in wanted.files:
             _copy(wanted, files)
     except subprocess.CalledProcessError as failed:
@@ -93,6 +95,9 @@ def _copy(wanted: Engine, files: Files) -> None:
     sources = sorted(Path(found["Dir"]).glob(files.pattern))
     if not sources:
         raise subprocess.CalledProcessError(1, "copy", stderr=f"{files.module} holds no {files.pattern}\n")
+    if files.tree:
+        shutil.copytree(sources[0], target, copy_function=shutil.copyfile, dirs_exist_ok=True)
+        return
     for source in sources:
         (target / source.name).unlink(missing_ok=True)
         shutil.copyfile(source, target / source.name)

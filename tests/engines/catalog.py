@@ -17,11 +17,15 @@ PULUMI_VERSION = "v3.259.0"
 
 @dataclass(frozen=True)
 class Files:
-    """Files to copy out of a downloaded Go module, because tests run where no module cache is."""
+    """Files to copy out of a downloaded Go module, because tests run where no module cache is.
+
+    With `tree` the pattern names a folder, and all of it is copied.
+    """
 
     module: str
     pattern: str
     into: str
+    tree: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,22 @@ class Engine:
 
 
 _STAGES = "sigs.k8s.io/kwok"
+_KARPENTER = "github.com/aws/karpenter-provider-aws"
+_SECRETS = "github.com/external-secrets/external-secrets"
+# A module, the folder of a chart in it, and what components.charts calls it.
+_CHARTS = (
+    (_KARPENTER, "charts/karpenter", "karpenter"),
+    (_KARPENTER, "charts/karpenter-crd", "karpenter-crd"),
+    (_SECRETS, "deploy/charts/external-secrets", "external-secrets"),
+    ("github.com/cert-manager/cert-manager", "deploy/charts/cert-manager", "cert-manager"),
+    ("github.com/envoyproxy/gateway", "charts/gateway-helm", "envoy-gateway"),
+    ("sigs.k8s.io/external-dns", "charts/external-dns", "external-dns"),
+)
+
+
+def _chart(module: str, path: str, name: str) -> Files:
+    return Files(module, path, f"share/charts/{name}", tree=True)
+
 
 ENGINES = (
     Engine(
@@ -56,7 +76,6 @@ ENGINES = (
         "crds",
         files=(
             Files("sigs.k8s.io/gateway-api", "config/crd/standard/gateway.*.yaml", "share/crds/gateway-api"),
-            Files("github.com/cert-manager/cert-manager", "deploy/crds/crd-*.yaml", "share/crds/cert-manager"),
             Files("github.com/cert-manager/cert-manager", "deploy/crds/*.yaml", "share/crds/cert-manager"),
             Files("github.com/kedacore/keda/v2", "config/crd/bases/*.yaml", "share/crds/keda"),
             Files(
@@ -69,6 +88,16 @@ ENGINES = (
                 "charts/gateway-helm/charts/crds/crds/generated/*.yaml",
                 "share/crds/envoy-gateway",
             ),
+        ),
+    ),
+    Engine("helm", (("helm", "helm.sh/helm/v3/cmd/helm"),)),
+    # Charts that are published inside Go modules; those that are not are pinned by their values (tests/charts).
+    Engine(
+        "charts",
+        files=(
+            *(_chart(module, path, name) for module, path, name in _CHARTS),
+            Files(_KARPENTER, "pkg/apis/crds/karpenter*.yaml", "share/crds/karpenter"),
+            Files(_SECRETS, "config/crds/bases/external-secrets.io_*secret*.yaml", "share/crds/external-secrets"),
         ),
     ),
     Engine("etcd", (("etcd", "go.etcd.io/etcd/server/v3"),)),
@@ -90,6 +119,8 @@ ENGINES = (
         f"-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES_VERSION}"
         " -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36",
     ),
+    # Translates our gateway's objects into what Envoy is told, so that traffic needs no cluster.
+    Engine("egctl", (("egctl", "github.com/envoyproxy/gateway/cmd/egctl"),)),
     Engine("envoy_gateway", (("envoy-gateway", "github.com/envoyproxy/gateway/cmd/envoy-gateway"),), optional=True),
 )
 

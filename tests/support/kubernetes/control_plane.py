@@ -26,7 +26,7 @@ _START_S = 120.0
 _TRIES = 3
 _PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")
 _FAKE = {"kwok.x-k8s.io/node": "fake"}
-CRDS = ("cert-manager", "gateway-api", "keda", "prometheus-operator", "envoy-gateway")
+CRDS = crds.SETS
 
 
 class DidNotStart(Exception):
@@ -187,6 +187,7 @@ def _start_api_server(folder: Path, processes: dict[str, subprocess.Popen[bytes]
         "--bind-address=127.0.0.1",
         f"--secure-port={secure}",
         f"--cert-dir={folder / 'certs'}",
+        "--allow-privileged=true",  # as EKS has it; the namespaces decide
         f"--token-auth-file={folder / 'tokens.csv'}",
         "--authorization-mode=RBAC",
         "--service-account-issuer=https://kubernetes.default.svc",

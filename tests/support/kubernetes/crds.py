@@ -15,7 +15,15 @@ from tests.support.kubernetes.api import Body
 from tests.support.lifeline import missing
 
 _SEPARATORS = re.compile("[_-]")
-SETS = ("gateway-api", "keda", "prometheus-operator", "envoy-gateway", "cert-manager")
+SETS = (
+    "gateway-api",
+    "keda",
+    "prometheus-operator",
+    "envoy-gateway",
+    "cert-manager",
+    "karpenter",
+    "external-secrets",
+)
 
 
 def bodies(sets: Collection[str] = (), only: Collection[str] = ()) -> list[Body]:

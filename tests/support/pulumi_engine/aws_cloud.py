@@ -114,6 +114,16 @@ class AwsCloud:
                 off = {"deletionProtection": False}
                 self.change(dataclasses.replace(found, inputs=found.inputs | off, outputs=found.outputs | off))
 
+    def use(self, name: str) -> None:
+        """Remember that a name is taken for good, such as that of a snapshot."""
+        with self._open() as database:
+            database.execute("INSERT OR REPLACE INTO fault VALUES (?, '')", (f"used {name}",))
+
+    def was_used(self, name: str) -> bool:
+        """Return whether a name is taken for good."""
+        with self._open() as database:
+            return bool(database.execute("SELECT 1 FROM fault WHERE kind = ?", (f"used {name}",)).fetchone())
+
     def calls(self) -> list[Call]:
         """Return every change since the last `forget_calls`, in order."""
         with self._open() as database:
@@ -137,7 +147,7 @@ class AwsCloud:
     def allow(self) -> None:
         """Take every fault back."""
         with self._open() as database:
-            database.execute("DELETE FROM fault")
+            database.execute("DELETE FROM fault WHERE kind NOT LIKE 'used %'")
 
     def refusal(self, token: str) -> str:
         """Return the message to refuse a type with, or nothing."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.support.pulumi_engine.aws_cloud import AwsCloud
-from tests.support.pulumi_engine.aws_facts import ACCOUNT
+from tests.support.pulumi_engine.aws_facts import ACCOUNT, CALLER
 from tests.support.pulumi_engine.provider import Refused
 from tests.support.pulumi_engine.wire import Properties
 
@@ -48,13 +48,18 @@ def answer(token: str, arguments: Properties, *, region: str, cloud: AwsCloud) -
     return {"id": token.rpartition(":")[2], **arguments, "region": region, **source(Question(arguments, region, cloud))}
 
 
+def _addon_version(asked: Question) -> Properties:
+    name, version = asked.text("addonName"), asked.text("kubernetesVersion")
+    return {"version": f"v1.{version.rpartition('.')[2]}.0-eksbuild.1", "id": name}
+
+
 def _zones(asked: Question) -> Properties:
     names = [f"{asked.region}{letter}" for letter in "abc"]
     return {"names": names, "zoneIds": [f"{asked.region}-az{n}" for n in (1, 2, 3)], "groupNames": [asked.region]}
 
 
 def _identity(asked: Question) -> Properties:
-    return {"accountId": ACCOUNT, "arn": f"arn:aws:iam::{ACCOUNT}:user/test", "userId": "AIDATEST", "id": ACCOUNT}
+    return {"accountId": ACCOUNT, "arn": CALLER, "userId": "AROATEST:tests", "id": ACCOUNT}
 
 
 def _partition(asked: Question) -> Properties:
@@ -157,6 +162,7 @@ def _random_password(asked: Question) -> Properties:
 _SOURCES: dict[str, Callable[[Question], Properties]] = {
     "aws:ec2/getAmi:getAmi": _ami,
     "aws:ecr/getAuthorizationToken:getAuthorizationToken": _ecr_token,
+    "aws:eks/getAddonVersion:getAddonVersion": _addon_version,
     "aws:eks/getCluster:getCluster": _cluster,
     "aws:eks/getClusterAuth:getClusterAuth": _cluster_auth,
     "aws:iam/getPolicy:getPolicy": _policy,

@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 ACCOUNT = "123456789012"
+# Whoever runs `pulumi up` in the tests: the role that environment files name as administrator.
+CALLER = f"arn:aws:sts::{ACCOUNT}:assumed-role/ml-platform-admin/tests"
 
 # Types whose id AWS draws: a prefix and 17 hexadecimal digits.
 PREFIXES = {
@@ -30,6 +32,7 @@ PREFIXES = {
     "aws:ec2/instance:Instance": "i",
     "aws:ec2/route:Route": "r",
     "aws:ec2/securityGroupRule:SecurityGroupRule": "sgrule",
+    "aws:ec2/vpcPeeringConnection:VpcPeeringConnection": "pcx",
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": "sgr",
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": "sgr",
     "aws:eks/podIdentityAssociation:PodIdentityAssociation": "a",
@@ -41,6 +44,10 @@ NAMED = {
     "aws:appautoscaling/target:Target": "{resourceId}/{scalableDimension}",
     "aws:appautoscaling/policy:Policy": "{name}/{resourceId}",
     "aws:budgets/budget:Budget": "{account}:{name}",
+    "aws:cloudwatch/eventTarget:EventTarget": "{rule}-{arn}",
+    "aws:ec2/placementGroup:PlacementGroup": "{name}",
+    "aws:elasticache/replicationGroup:ReplicationGroup": "{replicationGroupId}",
+    "aws:elasticache/subnetGroup:SubnetGroup": "{name}",
     "aws:cloudwatch/eventRule:EventRule": "{name}",
     "aws:cloudwatch/logGroup:LogGroup": "{name}",
     "aws:cloudwatch/metricAlarm:MetricAlarm": "{name}",
@@ -102,6 +109,8 @@ ARNS = {
     "aws:rds/instance:Instance": "arn:aws:rds:{region}:{account}:db:{identifier}",
     "aws:rds/subnetGroup:SubnetGroup": "arn:aws:rds:{region}:{account}:subgrp:{name}",
     "aws:s3/bucket:Bucket": "arn:aws:s3:::{bucket}",
+    "aws:cloudwatch/eventRule:EventRule": "arn:aws:events:{region}:{account}:rule/{name}",
+    "aws:ec2/instance:Instance": "arn:aws:ec2:{region}:{account}:instance/{id}",
     "aws:sagemaker/endpoint:Endpoint": "arn:aws:sagemaker:{region}:{account}:endpoint/{name}",
     "aws:sqs/queue:Queue": "arn:aws:sqs:{region}:{account}:{name}",
     "aws:ssm/parameter:Parameter": "arn:aws:ssm:{region}:{account}:parameter/{name}",
@@ -155,6 +164,9 @@ OUTPUTS: dict[str, dict[str, Any]] = {
         "port": 5432,
         "resourceId": "{id}",
         "status": "available",
+    },
+    "aws:elasticache/replicationGroup:ReplicationGroup": {
+        "primaryEndpointAddress": "master.{replicationGroupId}.{hex8}.cache.amazonaws.com"
     },
     "aws:s3/bucket:Bucket": {
         "bucketDomainName": "{bucket}.s3.amazonaws.com",

@@ -18,6 +18,7 @@ from pulumi.runtime.proto import provider_pb2
 
 from tests.support.pulumi_engine import aws_data, aws_facts, aws_outputs, aws_schema
 from tests.support.pulumi_engine.aws_cloud import AlreadyExists, AwsCloud, Resource
+from tests.support.pulumi_engine.aws_rules import Asked, When, refusal
 from tests.support.pulumi_engine.provider import (
     Change,
     Failure,
@@ -78,6 +79,7 @@ class AwsProvider(Provider):
             return provider_pb2.CreateResponse(properties=encode(properties))
         self._suffer(token)
         self._refuse_dangling(token, inputs)
+        self._judge(Asked(token, inputs, region, self._cloud), "create")
         identity = _identity(token, inputs, region=region, seed=f"{request.urn} {len(self._cloud.calls())}")
         properties = self._outputs(token, inputs, region=region, context=context, identity=identity)
         made = Resource(token, _home(token, region), identity, request.urn, inputs, properties)
@@ -118,6 +120,8 @@ class AwsProvider(Provider):
         found = self._cloud.find(token, home, request.id)
         if found is not None and found.inputs.get("deletionProtection") is True:
             raise Refused(f"deleting {token} ({request.id}): deletion protection is on")
+        if found is not None:
+            self._judge(Asked(token, found.inputs, found.region, self._cloud, found.id), "delete")
         self._cloud.remove(found or Resource(token, home, request.id, request.urn, {}, {}))
         return empty_pb2.Empty()
 
@@ -144,6 +148,12 @@ class AwsProvider(Provider):
     def _without_region(self, inputs: Properties, context: grpc.ServicerContext) -> Iterator[Failure]:
         if not inputs.get("region") and not self.configuration(context).get("region"):
             yield Failure("region", "the aws provider of this resource has no region")
+
+    @staticmethod
+    def _judge(asked: Asked, when: When) -> None:
+        """Refuse what AWS refuses although every input has the right type."""
+        if said := refusal(asked, when):
+            raise Refused(f"{'creating' if when == 'create' else 'deleting'} {asked.token} ({asked.id}): {said}")
 
     def _suffer(self, token: str) -> None:
         """Do what a test asked for: die as a killed process does, or refuse."""

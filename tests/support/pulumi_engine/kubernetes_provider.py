@@ -18,6 +18,8 @@ import yaml
 from google.protobuf import empty_pb2  # type: ignore[import-untyped]
 from pulumi.runtime.proto import provider_pb2
 
+from tests.charts import source
+from tests.support.kubernetes import crds
 from tests.support.kubernetes.api import Api, ApiError, Cluster, UnknownKind
 from tests.support.pulumi_engine.provider import (
     Change,
@@ -82,6 +84,8 @@ class KubernetesProvider(Provider):
         """Apply an object; in a preview, have it judged without keeping it."""
         inputs = decode(request.properties)
         if request.type == _RELEASE:
+            if not request.preview:
+                self._installed(inputs, context)
             return provider_pb2.CreateResponse(id=request.urn.rpartition("::")[2], properties=encode(inputs))
         if request.preview:
             return provider_pb2.CreateResponse(properties=encode(self._judged(inputs, context)))
@@ -132,6 +136,18 @@ class KubernetesProvider(Provider):
             raise Refused(f'the kubernetes provider of the tests does not answer "{request.tok}"')
         bodies = [body for body in yaml.safe_load_all(decode(request.args)["text"]) if body]
         return provider_pb2.InvokeResponse(**{"return": encode({"result": bodies})})
+
+    def _installed(self, inputs: Properties, context: grpc.ServicerContext) -> None:
+        """Refuse a chart whose CRDs are not there yet, and bring those that it brings."""
+        api, name = self._api(context), str(inputs.get("name"))
+        for kind in source.USES.get(name, ()):
+            try:
+                api.get(kind.rpartition("/")[0], kind.rpartition("/")[2], "none", "default")
+            except UnknownKind as error:
+                raise Refused(f"Release {name}: no matches for kind {kind}: ensure CRDs are installed first") from error
+        for body in crds.bodies(source.BRINGS[name]) if name in source.BRINGS else ():
+            api.apply(body)
+        _wait_until_served(api, source.BRINGS.get(name, ()))
 
     def _api(self, context: grpc.ServicerContext) -> Api:
         """Return the cluster that the provider's inputs name."""
@@ -266,6 +282,20 @@ def _wait_until_gone(api: Api, api_version: str, kind: str, name: str, namespace
         if time.monotonic() > deadline:
             raise Refused(f"deleting {kind} {namespace}/{name}: still there after {_GONE_S:.0f} s")
         time.sleep(0.05)
+
+
+def _wait_until_served(api: Api, sets: Iterable[str]) -> None:
+    names = [body["metadata"]["name"] for body in (crds.bodies(tuple(sets)) if sets else ())]
+    deadline = time.monotonic() + _GONE_S
+    while names and time.monotonic() < deadline:
+        names = [name for name in names if not _established(api, name)]
+        time.sleep(0.05)
+
+
+def _established(api: Api, name: str) -> bool:
+    found = api.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", name, "") or {}
+    conditions = (found.get("status") or {}).get("conditions") or []
+    return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
 
 
 def _clusters(file: Path) -> dict[str, Cluster]:

@@ -20,7 +20,7 @@ each = pytest.mark.parametrize("policy_id", sorted(TABLE))
 
 def test_every_infrastructure_policy_has_a_row() -> None:
     assert sorted(TABLE) == [policy.id for policy in INFRASTRUCTURE]
-    assert len(TABLE) >= 25
+    assert len(TABLE) >= 60
 
 
 @each

@@ -42,7 +42,7 @@ def edited(edits: Mapping[str, Any]) -> EnvironmentSpec:
     return EnvironmentSpec.model_validate(data)
 
 
-def change(endpoint: str, region: str = "eu-west-1", action: Action = Action.ROLLOUT) -> Change:
+def change(endpoint: str, region: str = "eu-central-1", action: Action = Action.ROLLOUT) -> Change:
     """Return a change that loads a model."""
     fields = (FieldChange("model", "a", "b"),)
     return Change(Address("prod", region, endpoint), action, fields, MovesBy.COLD_LOAD, f"{endpoint}-0123456789")
@@ -72,7 +72,9 @@ CASES = (
     Case("ROL-006", "on_inconclusive is promote", {f"{ROLLOUT}.on_inconclusive": "promote"}),
     Case("ROL-007", "no row for error_rate", {f"{ROLLOUT}.judge.protect": [{"metric": "ttft", "ratio": 1.2}]}),
     Case("SLO-001", "no SLO", {"endpoints.chat.slo": {}}),
-    Case("PLN-001", "removes this endpoint", {}, [change("old", action=Action.REMOVE)], address="prod/eu-west-1/old"),
+    Case(
+        "PLN-001", "removes this endpoint", {}, [change("old", action=Action.REMOVE)], address="prod/eu-central-1/old"
+    ),
     Case(
         "PLN-002", "3 of 3 endpoints change at once (100 %",
         {}, [change("chat"), change("code"), change("embed")], "warn", "prod",
@@ -83,13 +85,13 @@ CASES = (
     Case("REL-003", "max_model_len is not set", {"endpoints.chat.release.engine": {}}, level="warn"),
     Case("REL-004", "over 4 GPUs", {"endpoints.chat.release.engine": {"tensor_parallel_size": 4}}),
     Case(
-        "GPU-001", "needs 4 GPUs and 2 more", {"regions.eu-west-1.gpu_pools.l4.nodes.max": 5},
-        address="prod/eu-west-1/l4",
+        "GPU-001", "needs 4 GPUs and 2 more", {"regions.eu-central-1.gpu_pools.l4.nodes.max": 5},
+        address="prod/eu-central-1/l4",
     ),
     Case("GPU-002", "may grow to 24 GPUs", {"infrastructure.gpu_quota": {"us-east-1": 8}}, address="prod/us-east-1"),
     Case(
-        "GPU-005", "all nodes are spot", {"regions.eu-west-1.gpu_pools.l40s.on_demand_floor": 0},
-        address="prod/eu-west-1/l40s",
+        "GPU-005", "all nodes are spot", {"regions.eu-central-1.gpu_pools.l40s.on_demand_floor": 0},
+        address="prod/eu-central-1/l40s",
     ),
     Case("COST-001", "team search has no budget", {"teams.search": {}}, level="warn", address="prod"),
     Case(
@@ -192,7 +194,7 @@ def test_find_policy_knows_all() -> None:
     [
         (CASES[0], "endpoints.chat.rollout.steps_pct"),
         (CASES[2], "endpoints.chat.replicas.min"),
-        (next(c for c in CASES if c.policy == "GPU-001"), "regions.eu-west-1.gpu_pools.l4.nodes"),
+        (next(c for c in CASES if c.policy == "GPU-001"), "regions.eu-central-1.gpu_pools.l4.nodes"),
         (next(c for c in CASES if c.policy == "GPU-002"), "regions.us-east-1.gpu_pools"),
         (next(c for c in CASES if c.policy == "COST-001"), "environment"),
     ],

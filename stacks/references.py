@@ -1,7 +1,4 @@
-"""What the platform's stack of the same environment says about its regions, and a provider for each of them.
-
-Imports `components`. Called by this stack's program.
-"""
+"""What another stack of the same environment says, and providers for what this one makes in the same regions."""
 
 from __future__ import annotations
 
@@ -15,22 +12,19 @@ import pulumi_kubernetes as kubernetes
 from components.declared import Declared
 from environments.errors import SluiceError
 
-PROJECT = "sluice-platform"
 
-
-class Platform:
-    """The platform's outputs. `aws_options` and `options` carry a region's providers."""
+class Foundation:
+    """The foundation's outputs, and a provider for each region and cluster. `options` carry both of a region."""
 
     def __init__(self, found: Declared) -> None:
-        stack = f"{pulumi.get_organization()}/{PROJECT}/{found.environment}"
-        self._reference = pulumi.StackReference(stack)
+        self._reference, self._stack = reference(found, "sluice-foundation")
         regions = self._reference.get_output("regions")
-        self._regions = regions.apply(lambda outputs: complete(outputs, stack, tuple(found.regions)))
+        self._regions = regions.apply(lambda there: complete(there, self._stack, tuple(found.regions)))
         self._aws = {region: aws.Provider(f"aws-{region}", region=region) for region in found.regions}
         self._kubernetes = {region: self._provider(region) for region in found.clusters}
 
     def output(self, name: str) -> pulumi.Output[Any]:
-        """Return one output of the platform's stack; a secret stays one."""
+        """Return one output of the foundation's stack; a secret stays one."""
         found = pulumi.Output.all(self._regions, self._reference.get_output(name))
         return found.apply(lambda pair: pair[1])
 
@@ -51,14 +45,24 @@ class Platform:
         return pulumi.ResourceOptions(providers=[self._aws[region], self._kubernetes[region]])
 
     def _provider(self, region: str) -> kubernetes.Provider:
-        return kubernetes.Provider(f"kubernetes-{region}", kubeconfig=self.of(region, "kubeconfig"))
+        return kubernetes.Provider(
+            f"kubernetes-{region}",
+            kubeconfig=self.of(region, "kubeconfig"),
+            cluster_identifier=self.of(region, "cluster_arn"),
+        )
+
+
+def reference(found: Declared, project: str) -> tuple[pulumi.StackReference, str]:
+    """Return another project's stack of the same environment, and its full name."""
+    stack = f"{pulumi.get_organization()}/{project}/{found.environment}"
+    return pulumi.StackReference(stack), stack
 
 
 def complete(there: Mapping[str, Any] | None, stack: str, regions: tuple[str, ...]) -> Mapping[str, Any]:
-    """Return the regions of the platform's stack when every region of the environment is among them.
+    """Return the regions of a stack when every region of the environment is among them.
 
     Raises:
-        RunError: `INFRA-005` the platform's stack is not there yet, or is older than the environment file.
+        RunError: `INFRA-005` the stack is not there yet, or is older than the environment file.
     """
     missing = sorted(set(regions) - set(there or {}))
     if there and not missing:
@@ -66,8 +70,8 @@ def complete(there: Mapping[str, Any] | None, stack: str, regions: tuple[str, ..
     error = SluiceError(
         "INFRA-005",
         where=stack,
-        what=f"the platform has no {', '.join(missing)}",
-        why="the serving stack runs on what the platform's stack has made",
-        do="run `pulumi up` in stacks/platform for the same stack first",
+        what=f"{stack.split('/')[1]} has no {', '.join(missing)}",
+        why="this stack runs on what that one has made",
+        do=f"run `pulumi up` in stacks/{stack.split('/')[1].removeprefix('sluice-')} for the same stack first",
     )
     raise pulumi.RunError(f"\n{error}")
