@@ -7,8 +7,11 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
+
+import httpx
 
 from environments.errors import SluiceError
 from environments.names import Address
@@ -20,6 +23,7 @@ from reconciler.platforms.local.envoy import envoy_program
 from reconciler.platforms.local.processes import Process, Supervised, read_supervised
 from reconciler.ports import CountsTraffic, PlatformReader, PlatformWriter, Runtime, SlotAddress
 from reconciler.runtimes.vllm import VllmRuntime
+from tests.support.clients import stream
 from tests.support.doubles import SERVE_COMMAND, model_folder
 from tests.support.fake_platform import FakePlatform
 from tests.support.lifeline import missing
@@ -67,9 +71,37 @@ class World(Protocol):
         ...
 
 
-def place(world: World, slot: str) -> SlotAddress:
-    """Return the address of a slot of the world's first endpoint."""
-    return SlotAddress(world.address, slot)
+class CohortWorld(World, Protocol):
+    """A region whose requests a test begins, holds and fails."""
+
+    def now(self) -> float:
+        """Return the gateway's time in epoch seconds."""
+        ...
+
+    def ask(self, count: int, *, rejected: bool = False) -> list[asyncio.Future[None]]:
+        """Begin requests to the first endpoint, which its weights send to a slot; each future is done at its end."""
+        ...
+
+    async def hold(self, slot: str) -> None:
+        """Let requests that reach the slot from now on wait for their answer."""
+        ...
+
+    async def let_go(self, slot: str) -> None:
+        """Let the requests that wait have their answers."""
+        ...
+
+    async def fail(self, slot: str) -> None:
+        """Let requests that reach the slot from now on fail."""
+        ...
+
+    async def restart_gateway(self) -> None:
+        """Let the gateway die, and return when it is back."""
+        ...
+
+
+def place(world: World, slot: str, *, endpoint: str = "chat") -> SlotAddress:
+    """Return the address of a slot."""
+    return SlotAddress(replace(world.address, endpoint=endpoint), slot)
 
 
 async def seen(world: World, slot: str) -> ObservedSlot:
@@ -166,6 +198,13 @@ class LocalWorld:
         assert found is not None
         return found
 
+    async def fault(self, slot: str, **faults: object) -> None:
+        """Change how the slot's double behaves."""
+        url = (await seen(self, slot)).url
+        assert url
+        async with httpx.AsyncClient(base_url=url) as client:
+            (await client.post("/control", json=faults)).raise_for_status()
+
     def crash(self, slot: str) -> None:
         """Kill the slot's server."""
         kill(self.supervised(slot).server)
@@ -176,6 +215,43 @@ class LocalWorld:
         kill(found.supervisor)
         assert found.server is not None
         _wait_gone(found.server)
+
+
+class LocalCohorts(LocalWorld):
+    """A real local region, with hands on its servers' answers."""
+
+    def now(self) -> float:
+        """Return the time of this machine."""
+        return time.time()
+
+    def ask(self, count: int, *, rejected: bool = False) -> list[asyncio.Future[None]]:
+        """Send streams through the public port; a rejected one asks for more tokens than the model has."""
+        tokens = 10**6 if rejected else 2
+        return [asyncio.ensure_future(self._one(tokens)) for _ in range(count)]
+
+    async def _one(self, tokens: int) -> None:
+        await stream(self.port, tokens)
+
+    async def hold(self, slot: str) -> None:
+        """Let the slot's double hold its answers."""
+        await self.fault(slot, held=True)
+
+    async def let_go(self, slot: str) -> None:
+        """Let the slot's double answer again."""
+        await self.fault(slot, held=False)
+
+    async def fail(self, slot: str) -> None:
+        """Let the slot's double answer with 500."""
+        await self.fault(slot, error_rate=1.0)
+
+    async def restart_gateway(self) -> None:
+        """Kill Envoy, and wait for the one that its supervisor starts."""
+        old = self.gateway().server
+        kill(old)
+        deadline = time.monotonic() + PATIENCE_S
+        while self.gateway().server in (None, old) or (await self.platform.observe())[0].gateway_problem:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.02)
 
 
 def _wait_gone(process: Process) -> None:

@@ -6,6 +6,7 @@ Imports this package's parts, the ports and the core. Made by the registry of pl
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -20,7 +21,7 @@ from reconciler.platforms.local import slots, traffic
 from reconciler.platforms.local.gateway import Gateway, Reading
 from reconciler.platforms.local.routes import Line, check_weights
 from reconciler.platforms.local.state import Layout, check_fence, locked, write_slot
-from reconciler.ports import Runtime, SlotAddress, SlotCounts
+from reconciler.ports import Cohort, Runtime, SlotAddress, SlotCounts
 
 _REGION_WAIT_S = 30.0
 _SLOT_WAIT_S = 5.0
@@ -29,7 +30,7 @@ _DRAIN_LOOKS = 600
 
 
 class LocalPlatform:
-    """PlatformReader, PlatformWriter and CountsTraffic for one local region. Holds no state of its own.
+    """PlatformReader, PlatformWriter, CountsTraffic and CountsByStart for one local region. Holds no state of its own.
 
     `home` is the state folder (`.sluice`), `runtime_for` gives the runtime of a release, `model_path` the
     folder that holds a release's weights.
@@ -171,8 +172,17 @@ class LocalPlatform:
         Raises:
             SluiceError: `PLAT-001` the gateway does not answer.
         """
-        epoch, counters = await self._gateway.counters(traffic.PATTERN)
+        epoch, counters = await self._gateway.counters(traffic.totals_pattern(endpoint.endpoint))
         return traffic.counts_by_slot(endpoint.endpoint, counters, epoch)
+
+    async def cohorts(self, endpoint: Address, *, since_s: float) -> Mapping[str, tuple[Cohort, ...]]:
+        """Return requests by slot and by the window and weights in which they began, of the last half hour at most.
+
+        Raises:
+            SluiceError: `PLAT-001` the gateway does not answer.
+        """
+        _, counters = await self._gateway.counters(traffic.cohorts_pattern(endpoint.endpoint))
+        return traffic.cohorts_by_slot(endpoint.endpoint, counters, since_s=since_s, now=time.time())
 
     def pinned_port(self) -> int | None:
         """Return the port of loopback on which `x-sluice-slot` always holds; None before the gateway's first start."""

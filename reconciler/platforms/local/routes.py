@@ -13,6 +13,7 @@ from typing import Any
 from environments.errors import SluiceError
 from environments.names import RELEASE_HEADER, SLOT_HEADER, SLOTS, Address, slot_object
 from reconciler.core.canonical import Json, digest
+from reconciler.platforms.local.counting import NOTE, SPLIT
 
 ROUTES = "routes"
 """The name of the one route table. Both listeners read it; the public one drops `x-sluice-slot` before routing."""
@@ -109,6 +110,12 @@ def parts_of(weights_pct: Mapping[str, float]) -> dict[str, int]:
     return parts | {largest: parts[largest] + PARTS - sum(parts.values())}
 
 
+def split_name(weights_pct: Mapping[str, float]) -> str:
+    """Return the name under which the requests that these weights send are counted: equal for equal weights alone."""
+    parts = parts_of(weights_pct)
+    return "_".join(str(parts[slot]) for slot in SLOTS)
+
+
 def _versioned(kind: str, resources: list[Json]) -> Json:
     return {"version_info": digest(resources).removeprefix("sha256:")[:16], "resources": _typed(kind, resources)}
 
@@ -164,8 +171,8 @@ def _pinned(endpoint: str, line: Line, slot: str) -> Json:
 
 
 def _weighted(endpoint: str, line: Line) -> Json:
-    note = {"weights_pct": dict(line.weights_pct), "releases": dict(line.releases)}
-    shared = {"name": endpoint, "metadata": {"filter_metadata": {"sluice": note}}}
+    note = {"weights_pct": dict(line.weights_pct), "releases": dict(line.releases), SPLIT: split_name(line.weights_pct)}
+    shared = {"name": endpoint, "metadata": {"filter_metadata": {NOTE: note}}}
     match = {"prefix": f"/{endpoint}/"}
     if not any(line.weights_pct.values()):
         return shared | _answer(match, 503, "no release of this endpoint serves yet")
@@ -205,7 +212,7 @@ def _answer(match: Json, status: int, message: str) -> Json:
 
 
 def _line(route: Json) -> Line:
-    note = route["metadata"]["filter_metadata"]["sluice"]
+    note = route["metadata"]["filter_metadata"][NOTE]
     asked = {slot: float(pct) for slot, pct in note["weights_pct"].items()}
     present = _parts_in(route)
     if present == (parts_of(asked) if any(asked.values()) else {}):
