@@ -14,10 +14,12 @@ from reconciler.core.release import Release
 class ObservedSlot:
     """One slot as it is.
 
-    `release` is None for an empty slot. `ready` means that the server answers for that release; `warm` that it was
-    warmed up since it started. `url` reaches this slot past the gateway's weights (gates, warm-up). `problem` says
-    in words why a slot that should be ready is not (crashed, wrong model, starting); `fatal` says that waiting will not
-    help (it serves another model). `running` is False when nothing will bring the server back but another start.
+    `release` is None for an empty slot. `ready` means that the server answers for that release; `started` that its
+    present process was ready before, so that it is silent rather than still loading; `warm` that it was warmed up.
+    `url` reaches this slot past the gateway's weights (gates, warm-up). `problem` says in words why a slot that should
+    be ready is not (crashed, wrong model, starting), or what is wrong with a slot that serves without a release that
+    anybody knows; `fatal` says that waiting will not help (it serves another model). `running` is False when nothing
+    will bring the server back but another start.
     """
 
     release: Release | None = None
@@ -29,6 +31,7 @@ class ObservedSlot:
     fatal: bool = False
     running: bool = True
     restarts: int = 0
+    started: bool = False
 
     @property
     def release_id(self) -> str | None:
@@ -42,12 +45,17 @@ class ObservedEndpoint:
 
     `prompts` is keyed by prompt name: its variants' `(release id, share of users in percent)`, as published.
     `gateway_problem` says why the gateway does not pass traffic; the weights are then what it will do when it is back.
+    `pointer_problem` says why `prompts` could not be read. The resolutions are the smallest steps that gateway and flag
+    document can hold, so two shares no further apart are the same; 0 is exact.
     """
 
     address: Address
     slots: Mapping[str, ObservedSlot]
     prompts: Mapping[str, tuple[tuple[str, float], ...]] = field(default_factory=dict)
     gateway_problem: str | None = None
+    pointer_problem: str | None = None
+    weight_resolution_pct: float = 0.0
+    prompt_resolution_pct: float = 0.0
 
     @property
     def weights(self) -> dict[str, float]:

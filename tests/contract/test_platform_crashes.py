@@ -178,6 +178,21 @@ async def test_damaged_state_is_told_and_a_start_repairs_it(world: LocalWorld) -
     await answers(world)
 
 
+@pytest.mark.parametrize("damage", ["damaged", "lost"])
+async def test_what_serves_without_a_record_is_named_as_the_gateway_knows_it(world: LocalWorld, damage: str) -> None:
+    """So that whoever refuses to begin a rollout over it can say which release it is."""
+    await serving(world)
+    release = (await seen(world, "a")).release_id
+    assert release is not None
+    record = world.root / "endpoints" / "chat" / "a" / "slot.json"
+    record.write_text("{") if damage == "damaged" else record.unlink()
+    found = await seen(world, "a")
+    assert (found.release, found.weight_pct, found.ready, found.running) == (None, 100.0, False, False)
+    assert found.problem is not None
+    assert release in found.problem
+    assert (await seen(world, "b")).problem is None
+
+
 async def test_a_damaged_route_file_is_read_from_the_gateway(world: LocalWorld) -> None:
     await serving(world)
     (world.root / "gateway" / "rds.json").write_text("{")

@@ -25,7 +25,7 @@ from reconciler.ports import CountsTraffic, PlatformReader, PlatformWriter, Runt
 from reconciler.runtimes.vllm import VllmRuntime
 from tests.support.clients import stream
 from tests.support.doubles import SERVE_COMMAND, model_folder
-from tests.support.fake_platform import FakePlatform
+from tests.support.fake_platform import FakePlatform, Fault
 from tests.support.lifeline import missing
 from tests.support.processes import free_port, guarded_home, kill
 
@@ -58,8 +58,12 @@ class World(Protocol):
         """Return the platform."""
         ...
 
-    def release(self, word: str, endpoint: str = "chat") -> Release:
-        """Return a release that this region can run."""
+    def release(self, word: str, endpoint: str = "chat", **faults: object) -> Release:
+        """Return a release that this region can run, whose servers start with these faults of the double."""
+        ...
+
+    async def fault(self, slot: str, **faults: object) -> None:
+        """Change how the slot's present server behaves."""
         ...
 
     def crash(self, slot: str) -> None:
@@ -132,15 +136,26 @@ class FakeWorld:
 
     def __init__(self) -> None:
         self.platform = FakePlatform("test", "local")
+        self._born: dict[str, Fault] = {}
         self.address = Address("test", "local", "chat")
 
-    def release(self, word: str, endpoint: str = "chat") -> Release:
+    def release(self, word: str, endpoint: str = "chat", **faults: object) -> Release:
         """Return a release without anything behind it."""
-        return Release(endpoint, "vllm", Artifact(f"file:{word}", f"sha256:{word}"))
+        found = Release(endpoint, "vllm", Artifact(f"file:{word}", f"sha256:{word}"))
+        self._born[found.id] = Fault(never_ready=bool(faults.get("never_ready")))
+        self.platform.faults[found.id] = self._born[found.id]
+        return found
+
+    async def fault(self, slot: str, **faults: object) -> None:
+        """Change how the slot's present server behaves."""
+        found = self.platform.endpoints["chat"].slots[slot].release.id
+        self.platform.faults[found] = Fault(never_ready=bool(faults.get("never_ready")))
 
     def crash(self, slot: str) -> None:
-        """Let the slot's server die; it is restarted."""
+        """Let the slot's server die; it is restarted, and begins as it began."""
         self.platform.crash("chat", slot)
+        found = self.platform.endpoints["chat"].slots[slot].release.id
+        self.platform.faults[found] = self._born[found]
 
     def kill(self, slot: str) -> None:
         """Let the slot's server and its supervisor die."""
@@ -199,10 +214,11 @@ class LocalWorld:
         return found
 
     async def fault(self, slot: str, **faults: object) -> None:
-        """Change how the slot's double behaves."""
+        """Change how the slot's double behaves, as soon as it listens."""
         url = (await seen(self, slot)).url
         assert url
-        async with httpx.AsyncClient(base_url=url) as client:
+        listening = httpx.AsyncHTTPTransport(retries=10)  # with growing pauses, only while nobody listens yet
+        async with httpx.AsyncClient(base_url=url, transport=listening) as client:
             (await client.post("/control", json=faults)).raise_for_status()
 
     def crash(self, slot: str) -> None:

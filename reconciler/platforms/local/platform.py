@@ -19,7 +19,7 @@ from reconciler.core.observed import ObservedEndpoint
 from reconciler.core.release import Release
 from reconciler.platforms.local import slots, traffic
 from reconciler.platforms.local.gateway import Gateway, Reading
-from reconciler.platforms.local.routes import Line, check_weights
+from reconciler.platforms.local.routes import WEIGHT_RESOLUTION_PCT, Line, check_weights
 from reconciler.platforms.local.state import Layout, check_fence, locked, write_slot
 from reconciler.ports import Cohort, Runtime, SlotAddress, SlotCounts
 
@@ -196,6 +196,7 @@ class LocalPlatform:
                 slots.observed(
                     self._layout.slot(name, slot),
                     line.weights_pct.get(slot, 0.0),
+                    line.releases.get(slot),
                     self._runtime_for,
                     f"{address}/{slot}",
                 )
@@ -204,7 +205,12 @@ class LocalPlatform:
         )
         by_slot = dict(zip(SLOTS, found, strict=True))
         used = any(slot.release for slot in found) or name in reading.table
-        return ObservedEndpoint(address, by_slot, gateway_problem=reading.problem if used else None)
+        return ObservedEndpoint(
+            address,
+            by_slot,
+            gateway_problem=reading.problem if used else None,
+            weight_resolution_pct=WEIGHT_RESOLUTION_PCT,
+        )
 
     async def _empty(self, slot: SlotAddress) -> None:
         """Let a slot's requests in flight finish, end its server and forget it. Call under the slot's lock."""
@@ -225,7 +231,8 @@ class LocalPlatform:
             line = table.get(name, Line())
             for slot in SLOTS:
                 seen = slots.look(self._layout.slot(name, slot), name)
-                if seen.damage is None:
+                lost = seen.record is None and line.weights_pct.get(slot, 0.0) > 0
+                if seen.damage is None and not lost:
                     line = line.with_release(slot, seen.record.release.id if seen.record else None)
             table[name] = replace(line, weights_pct=changed.get(name, line.weights_pct))
         await self._gateway.apply_clusters(self._ports(table))

@@ -18,7 +18,8 @@ from reconciler.platforms.local.counting import NOTE, SPLIT
 ROUTES = "routes"
 """The name of the one route table. Both listeners read it; the public one drops `x-sluice-slot` before routing."""
 PARTS = 1_000_000
-"""Envoy's weights are whole numbers; this many make 100 %, so a weight is exact to a ten-thousandth of a percent."""
+"""Envoy's weights are whole numbers; this many make 100 %."""
+WEIGHT_RESOLUTION_PCT = 100 / PARTS
 _SERVER_IDLE_S = 3
 """Shorter than the 5 s after which vLLM closes an idle connection, or Envoy would send a request into a closing one."""
 _ROUTE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"

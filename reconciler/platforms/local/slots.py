@@ -19,7 +19,13 @@ from reconciler.core.observed import ObservedSlot
 from reconciler.core.release import Release
 from reconciler.platforms.local.ports import handing_over, reserve
 from reconciler.platforms.local.processes import Launch, Supervised, end_folder, last_words, launch, read_supervised
-from reconciler.platforms.local.state import SlotRecord, read_slot, write_slot
+from reconciler.platforms.local.state import (
+    SlotRecord,
+    read_slot,
+    remember_started,
+    started_generation,
+    write_slot,
+)
 from reconciler.platforms.local.supervisor import LOG
 from reconciler.ports import Runtime
 
@@ -46,6 +52,11 @@ class Seen:
         """Return a text that changes when the server is started again; empty when none runs."""
         return self.supervised.generation if self.supervised else ""
 
+    @property
+    def warm(self) -> bool:
+        """Return whether the present process was warmed up."""
+        return self.record is not None and self.generation == self.record.warm != ""
+
 
 def look(folder: Path, where: str) -> Seen:
     """Return what is on disk about a slot; a damaged record is told, not raised."""
@@ -55,25 +66,48 @@ def look(folder: Path, where: str) -> Seen:
         return Seen(None, error, read_supervised(folder))
 
 
-async def observed(folder: Path, weight_pct: float, runtime_for: Callable[[str], Runtime], where: str) -> ObservedSlot:
-    """Return the slot as it is, asking the server itself whether it is ready."""
+async def observed(
+    folder: Path, weight_pct: float, noted: str | None, runtime_for: Callable[[str], Runtime], where: str
+) -> ObservedSlot:
+    """Return the slot as it is, asking the server itself whether it is ready.
+
+    `noted` is the release that the gateway's routes name; it is told where the slot's own record is lost.
+    """
     seen = look(folder, where)
     if seen.record is None:
-        problem = str(seen.damage.problem.what) if seen.damage else None
-        return ObservedSlot(weight_pct=weight_pct, problem=problem, running=seen.damage is None)
+        return _unrecorded(seen, weight_pct, noted)
     problem, fatal = await _problem(seen, seen.record, runtime_for, folder)
-    warm = bool(seen.generation) and seen.record.warm == seen.generation
     return ObservedSlot(
         release=seen.record.release,
         ready=problem is None,
-        warm=warm,
+        warm=seen.warm,
         weight_pct=weight_pct,
         url=seen.record.url,
         problem=problem,
         fatal=fatal,
         running=seen.serving,
         restarts=seen.supervised.restarts if seen.supervised else 0,
+        started=_started(folder, seen, ready=problem is None),
     )
+
+
+def _unrecorded(seen: Seen, weight_pct: float, noted: str | None) -> ObservedSlot:
+    """Return an empty slot; with weight, or a damaged record, one of which nothing is known but what is noted."""
+    if seen.damage is None and weight_pct == 0:
+        return ObservedSlot()
+    why = seen.damage.problem.what if seen.damage else "its record is lost"
+    told = f"{why}; the gateway names {noted}" if noted else why
+    return ObservedSlot(weight_pct=weight_pct, problem=told, running=False)
+
+
+def _started(folder: Path, seen: Seen, *, ready: bool) -> bool:
+    """Return whether the present process was ever ready, and remember it when it is ready now."""
+    if not seen.generation:
+        return False
+    known = seen.warm or started_generation(folder) == seen.generation
+    if ready and not known:
+        remember_started(folder, seen.generation)
+    return ready or known
 
 
 async def start_server(

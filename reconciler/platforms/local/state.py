@@ -3,7 +3,7 @@
     region.lock               held while gateway files or records change
     fences.json               the highest lease token seen for each endpoint
     gateway/                  Envoy's supervised folder, with gateway.json, bootstrap.json, cds.json, rds.json
-    endpoints/NAME/SLOT/      a server's supervised folder, with slot.json
+    endpoints/NAME/SLOT/      a server's supervised folder, with slot.json and started
     endpoints/NAME/SLOT.lock  held by `start` and `stop` of the slot
     endpoints/NAME/SLOT.log   what the slot's last server said, after its folder is gone
 
@@ -28,6 +28,7 @@ from reconciler.core.canonical import Json
 from reconciler.core.release import Release, release_from_json, release_to_json
 
 _POLL_S = 0.005
+_STARTED = "started"
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,25 @@ def write_slot(folder: Path, record: SlotRecord) -> None:
         "stopping": record.stopping,
     }
     write_json(folder / "slot.json", data)
+
+
+def remember_started(folder: Path, generation: str) -> None:
+    """Note that this process of a slot's server has been ready; whoever looks may, because it is true for good.
+
+    Where it cannot be written the next look notes it again: a full disk must not stop a look.
+    """
+    new = folder / f"{_STARTED}.{os.getpid()}"
+    with contextlib.suppress(OSError):
+        new.write_text(generation, encoding="utf-8")
+        os.replace(new, folder / _STARTED)
+
+
+def started_generation(folder: Path) -> str:
+    """Return the last process of a slot's server that is known to have been ready; empty when there is none."""
+    try:
+        return (folder / _STARTED).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""
 
 
 def read_json(path: Path, where: str) -> Json | None:

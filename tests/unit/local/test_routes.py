@@ -36,6 +36,14 @@ def test_whole_numbers_add_up_and_stand_for_the_weights(pct: float) -> None:
     assert abs(parts["b"] - pct * PARTS / 100) <= 1
 
 
+def test_every_percentage_of_two_decimals_is_the_same_at_the_gateways_resolution() -> None:
+    for hundredths in range(10_001):
+        pct = hundredths / 100
+        parts = routes.parts_of(line(pct).weights_pct)
+        assert abs(100 * parts["b"] / PARTS - pct) < routes.WEIGHT_RESOLUTION_PCT
+        assert abs(100 * parts["a"] / PARTS - (100 - pct)) < routes.WEIGHT_RESOLUTION_PCT
+
+
 def test_weights_that_envoy_has_otherwise_are_told_as_envoy_has_them() -> None:
     response = routes.route_config({"chat": line(10)})
     route = next(r for r in response["resources"][0]["virtual_hosts"][0]["routes"] if "name" in r)
