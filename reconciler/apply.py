@@ -173,7 +173,7 @@ class Applier:
         region = self._shop.regions[address.region]
         for kind in ("remove.before", "remove.after", "state"):
             if kind == "remove.after":
-                await region.pointers.publish(address.endpoint, (), fence=lease.token)
+                await region.pointers.publish(address.endpoint, None, fence=lease.token)
                 await region.writer.remove(address, fence=lease.token)
             await self._shop.store.append(
                 self._environment,

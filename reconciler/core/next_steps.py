@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from reconciler.core.observed import ObservedEndpoint, ObservedSlot
+from reconciler.core.release import Release
 from reconciler.core.rollout import FORWARD, REPAIR, Intent, Phase, RegionRollout, Rollout
 from reconciler.core.steps import (
     Await,
@@ -380,19 +381,15 @@ def converge(rollout: Rollout, region: RegionRollout, observed: ObservedEndpoint
 def wanted_prompts(
     rollout: Rollout, region: RegionRollout, share_pct: float
 ) -> dict[str, tuple[tuple[str, float], ...]]:
-    """Return the split of every prompt as `(release id, percent)`, challenger first, without shares of zero.
+    """Return for every prompt the releases that its users are drawn from, as `(release id, percent)`."""
+    drawn = drawn_releases(rollout, region, share_pct)
+    shares = tuple((release.id, pct) for release, pct in drawn)
+    return dict.fromkeys(sorted({name for release, _ in drawn for name in release.prompts}), shares)
 
-    A prompt that only one of the two releases has goes to everyone: the other one does not ask for it.
-    """
-    challenger, champion = rollout.challenger, region.champion
-    splits: dict[str, tuple[tuple[str, float], ...]] = {}
-    for name in sorted({*challenger.prompts, *(champion.prompts if champion else ())}):
-        in_challenger = name in challenger.prompts and share_pct > 0
-        in_champion = champion is not None and name in champion.prompts and share_pct < 100
-        if in_challenger and in_champion and champion:
-            splits[name] = ((challenger.id, share_pct), (champion.id, 100.0 - share_pct))
-        elif in_challenger:
-            splits[name] = ((challenger.id, 100.0),)
-        elif in_champion and champion:
-            splits[name] = ((champion.id, 100.0),)
-    return splits
+
+def drawn_releases(rollout: Rollout, region: RegionRollout, share_pct: float) -> tuple[tuple[Release, float], ...]:
+    """Return the releases that users are drawn from with their shares, challenger first, without shares of zero."""
+    if region.champion is None or region.champion.id == rollout.challenger.id:
+        return ((rollout.challenger, 100.0),)
+    both = ((rollout.challenger, share_pct), (region.champion, 100.0 - share_pct))
+    return tuple((release, pct) for release, pct in both if pct > 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -37,26 +37,48 @@ class Registry(Protocol):
 
 
 @dataclass(frozen=True)
-class PromptSplit:
-    """How one prompt of one endpoint is split between releases.
+class DrawnRelease:
+    """A release that users of an endpoint may be given: its share of them, and the texts of its prompts by name."""
 
-    `variants` are (release id, prompt text, share of users in percent); shares add up to 100. The challenger comes
-    first, so that users who have it keep it while its share grows. `seed` (the rollout's id) decides who is first.
+    release: str
+    share_pct: float
+    prompts: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ReleaseSplit:
+    """How the users of one endpoint are drawn between its releases: one draw for slot and prompts.
+
+    Shares add up to 100. The challenger comes first, so that users who have it keep it while its share grows, and the
+    champion last: whoever does not ask for a draw has its prompts. `seed` (the rollout's id) decides who is first.
     """
 
     endpoint: str
-    prompt: str
-    variants: tuple[tuple[str, str, float], ...]
+    releases: tuple[DrawnRelease, ...]
     seed: str
 
 
 class Pointers(Protocol):
-    """The flag document of one region that says which user gets which prompt."""
+    """The flag document of one region that says which user gets which release, and so which prompts."""
 
-    async def read(self) -> tuple[PromptSplit, ...]:
-        """Return what is published, sorted by endpoint and prompt; empty when nothing is."""
+    @property
+    def resolution_pct(self) -> float:
+        """Return the smallest step of a share that the document can hold: what is read back is no further off."""
         ...
 
-    async def publish(self, endpoint: str, splits: Sequence[PromptSplit], *, fence: int) -> None:
-        """Replace all splits of one endpoint in one atomic write; other endpoints keep theirs."""
+    async def read(self) -> tuple[ReleaseSplit, ...]:
+        """Return what is published, sorted by endpoint; flags that are not ours are passed over.
+
+        Raises:
+            SluiceError: `PTR-001` unreadable (retryable), `PTR-002` damaged.
+        """
+        ...
+
+    async def publish(self, endpoint: str, split: ReleaseSplit | None, *, fence: int) -> None:
+        """Replace the split of one endpoint, or take it away, in one atomic write; everything else stays as it is.
+
+        Raises:
+            SluiceError: `PTR-001` not written, `PTR-002` what is there is damaged, `PTR-003` a flag that is not ours
+                has the name of one that is, `LEASE-002`.
+        """
         ...

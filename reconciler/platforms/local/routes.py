@@ -39,6 +39,11 @@ class Line:
         others = {name: found for name, found in self.releases.items() if name != slot}
         return replace(self, releases=others | ({slot: release} if release else {}))
 
+    def published(self) -> tuple[str, ...]:
+        """Return the slots whose release a request may ask for: it has a share, and no other slot has it too."""
+        having = [slot for slot in SLOTS if self.weights_pct.get(slot, 0.0) > 0 and slot in self.releases]
+        return tuple(slot for slot in having if [self.releases[s] for s in having].count(self.releases[slot]) == 1)
+
 
 Table = Mapping[str, Line]
 """Every endpoint of one region by name."""
@@ -154,8 +159,10 @@ def loopback(port: int) -> Json:
 def _route_table(table: Table) -> Json:
     routes: list[Json] = []
     for endpoint in sorted(table):
-        routes += [_pinned(endpoint, table[endpoint], slot) for slot in SLOTS]
-        routes.append(_weighted(endpoint, table[endpoint]))
+        line = table[endpoint]
+        routes += [_pinned(endpoint, line, slot) for slot in SLOTS]
+        routes += [_drawn(endpoint, line, slot) for slot in line.published()]
+        routes.append(_weighted(endpoint, line))
     routes.append(_answer({"prefix": "/"}, 404, "there is no endpoint of this name here"))
     return {
         "name": ROUTES,
@@ -169,6 +176,18 @@ def _pinned(endpoint: str, line: Line, slot: str) -> Json:
     action = {"cluster": slot_object(endpoint, slot), **_forwarding()}
     headers = _marks(slot, line.releases.get(slot))
     return {"match": {"prefix": f"/{endpoint}/", "headers": exact}, "route": action, "response_headers_to_add": headers}
+
+
+def _drawn(endpoint: str, line: Line, slot: str) -> Json:
+    """Return the route of requests whose application has drawn the slot's release; they are counted with the others."""
+    release = line.releases[slot]
+    exact = [{"name": RELEASE_HEADER, "string_match": {"exact": release}}]
+    return {
+        "match": {"prefix": f"/{endpoint}/", "headers": exact},
+        "metadata": {"filter_metadata": {NOTE: {SPLIT: split_name(line.weights_pct)}}},
+        "route": {"cluster": slot_object(endpoint, slot), **_forwarding()},
+        "response_headers_to_add": _marks(slot, release),
+    }
 
 
 def _weighted(endpoint: str, line: Line) -> Json:

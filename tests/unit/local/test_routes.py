@@ -61,6 +61,33 @@ def test_both_clusters_are_named_whatever_the_weights_and_slots() -> None:
     assert clusters[1]["load_assignment"]["endpoints"] == []
 
 
+def drawn(found: Line) -> dict[str, str]:
+    """Return release → cluster of the routes that follow an application's draw."""
+    routed = routes.route_config({"chat": found})["resources"][0]["virtual_hosts"][0]["routes"]
+    by_release = [(r["match"]["headers"][0], r["route"]) for r in routed if "headers" in r["match"]]
+    return {
+        header["string_match"]["exact"]: route["cluster"]
+        for header, route in by_release
+        if header["name"] == "x-sluice-release"
+    }
+
+
+def test_a_draw_is_followed_only_to_releases_with_a_share() -> None:
+    both = {"a": "chat-1", "b": "chat-2"}
+    assert drawn(Line({"a": 90.0, "b": 10.0}, both)) == {"chat-1": "chat-a", "chat-2": "chat-b"}
+    assert drawn(Line({"a": 100.0, "b": 0.0}, both)) == {"chat-1": "chat-a"}
+    assert drawn(Line({"a": 90.0, "b": 10.0}, {"a": "chat-1"})) == {"chat-1": "chat-a"}
+    assert drawn(Line({"a": 50.0, "b": 50.0}, {"a": "chat-1", "b": "chat-1"})) == {}
+    assert drawn(Line({"a": 0.0, "b": 0.0}, both)) == {}
+
+
+def test_a_drawn_request_is_counted_under_the_same_weights_as_the_others() -> None:
+    routed = routes.route_config({"chat": line(10)})["resources"][0]["virtual_hosts"][0]["routes"]
+    noted = [r["metadata"]["filter_metadata"]["sluice"]["split"] for r in routed if "metadata" in r]
+    assert noted == ["900000_100000"] * 3
+    assert routes.split_name(line(10).weights_pct) != routes.split_name(line(20).weights_pct)
+
+
 def test_an_endpoint_without_weights_answers_for_itself() -> None:
     routed = json.dumps(routes.route_config({"chat": Line()}))
     assert "no release of this endpoint serves yet" in routed
