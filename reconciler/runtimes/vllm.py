@@ -60,7 +60,7 @@ class VllmRuntime:
                 if health != HTTPStatus.OK:
                     return f"/health answers {health}"
                 status, models = await _get(url, "/v1/models")
-        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:  # TimeoutError is an OSError
+        except (OSError, ValueError) as error:  # TimeoutError is an OSError
             return f"no answer yet ({type(error).__name__})"
         if status != HTTPStatus.OK:
             return f"/v1/models answers {status}"
