@@ -278,6 +278,28 @@ async def test_another_gateway_port_is_moved_to(world: LocalWorld, home: Path, t
     assert (await get(moved.port, "/chat/v1/models")).slot == "a"
 
 
+async def test_no_process_of_a_region_has_the_callers_secrets(
+    world: LocalWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-for-servers")
+    monkeypatch.setenv("CI_JOB_TOKEN", "not-for-servers")
+    monkeypatch.setenv("MODEL_LICENCE", "for-servers")
+    world.spec = world.spec.model_copy(update={"serve_env": ["MODEL_LICENCE"]})
+    world.platform = world.opened()
+    await serving(world)
+    server, gateway = world.supervised("a"), world.gateway()
+    for process in (server.server, server.supervisor, gateway.server, gateway.supervisor):
+        assert process is not None
+        assert b"PATH=" in environment_of(process)
+        assert b"not-for-servers" not in environment_of(process)
+    assert server.server is not None
+    assert b"MODEL_LICENCE=for-servers" in environment_of(server.server)
+    monkeypatch.delenv("MODEL_LICENCE")
+    with pytest.raises(SluiceError, match="PLAT-016"):
+        await world.platform.start(place(world, "b"), world.release("two"), fence=1)
+    assert (await seen(world, "b")).release is None
+
+
 async def test_a_writer_that_sleeps_before_the_lock_is_refused_inside_it(world: LocalWorld) -> None:
     """The old owner decided and was paused; while it waits for the lock, the new owner acts; then it wakes up."""
     await serving(world)
@@ -309,6 +331,10 @@ async def gone(process: Process | None) -> None:
     while process.alive:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
+
+
+def environment_of(process: Process) -> bytes:
+    return Path(f"/proc/{process.pid}/environ").read_bytes()
 
 
 def log_of_last_server(world: LocalWorld, slot: str) -> str:

@@ -6,6 +6,7 @@ Imports this package's parts. Called by `platform` under the region's lock, and 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import time
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from reconciler.core.canonical import Json
 from reconciler.platforms.local import admin, xds
 from reconciler.platforms.local.admin import AdminError
 from reconciler.platforms.local.envoy import bootstrap, envoy_program
+from reconciler.platforms.local.inherited import inherited
 from reconciler.platforms.local.ports import handing_over, reserve, reserve_port
 from reconciler.platforms.local.processes import Launch, end_folder, last_words, launch, read_supervised
 from reconciler.platforms.local.routes import ROUTES, Line, cluster_config, lines_of, route_config, table_of
@@ -195,7 +197,14 @@ class Gateway:
             self._write_start(ports)
             command = (program, "-c", str(self._folder / "bootstrap.json"), "--disable-hot-restart")
             options = ("--concurrency", "2", "--log-level", "warning")
-            wanted = Launch((*command, *options), _GRACE_S, pause_first_s=0.1, pause_last_s=5.0, stable_s=10.0)
+            wanted = Launch(
+                (*command, *options),
+                _GRACE_S,
+                inherited(os.environ),
+                pause_first_s=0.1,
+                pause_last_s=5.0,
+                stable_s=10.0,
+            )
             await launch(self._folder, wanted, reserved, where=self._where)
         return ports
 

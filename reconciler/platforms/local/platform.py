@@ -86,7 +86,7 @@ class LocalPlatform:
                     folder,
                     release,
                     self._runtime_for(release.runtime),
-                    command=self._spec.serve_command,
+                    self._spec,
                     model_path=self._model_path(release),
                     where=where,
                 )

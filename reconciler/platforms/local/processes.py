@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,10 +81,14 @@ class Supervised:
 
 @dataclass(frozen=True)
 class Launch:
-    """How a server is to be kept running. Times in seconds; `look_s` is how often its log's length is looked at."""
+    """How a server is to be kept running. Times in seconds; `look_s` is how often its log's length is looked at.
+
+    `environment` is all that server and supervisor have of one. It is handed over in memory and never written down.
+    """
 
     command: tuple[str, ...]
     grace_s: float
+    environment: Mapping[str, str]
     pause_first_s: float = 0.5
     pause_last_s: float = 30.0
     stable_s: float = 60.0
@@ -119,7 +123,7 @@ async def launch(folder: Path, wanted: Launch, ports: Sequence[Reservation], *, 
         "port_files": [str(reservation.path) for reservation in ports],
     }
     write_json(folder / SPEC, spec)
-    said = await _supervise(folder, locks)
+    said = await _supervise(folder, locks, wanted.environment)
     if said != "ok":
         raise SluiceError(
             "PLAT-008",
@@ -130,7 +134,7 @@ async def launch(folder: Path, wanted: Launch, ports: Sequence[Reservation], *, 
         )
 
 
-async def _supervise(folder: Path, locks: Sequence[int]) -> str:
+async def _supervise(folder: Path, locks: Sequence[int], environment: Mapping[str, str]) -> str:
     """Run a supervisor for a folder and return what it says: `ok`, or why the server was not started."""
     try:
         (folder / STATE).unlink(missing_ok=True)
@@ -141,6 +145,7 @@ async def _supervise(folder: Path, locks: Sequence[int]) -> str:
             stderr=asyncio.subprocess.DEVNULL,
             pass_fds=locks,
             start_new_session=True,
+            env=dict(environment),
         )
         said, _ = await asyncio.wait_for(starter.communicate(), _LAUNCH_S)
     except TimeoutError:

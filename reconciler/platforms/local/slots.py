@@ -10,13 +10,15 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from environments.errors import SluiceError
+from environments.spec import LocalRegion
 from reconciler.core.observed import ObservedSlot
 from reconciler.core.release import Release
+from reconciler.platforms.local.inherited import inherited
 from reconciler.platforms.local.ports import handing_over, reserve
 from reconciler.platforms.local.processes import Launch, Supervised, end_folder, last_words, launch, read_supervised
 from reconciler.platforms.local.state import (
@@ -111,17 +113,19 @@ def _started(folder: Path, seen: Seen, *, ready: bool) -> bool:
 
 
 async def start_server(
-    folder: Path, release: Release, runtime: Runtime, *, command: Sequence[str], model_path: str, where: str
+    folder: Path, release: Release, runtime: Runtime, region: LocalRegion, *, model_path: str, where: str
 ) -> None:
     """Start a release's server in an empty folder; return when its process exists.
 
     Raises:
-        SluiceError: `PLAT-006` no port, `PLAT-008` the program is not there or does not start; the slot is empty then.
+        SluiceError: `PLAT-006` no port, `PLAT-008` the program is not there or does not start, `PLAT-016` a variable
+            that the region names is not set; the slot is empty then.
     """
+    environment = inherited(os.environ, region.serve_env, where=where)
     reserved = reserve(str(folder))
     with handing_over([reserved]):
-        line = runtime.command(release, command, model_path=model_path, port=reserved.port)
-        wanted = Launch((_program(line[0], where), *line[1:]), GRACE_S)
+        line = runtime.command(release, region.serve_command, model_path=model_path, port=reserved.port)
+        wanted = Launch((_program(line[0], where), *line[1:]), GRACE_S, environment)
         # The record comes first: if this process dies here, the next one finds a slot whose server is missing.
         write_slot(folder, SlotRecord(release, reserved.port))
         await launch(folder, wanted, [reserved], where=where)
