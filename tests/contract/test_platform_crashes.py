@@ -300,6 +300,32 @@ async def test_no_process_of_a_region_has_the_callers_secrets(
     assert (await seen(world, "b")).release is None
 
 
+async def test_another_gateway_port_that_is_taken_leaves_the_gateway_as_it_is(
+    world: LocalWorld, home: Path, tmp_path: Path
+) -> None:
+    await serving(world)
+    envoy, other = world.gateway(), LocalWorld(home, tmp_path / "models", region="unused")
+    world.spec = world.spec.model_copy(update={"gateway_port": other.port})
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", other.port))
+        taken.listen(1)
+        with pytest.raises(SluiceError, match="PLAT-006"):
+            await world.opened().weigh(world.address, {"a": 100, "b": 0}, fence=1)
+    assert world.gateway() == envoy
+    assert (await get(world.port, "/chat/v1/models")).slot == "a"
+
+
+async def test_a_gateway_of_other_settings_is_started_anew(world: LocalWorld) -> None:
+    """As one of an earlier version that does not count what this one reads."""
+    await serving(world)
+    envoy, settings = world.gateway(), world.root / "gateway" / "bootstrap.json"
+    settings.write_text(settings.read_text().replace("sluice_cohort", "sluice_earlier"))
+    await world.platform.weigh(world.address, {"a": 100, "b": 0}, fence=1)
+    assert world.gateway().server != envoy.server
+    await answers(world)
+
+
 async def test_a_writer_that_sleeps_before_the_lock_is_refused_inside_it(world: LocalWorld) -> None:
     """The old owner decided and was paused; while it waits for the lock, the new owner acts; then it wakes up."""
     await serving(world)

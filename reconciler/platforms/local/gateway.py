@@ -30,6 +30,8 @@ from reconciler.platforms.local.supervisor import LOG
 _START_S = 30.0
 _STARTS_MAX = 3
 _GRACE_S = 5.0
+_OPTIONS = ("--concurrency", "2", "--log-level", "warning")
+_SETTINGS, _PORTS = "bootstrap.json", "gateway.json"
 
 
 @dataclass(frozen=True)
@@ -89,14 +91,12 @@ class Gateway:
         """Have Envoy run with this region's settings and answer; do nothing when it does.
 
         Raises:
-            SluiceError: `PLAT-006` its port is taken, `PLAT-007` not installed, `PLAT-008`, `PLAT-010` not ready.
+            SluiceError: `PLAT-006` its port is taken, and one that runs on another is left as it is; `PLAT-007` not
+                installed, `PLAT-008`, `PLAT-010` not ready.
         """
-        ports, found = self._ports(), read_supervised(self._folder)
-        running = found is not None and found.running
-        if ports is None or not running or not self._suits(ports):
-            if found is not None:
-                await end_folder(self._folder, grace_s=_GRACE_S)
-            ports = await self._start()
+        ports = self._ports()
+        if ports is None or not self.is_running() or not self._suits(ports):
+            ports = await self._restart(ports)
         await self._until_ready(ports)
 
     async def apply_clusters(self, ports: Mapping[str, Mapping[str, int]]) -> None:
@@ -157,11 +157,26 @@ class Gateway:
         return ports.pinned if ports else None
 
     def _suits(self, ports: Ports) -> bool:
-        return (ports.public, ports.allow_slot_header) == (self._spec.gateway_port, self._spec.allow_slot_header)
+        """Return whether Envoy was started with what it would be started with now; another version may want more."""
+        if (ports.public, ports.allow_slot_header) != (self._spec.gateway_port, self._spec.allow_slot_header):
+            return False
+        try:
+            return read_json(self._folder / _SETTINGS, self._where) == self._settings(ports)
+        except SluiceError:
+            return False
+
+    def _settings(self, ports: Ports) -> Json:
+        return bootstrap(
+            public_port=ports.public,
+            pinned_port=ports.pinned,
+            admin_port=ports.admin,
+            xds=self._folder,
+            allow_slot_header=ports.allow_slot_header,
+        )
 
     def _ports(self) -> Ports | None:
         try:
-            data = read_json(self._folder / "gateway.json", self._where)
+            data = read_json(self._folder / _PORTS, self._where)
             return Ports(**data) if data else None
         except (SluiceError, TypeError):
             return None
@@ -186,41 +201,39 @@ class Gateway:
         except SluiceError:
             return {}
 
-    async def _start(self) -> Ports:
-        """Start Envoy with the clusters and routes that its files hold."""
-        program = envoy_program()
-        reserved = [reserve_port(self._spec.gateway_port, self._where)]
+    async def _restart(self, old: Ports | None) -> Ports:
+        """End what runs and start Envoy; another public port is reserved first, so that a taken one ends nothing."""
+        program, port = envoy_program(), self._spec.gateway_port
+        reserved = [] if old and old.public == port else [reserve_port(port, self._where)]
         with handing_over(reserved):
+            if read_supervised(self._folder) is not None:
+                await end_folder(self._folder, grace_s=_GRACE_S)
+            if not reserved:
+                reserved.append(reserve_port(port, self._where))
             reserved += [reserve(f"{self._folder}/{name}") for name in ("pinned", "admin")]
-            public, pinned, own = (r.port for r in reserved)
-            ports = Ports(public, pinned, own, self._spec.allow_slot_header)
+            public, pinned, admin_port = (r.port for r in reserved)
+            ports = Ports(public, pinned, admin_port, self._spec.allow_slot_header)
             self._write_start(ports)
-            command = (program, "-c", str(self._folder / "bootstrap.json"), "--disable-hot-restart")
-            options = ("--concurrency", "2", "--log-level", "warning")
-            wanted = Launch(
-                (*command, *options),
-                _GRACE_S,
-                inherited(os.environ),
-                pause_first_s=0.1,
-                pause_last_s=5.0,
-                stable_s=10.0,
-            )
-            await launch(self._folder, wanted, reserved, where=self._where)
+            await launch(self._folder, self._launch(program), reserved, where=self._where)
         return ports
+
+    def _launch(self, program: str) -> Launch:
+        """Return how Envoy is kept running: with the clusters and routes that its files hold."""
+        return Launch(
+            (program, "-c", str(self._folder / _SETTINGS), "--disable-hot-restart", *_OPTIONS),
+            _GRACE_S,
+            inherited(os.environ),
+            pause_first_s=0.1,
+            pause_last_s=5.0,
+            stable_s=10.0,
+        )
 
     def _write_start(self, ports: Ports) -> None:
         for name, empty in ((xds.CLUSTERS, cluster_config({})), (xds.ROUTES, route_config({}))):
             if not (self._folder / name).exists():
                 write_json(self._folder / name, empty)
-        settings = bootstrap(
-            public_port=ports.public,
-            pinned_port=ports.pinned,
-            admin_port=ports.admin,
-            xds=self._folder,
-            allow_slot_header=ports.allow_slot_header,
-        )
-        write_json(self._folder / "bootstrap.json", settings)
-        write_json(self._folder / "gateway.json", asdict(ports))
+        write_json(self._folder / _SETTINGS, self._settings(ports))
+        write_json(self._folder / _PORTS, asdict(ports))
 
     async def _until_ready(self, ports: Ports) -> None:
         until, pause = time.monotonic() + _START_S, 0.01
