@@ -16,8 +16,9 @@ import pytest
 
 from environments.errors import SluiceError
 from reconciler.platforms.local import down, routes
+from reconciler.platforms.local.ports import try_reserve
 from reconciler.platforms.local.processes import Process, read_supervised
-from reconciler.platforms.local.state import locked
+from reconciler.platforms.local.state import locked, read_slot
 from reconciler.platforms.local.supervisor import start_mark
 from tests.support.clients import get, stream
 from tests.support.platforms import PATIENCE_S, LocalWorld, local_home, place, seen, serve, until
@@ -132,16 +133,14 @@ async def test_two_environments_and_regions_stand_side_by_side(world: LocalWorld
 async def test_down_leaves_nothing(world: LocalWorld, home: Path) -> None:
     await serving(world)
     await serve(world, "b", "two")
-    ports = [*port_files(home)]
-    assert len(ports) == 5
+    ports = ports_of(world)
+    assert len(set(ports)) == 5
+    assert [port for port in ports if is_free(port)] == []
     result = await down(home, "test")
     assert (result.processes, result.folders) == (6, ("local",))
     assert left_over(home) == []
     assert not (home / "test").exists()
-    assert existing(ports) == []
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", world.port))
+    assert [port for port in ports if not is_free(port)] == []
     again = await down(home, "test")
     assert (again.processes, again.folders) == (0, ())
 
@@ -367,13 +366,17 @@ def log_of_last_server(world: LocalWorld, slot: str) -> str:
     return (world.root / "endpoints" / "chat" / f"{slot}.log").read_text()
 
 
-def existing(paths: list[str]) -> list[str]:
-    return [path for path in paths if Path(path).exists()]
+def ports_of(world: LocalWorld) -> list[int]:
+    slots = [read_slot(world.root / "endpoints" / "chat" / slot, "test") for slot in ("a", "b")]
+    gateway = json.loads((world.root / "gateway" / "gateway.json").read_text())
+    return [*(slot.port for slot in slots if slot), gateway["public"], gateway["pinned"], gateway["admin"]]
 
 
-def port_files(home: Path) -> list[str]:
-    specs = [json.loads(path.read_text()) for path in home.rglob("supervised.json")]
-    return [str(path) for spec in specs for path in spec["port_files"]]
+def is_free(port: int) -> bool:
+    found = try_reserve(port)
+    if found is not None:
+        found.close()
+    return found is not None
 
 
 def test_a_process_is_told_from_a_later_one_with_its_number(tmp_path: Path) -> None:

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from environments.errors import SluiceError
-from reconciler.platforms.local.ports import forget
-from reconciler.platforms.local.processes import Process, end, marked, port_files, supervising
-from reconciler.platforms.local.supervisor import SPEC
+from reconciler.platforms.local.processes import Process, end, marked, supervising
 
 _GRACE_S = 30.0
 
@@ -52,8 +50,6 @@ async def down(home: Path, environment: str) -> Down:
             why="it belongs to another user or hangs in the kernel",
             do=f"end it by hand (kill -9 {left[0].pid}) and run `sluice down` again",
         )
-    for spec in root.rglob(SPEC):
-        forget(port_files(spec.parent))
     folders = tuple(sorted(p.name for p in root.iterdir() if p.is_dir())) if root.is_dir() else ()
     await asyncio.to_thread(_delete, root)
     return Down(len(ended), folders)

@@ -19,7 +19,7 @@ from typing import Any
 
 from environments.errors import SluiceError
 from reconciler.platforms.local import supervisor
-from reconciler.platforms.local.ports import Reservation, forget
+from reconciler.platforms.local.ports import Reservation
 from reconciler.platforms.local.state import write_json
 from reconciler.platforms.local.supervisor import MARK, SPEC, STATE, start_mark
 
@@ -109,7 +109,7 @@ async def launch(folder: Path, wanted: Launch, ports: Sequence[Reservation], *, 
             why="it tells processes apart by /proc and has the kernel end servers whose supervisor died",
             do="use Linux, a virtual machine or a container; or another platform for this region",
         )
-    locks = [reservation.lock for reservation in ports]
+    locks = [reservation.lock.fileno() for reservation in ports]
     spec = {
         "command": list(wanted.command),
         "cwd": os.getcwd(),
@@ -120,7 +120,6 @@ async def launch(folder: Path, wanted: Launch, ports: Sequence[Reservation], *, 
         "look_s": wanted.look_s,
         "log_bytes": LOG_BYTES,
         "port_locks": locks,
-        "port_files": [str(reservation.path) for reservation in ports],
     }
     write_json(folder / SPEC, spec)
     said = await _supervise(folder, locks, wanted.environment)
@@ -190,16 +189,7 @@ async def end_folder(folder: Path, *, grace_s: float) -> list[Process]:
         if not strays:
             break
         left = await end(strays, grace_s=1.0)
-    forget(port_files(folder))
     return left
-
-
-def port_files(folder: Path) -> list[str]:
-    """Return the lock files of the ports that a folder's supervisor was given."""
-    try:
-        return [str(path) for path in json.loads((folder / SPEC).read_text(encoding="utf-8"))["port_files"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
 
 
 def marked(folder: Path) -> list[Process]:
