@@ -16,6 +16,7 @@ import pytest
 
 from environments.errors import SluiceError
 from reconciler.platforms.local import down, routes
+from reconciler.platforms.local.admin import AdminError
 from reconciler.platforms.local.ports import try_reserve
 from reconciler.platforms.local.processes import Process, read_supervised
 from reconciler.platforms.local.state import locked, read_slot
@@ -145,6 +146,16 @@ async def test_down_leaves_nothing(world: LocalWorld, home: Path) -> None:
     assert (again.processes, again.folders) == (0, ())
 
 
+async def test_down_waits_for_whoever_changes_a_region(world: LocalWorld, home: Path) -> None:
+    await serving(world)
+    async with locked(world.root / "region.lock", wait_s=PATIENCE_S, where="test"):
+        going = asyncio.create_task(down(home, "test"))
+        await asyncio.sleep(0.05)  # it stands before the lock now
+        assert world.supervised("a").running
+    assert (await going).processes == 4
+    assert not (home / "test").exists()
+
+
 @pytest.mark.parametrize("damage", ["deleted", "half", "empty"])
 async def test_down_works_on_damaged_state(world: LocalWorld, home: Path, damage: str) -> None:
     await serving(world)
@@ -201,6 +212,51 @@ async def test_a_damaged_route_file_is_read_from_the_gateway(world: LocalWorld) 
     await world.platform.weigh(world.address, {"a": 90, "b": 10}, fence=1)
     (endpoint,) = await world.platform.observe()
     assert endpoint.weights == {"a": 90.0, "b": 10.0}
+
+
+async def test_a_lost_route_file_costs_no_other_endpoint_its_routes(world: LocalWorld) -> None:
+    await serving(world)
+    other = place(world, "a", endpoint="other")
+    await world.platform.start(other, world.release("one", endpoint="other"), fence=1)
+    await world.platform.weigh(other.address, {"a": 100, "b": 0}, fence=1)
+    (world.root / "gateway" / "rds.json").unlink()
+    await world.platform.weigh(world.address, {"a": 100, "b": 0}, fence=1)
+    for endpoint in await world.platform.observe():
+        assert endpoint.weights == {"a": 100.0, "b": 0.0}
+    assert not (await stream(world.port, path="/other/v1/completions")).failed
+
+
+async def test_routes_that_are_lost_with_their_gateway_are_not_taken_for_none(world: LocalWorld) -> None:
+    await serving(world)
+    (world.root / "gateway" / "rds.json").unlink()
+    kill(world.gateway().supervisor)
+    await gone(world.gateway().server)
+    with pytest.raises(SluiceError, match="PLAT-002"):
+        await world.platform.weigh(world.address, {"a": 100, "b": 0}, fence=1)
+    assert not (world.root / "gateway" / "rds.json").exists()
+
+
+async def test_a_slow_admin_port_is_no_trouble_of_the_traffic(
+    world: LocalWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights are given again to a gateway in trouble, and each time a step begins anew: it would never end."""
+
+    async def slow(port: int) -> list[Any]:
+        raise AdminError("TimeoutError")
+
+    await serving(world)
+    monkeypatch.setattr("reconciler.platforms.local.admin.route_tables", slow)
+    (endpoint,) = await world.platform.observe()
+    assert (endpoint.gateway_problem, endpoint.weights) == (None, {"a": 100.0, "b": 0.0})
+    envoy = world.gateway().server
+    assert envoy is not None
+    assert envoy.signal(signal.SIGSTOP)
+    try:
+        (endpoint,) = await world.platform.observe()
+    finally:
+        envoy.signal(signal.SIGCONT)
+    assert endpoint.gateway_problem is not None
+    assert endpoint.weights == {"a": 100.0, "b": 0.0}
 
 
 async def test_damaged_fences_stop_writers_with_a_code(world: LocalWorld) -> None:

@@ -11,11 +11,13 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 from environments.errors import SluiceError
 from environments.names import slot_object
 from environments.spec import LocalRegion
+from reconciler import plain_http
 from reconciler.core.canonical import Json
 from reconciler.platforms.local import admin, xds
 from reconciler.platforms.local.admin import AdminError
@@ -30,6 +32,7 @@ from reconciler.platforms.local.supervisor import LOG
 _START_S = 30.0
 _STARTS_MAX = 3
 _GRACE_S = 5.0
+_PASS_S = 2.0
 _OPTIONS = ("--concurrency", "2", "--log-level", "warning")
 _SETTINGS, _PORTS = "bootstrap.json", "gateway.json"
 
@@ -59,33 +62,55 @@ class Gateway:
         self._folder, self._spec, self._where = folder, spec, where
 
     async def read(self) -> Reading:
-        """Return what Envoy does now, or what it will do when it is back. Starts nothing, raises nothing."""
+        """Return what Envoy does now, or what it will do when it is back. Starts nothing, raises nothing.
+
+        Where its admin port is slow and requests pass all the same, that is no trouble: it does what its file says.
+        """
         ports = self._ports()
         found = read_supervised(self._folder)
         if ports is None or found is None:
             return Reading(self._intended_or_none(), "the gateway has not been started")
         if not found.running:
             return Reading(self._intended_or_none(), "the gateway and its supervisor are gone")
+        in_force = await self._in_force(ports)
+        if in_force is not None:
+            return Reading(in_force)
+        if await self._passes(ports):
+            return Reading(self._intended_or_none())
+        why = last_words(self._folder / LOG) if not found.generation else "it does not answer"
+        return Reading(self._intended_or_none(), f"the gateway is not ready: {why}")
+
+    async def _in_force(self, ports: Ports) -> dict[str, Line] | None:
+        """Return the table that Envoy has, None when it does not say."""
         try:
             (resource,) = [r for r in await admin.route_tables(ports.admin) if r["name"] == ROUTES]
-            return Reading(lines_of(resource))
+            return lines_of(resource)
         except (AdminError, KeyError, TypeError, ValueError):
-            why = last_words(self._folder / LOG) if not found.generation else "it does not answer"
-            return Reading(self._intended_or_none(), f"the gateway is not ready: {why}")
+            return None
+
+    async def _passes(self, ports: Ports) -> bool:
+        """Return whether the public port answers; there is no endpoint at `/`, so Envoy itself does."""
+        try:
+            async with asyncio.timeout(_PASS_S):
+                status, _ = await plain_http.get("127.0.0.1", ports.public, "/")
+        except (OSError, ValueError):
+            return False
+        return status == HTTPStatus.NOT_FOUND
 
     async def table(self) -> dict[str, Line]:
-        """Return the table to change: the file's; where that is damaged, what Envoy has.
+        """Return the table to change: the file's; where that is damaged or lost, what Envoy has.
 
         Raises:
-            SluiceError: `PLAT-002` the file is damaged and Envoy does not run.
+            SluiceError: `PLAT-002` the file is of no use and Envoy does not run.
         """
         try:
             return self._intended()
         except SluiceError:
-            reading = await self.read()
-            if reading.problem:
+            ports = self._ports()
+            in_force = await self._in_force(ports) if ports else None
+            if in_force is None:
                 raise
-            return dict(reading.table)
+            return in_force
 
     async def ensure(self) -> None:
         """Have Envoy run with this region's settings and answer; do nothing when it does.
@@ -182,18 +207,27 @@ class Gateway:
             return None
 
     def _intended(self) -> dict[str, Line]:
-        path = self._folder / xds.ROUTES
-        data = read_json(path, self._where)
+        """Return the table in the file; none when the region was never started.
+
+        Raises:
+            SluiceError: `PLAT-001`, `PLAT-002` the file is damaged, or lost although the region was started.
+        """
+        data = read_json(self._folder / xds.ROUTES, self._where)
+        if data is None and self._ports() is not None:
+            raise self._of_no_use("lost", "it was there when the gateway was started")
         try:
             return table_of(data) if data is not None else {}
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise SluiceError(
-                "PLAT-002",
-                where=self._where,
-                what=f"{path} is damaged",
-                why=repr(error),
-                do="clear the environment with `sluice down` and apply again",
-            ) from error
+            raise self._of_no_use("damaged", repr(error)) from error
+
+    def _of_no_use(self, how: str, why: str) -> SluiceError:
+        return SluiceError(
+            "PLAT-002",
+            where=self._where,
+            what=f"{self._folder / xds.ROUTES} is {how}",
+            why=why,
+            do="clear the environment with `sluice down` and apply again",
+        )
 
     def _intended_or_none(self) -> dict[str, Line]:
         try:
@@ -204,6 +238,7 @@ class Gateway:
     async def _restart(self, old: Ports | None) -> Ports:
         """End what runs and start Envoy; another public port is reserved first, so that a taken one ends nothing."""
         program, port = envoy_program(), self._spec.gateway_port
+        table = await self.table()  # or Envoy would be started with no routes where the file is lost
         reserved = [] if old and old.public == port else [reserve_port(port, self._where)]
         with handing_over(reserved):
             if read_supervised(self._folder) is not None:
@@ -213,7 +248,7 @@ class Gateway:
             reserved += [reserve(f"{self._folder}/{name}") for name in ("pinned", "admin")]
             public, pinned, admin_port = (r.port for r in reserved)
             ports = Ports(public, pinned, admin_port, self._spec.allow_slot_header)
-            self._write_start(ports)
+            self._write_start(ports, table)
             await launch(self._folder, self._launch(program), reserved, where=self._where)
         return ports
 
@@ -228,10 +263,10 @@ class Gateway:
             stable_s=10.0,
         )
 
-    def _write_start(self, ports: Ports) -> None:
-        for name, empty in ((xds.CLUSTERS, cluster_config({})), (xds.ROUTES, route_config({}))):
-            if not (self._folder / name).exists():
-                write_json(self._folder / name, empty)
+    def _write_start(self, ports: Ports, table: Mapping[str, Line]) -> None:
+        if not (self._folder / xds.CLUSTERS).exists():
+            write_json(self._folder / xds.CLUSTERS, cluster_config({}))
+        write_json(self._folder / xds.ROUTES, route_config(table))
         write_json(self._folder / _SETTINGS, self._settings(ports))
         write_json(self._folder / _PORTS, asdict(ports))
 

@@ -20,7 +20,7 @@ from reconciler.core.release import Release
 from reconciler.platforms.local import slots, traffic
 from reconciler.platforms.local.gateway import Gateway, Reading
 from reconciler.platforms.local.routes import WEIGHT_RESOLUTION_PCT, Line, check_weights
-from reconciler.platforms.local.state import Layout, check_fence, locked, write_slot
+from reconciler.platforms.local.state import LOCK, Layout, check_fence, locked, write_slot
 from reconciler.ports import Cohort, Runtime, SlotAddress, SlotCounts
 
 _REGION_WAIT_S = 30.0
@@ -271,7 +271,7 @@ class _Fenced:
 
     def __init__(self, layout: Layout, address: Address, fence: int) -> None:
         self._layout, self._address, self._fence = layout, address, fence
-        path = layout.root / "region.lock"
+        path = layout.root / LOCK
         self._lock = locked(path, wait_s=_REGION_WAIT_S, where=f"{address.environment}/{address.region}")
 
     async def __aenter__(self) -> None:

@@ -29,6 +29,7 @@ from reconciler.core.release import Release, release_from_json, release_to_json
 
 _POLL_S = 0.005
 _STARTED = "started"
+LOCK = "region.lock"
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def read_json(path: Path, where: str) -> Json | None:
 
 
 def write_json(path: Path, data: Json) -> None:
-    """Replace a file in one step; readers see the old content or the new one.
+    """Replace a file in one step; readers see the old content or the new one, after a power cut too.
 
     Raises:
         SluiceError: `PLAT-011` it could not be written, and the old file is still there.
@@ -150,8 +151,9 @@ def write_json(path: Path, data: Json) -> None:
     new = path.with_name(path.name + ".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        new.write_text(json.dumps(data, indent=1), encoding="utf-8")
+        _write(new, json.dumps(data, indent=1))
         os.replace(new, path)
+        _sync_folder(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             new.unlink()
@@ -163,6 +165,21 @@ def write_json(path: Path, data: Json) -> None:
             do="make room on the disk, or set SLUICE_HOME to a folder that can be written",
             retryable=True,
         ) from error
+
+
+def _write(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def check_fence(layout: Layout, address: Address, fence: int) -> None:
@@ -191,7 +208,7 @@ async def locked(path: Path, *, wait_s: float, where: str) -> AsyncIterator[None
     """Hold a file lock, which ends with this process at the latest.
 
     Raises:
-        SluiceError: `PLAT-012` someone else held it for all of `wait_s`.
+        SluiceError: `PLAT-012` someone else held it for all of `wait_s`, or everything was taken down meanwhile.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -206,6 +223,8 @@ async def locked(path: Path, *, wait_s: float, where: str) -> AsyncIterator[None
         ) from error
     try:
         await _take(lock, time.monotonic() + wait_s, path, where)
+        if not _is_at(lock, path):
+            raise _taken_down(path, where)
         yield
     finally:
         os.close(lock)
@@ -228,6 +247,27 @@ async def _take(lock: int, until: float, path: Path, where: str) -> None:
             await asyncio.sleep(_POLL_S)
         else:
             return
+
+
+def _is_at(lock: int, path: Path) -> bool:
+    """Return whether a lock file is still where it was opened: `down` deletes it while others wait for it."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return False
+    ours = os.fstat(lock)
+    return (ours.st_dev, ours.st_ino) == (found.st_dev, found.st_ino)
+
+
+def _taken_down(path: Path, where: str) -> SluiceError:
+    return SluiceError(
+        "PLAT-012",
+        where=where,
+        what=f"{path.parent} was deleted while this waited for it",
+        why="`sluice down` has ended the environment",
+        do="run `sluice apply` to start it again",
+        retryable=True,
+    )
 
 
 def _unreadable(path: Path, where: str, error: OSError) -> SluiceError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,29 @@ def test_a_write_that_fails_keeps_the_old_file(tmp_path: Path) -> None:
     assert state.read_json(tmp_path / "x.json", "here") == {"old": 1}
 
 
+def test_a_write_is_on_disk_before_it_takes_the_old_files_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a power cut leaves an empty file under the right name: a slot that serves and that nobody knows."""
+    steps: list[str] = []
+    sync, replace = os.fsync, os.replace
+
+    def synced(descriptor: int) -> None:
+        sync(descriptor)
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        steps.append(f"sync {Path(path).name}" + (f" of {os.path.getsize(path)} bytes" if os.path.isfile(path) else ""))
+
+    def replaced(old: Path, new: Path) -> None:
+        steps.append(f"replace {new.name}")
+        replace(old, new)
+
+    monkeypatch.setattr("os.fsync", synced)
+    monkeypatch.setattr("os.replace", replaced)
+    state.write_json(tmp_path / "x.json", {"a": 1})
+    size = (tmp_path / "x.json").stat().st_size
+    assert steps == [f"sync x.json.new of {size} bytes", "replace x.json", f"sync {tmp_path.name}"]
+
+
 def test_tokens_never_go_back_and_each_endpoint_has_its_own(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     for token in (1, 1, 3, 3):
@@ -94,6 +118,20 @@ async def test_a_lock_that_stays_taken_is_an_error_that_may_be_tried_again(tmp_p
             async with state.locked(tmp_path / "lock", wait_s=0, where="here"):
                 pass
     assert (taken.value.code, taken.value.retryable) == ("PLAT-012", True)
+
+
+async def test_a_lock_that_was_deleted_while_one_waited_for_it_is_nobodys(tmp_path: Path) -> None:
+    """As by `sluice down`, whose work a writer that woke up after it would undo."""
+    path = tmp_path / "region" / "lock"
+    async with state.locked(path, wait_s=60, where="here"):
+        late = asyncio.create_task(state.locked(path, wait_s=60, where="here").__aenter__())
+        await asyncio.sleep(0.02)  # it waits now
+        path.unlink()
+    with pytest.raises(SluiceError) as gone:
+        await late
+    assert gone.value.code == "PLAT-012"
+    async with state.locked(path, wait_s=60, where="here"):
+        assert path.exists()
 
 
 def test_a_folder_that_cannot_be_read_is_an_error_with_a_code(tmp_path: Path) -> None:
