@@ -7,7 +7,7 @@ seen for the same endpoint (`LEASE-002`), so that an owner that slept through it
 """
 
 from reconciler.ports.evidence import Gate, GateContext, GateEvidence, LiveCounts, MetricSource, Sample
-from reconciler.ports.references import DrawnRelease, Pointers, Registry, ReleaseSplit, Resolved
+from reconciler.ports.references import DrawnRelease, Files, Pointers, Registry, ReleaseSplit, Resolved
 from reconciler.ports.serving import (
     REJECTIONS,
     Cohort,
@@ -30,6 +30,7 @@ __all__ = [
     "CountsTraffic",
     "DrawnRelease",
     "Entry",
+    "Files",
     "Gate",
     "GateContext",
     "GateEvidence",

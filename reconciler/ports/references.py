@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from environments.refs import Ref
@@ -33,6 +34,22 @@ class Registry(Protocol):
 
     async def mark(self, ref: Ref, alias: str, *, kind: str) -> str | None:
         """Point `alias` at `ref` and return the reference that had it before, None if none or not supported."""
+        ...
+
+
+class Files(Protocol):
+    """Finds the bytes of artifacts by reference and digest; where they lie is nobody else's business."""
+
+    async def folder(self, artifact: Artifact, *, kind: str) -> Path:
+        """Return a folder that holds what the artifact's digest says, and goes on holding it whatever its source does.
+
+        Raises:
+            SluiceError: `REG-006` nothing here has that digest any more; and what `Registry.resolve` raises.
+        """
+        ...
+
+    async def keep(self, digests: Collection[str]) -> None:
+        """Let go of what is kept for other digests than these; some that were used last may stay."""
         ...
 
 

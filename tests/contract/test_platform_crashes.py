@@ -90,6 +90,41 @@ async def test_a_killed_server_serves_again_without_anyone(world: LocalWorld) ->
     await answers(world)
 
 
+async def test_what_was_hashed_is_what_starts_however_often(world: LocalWorld) -> None:
+    """The source is written over in place, with another model: a restart, and a start anew, serve the old one."""
+    await serving(world)
+    said = (await stream(world.port, tokens=8)).body
+    old = (await seen(world, "a")).release
+    assert old is not None
+    config = world.models / "one" / "config.json"
+    config.write_text(config.read_text().replace("one", "two"))
+    world.crash("a")
+    await until(world, "a", lambda s: s.ready and s.restarts == 1)
+    assert texts_in((await stream(world.port, tokens=8)).body) == texts_in(said)
+    world.kill("a")
+    await world.platform.start(place(world, "a"), old, fence=1)
+    await until(world, "a", lambda s: s.ready)
+    assert texts_in((await stream(world.port, tokens=8)).body) == texts_in(said)
+    new = world.resolved("one")
+    assert new.id != old.id
+    await world.platform.start(place(world, "b"), new, fence=1)
+    await until(world, "b", lambda s: s.ready)
+    await world.platform.weigh(world.address, {"a": 0, "b": 100}, fence=1)
+    assert texts_in((await stream(world.port, tokens=8)).body) != texts_in(said)
+
+
+async def test_content_that_is_gone_leaves_the_slot_as_it_is(world: LocalWorld) -> None:
+    held = await serve(world, "b", "one")
+    planned = world.release("two")
+    config = world.models / "two" / "config.json"
+    config.write_text(config.read_text().replace("two", "three"))
+    with pytest.raises(SluiceError) as refused:
+        await world.platform.start(place(world, "b"), planned, fence=1)
+    assert (refused.value.code, refused.value.retryable) == ("REG-006", False)
+    found = await seen(world, "b")
+    assert (found.release, found.ready) == (held, True)
+
+
 async def test_a_server_that_keeps_dying_says_why_and_is_restarted_ever_slower(world: LocalWorld) -> None:
     release = world.release("bad", exit_on_start=True)
     await world.platform.start(place(world, "a"), release, fence=1)
@@ -412,6 +447,11 @@ async def gone(process: Process | None) -> None:
     while process.alive:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
+
+
+def texts_in(body: bytes) -> list[str]:
+    events = [line.removeprefix(b"data: ") for line in body.splitlines() if line.startswith(b"data: {")]
+    return [json.loads(event)["choices"][0]["text"] for event in events]
 
 
 def environment_of(process: Process) -> bytes:

@@ -22,6 +22,8 @@ from reconciler.platforms.local import LocalPlatform
 from reconciler.platforms.local.envoy import envoy_program
 from reconciler.platforms.local.processes import Process, Supervised, read_supervised
 from reconciler.ports import CountsTraffic, PlatformReader, PlatformWriter, Runtime, SlotAddress
+from reconciler.registries.digests import DigestCache, content_digest
+from reconciler.registries.file import FileRegistry
 from reconciler.runtimes.vllm import VllmRuntime
 from tests.support.clients import stream
 from tests.support.doubles import SERVE_COMMAND, model_folder
@@ -185,16 +187,21 @@ class LocalWorld:
             self.spec,
             lambda _: runtime,
             self.home,
-            model_path=lambda release: str(release.lineage["model"].path),
+            files=FileRegistry(self.models, self.home),
         )
 
     def release(self, word: str, endpoint: str = "chat", **faults: object) -> Release:
         """Return a release whose model folder exists; the same word gives the same release."""
-        folder = self.models / word
-        if not folder.exists():
+        if not (self.models / word).exists():
             model_folder(self.models, word, content=word, **faults)
-        model = Artifact(f"file:{word}", f"sha256:{word}")
-        return Release(endpoint, "vllm", model, lineage={"model": Lineage(path=str(folder))})
+        return self.resolved(word, endpoint)
+
+    def resolved(self, word: str, endpoint: str = "chat") -> Release:
+        """Return the release of what the model's folder holds now."""
+        ref = f"file:{word}"
+        digests = DigestCache(self.home / "test-digests.json")
+        digest = content_digest(self.models / word, digests, ref=ref, kind="model")
+        return Release(endpoint, "vllm", Artifact(ref, digest), lineage={"model": Lineage(source=ref)})
 
     @property
     def root(self) -> Path:

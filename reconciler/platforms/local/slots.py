@@ -10,7 +10,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,9 +113,11 @@ def _started(folder: Path, seen: Seen, *, ready: bool) -> bool:
 
 
 async def start_server(
-    folder: Path, release: Release, runtime: Runtime, region: LocalRegion, *, model_path: str, where: str
+    folder: Path, release: Release, runtime: Runtime, region: LocalRegion, *, paths: Mapping[str, str], where: str
 ) -> None:
     """Start a release's server in an empty folder; return when its process exists.
+
+    `paths` are the folders of the release's artifacts, keyed as its lineage is.
 
     Raises:
         SluiceError: `PLAT-006` no port, `PLAT-008` the program is not there or does not start, `PLAT-016` a variable
@@ -124,10 +126,10 @@ async def start_server(
     environment = inherited(os.environ, region.serve_env, where=where)
     reserved = reserve(str(folder))
     with handing_over([reserved]):
-        line = runtime.command(release, region.serve_command, model_path=model_path, port=reserved.port)
+        line = runtime.command(release, region.serve_command, paths=paths, port=reserved.port)
         wanted = Launch((_program(line[0], where), *line[1:]), GRACE_S, environment)
         # The record comes first: if this process dies here, the next one finds a slot whose server is missing.
-        write_slot(folder, SlotRecord(release, reserved.port))
+        write_slot(folder, SlotRecord(release, reserved.port, paths["model"]))
         await launch(folder, wanted, [reserved], where=where)
 
 
@@ -170,7 +172,8 @@ async def _problem(
     if not seen.generation:
         return "its server is down and will be restarted" + _history(seen.supervised, folder), False
     try:
-        ask = runtime_for(record.release.runtime).ready(record.url, record.release)
+        runtime = runtime_for(record.release.runtime)
+        ask = runtime.ready(record.url, record.release, model_path=record.model_path)
         why = await asyncio.wait_for(ask, _READY_S)
     except TimeoutError:
         return f"no answer within {_READY_S:g} s", False

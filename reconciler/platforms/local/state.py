@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from environments.errors import SluiceError
-from environments.names import SLOTS, Address
+from environments.names import SLOTS
 from reconciler.core.canonical import Json
 from reconciler.core.release import Release, release_from_json, release_to_json
 
@@ -34,10 +34,14 @@ LOCK = "region.lock"
 
 @dataclass(frozen=True)
 class SlotRecord:
-    """What a slot was told to run. `warm` is the server generation that was warmed up; `stopping` says it is to go."""
+    """What a slot was told to run. `warm` is the server generation that was warmed up; `stopping` says it is to go.
+
+    `model_path` is the folder that the server was started with; a record of an earlier version has none.
+    """
 
     release: Release
     port: int
+    model_path: str = ""
     warm: str = ""
     stopping: bool = False
 
@@ -88,9 +92,28 @@ def read_slot(folder: Path, where: str) -> SlotRecord | None:
         return None
     try:
         release = release_from_json(data["release"])
-        return SlotRecord(release, int(data["port"]), str(data["warm"]), bool(data["stopping"]))
+        return SlotRecord(
+            release=release,
+            port=int(data["port"]),
+            model_path=str(data.get("model_path", "")),
+            warm=str(data["warm"]),
+            stopping=bool(data["stopping"]),
+        )
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(folder / "slot.json", where, repr(error)) from error
+
+
+def digests_in_slots(home: Path) -> frozenset[str] | None:
+    """Return the digests of everything that servers of any environment were started with; None when one is unknown."""
+    found: set[str] = set()
+    for record in home.glob("*/*/endpoints/*/*/slot.json"):
+        try:
+            held = read_slot(record.parent, str(record))
+        except SluiceError:
+            return None
+        if held:
+            found |= {artifact.digest for artifact in (held.release.model, *held.release.adapters.values())}
+    return frozenset(found)
 
 
 def write_slot(folder: Path, record: SlotRecord) -> None:
@@ -98,6 +121,7 @@ def write_slot(folder: Path, record: SlotRecord) -> None:
     data = {
         "release": release_to_json(record.release),
         "port": record.port,
+        "model_path": record.model_path,
         "warm": record.warm,
         "stopping": record.stopping,
     }
@@ -180,27 +204,6 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def check_fence(layout: Layout, address: Address, fence: int) -> None:
-    """Refuse a lease token lower than one seen for the endpoint, and remember this one. Call under the region's lock.
-
-    Raises:
-        SluiceError: `LEASE-002` the caller's lease has passed to someone else.
-    """
-    path = layout.root / "fences.json"
-    seen = read_json(path, str(address)) or {}
-    highest = int(seen.get(address.endpoint, 0))
-    if fence < highest:
-        raise SluiceError(
-            "LEASE-002",
-            where=str(address),
-            what=f"lease token {fence} is older than {highest}, which has acted here since",
-            why="another process took the rollout over while this one slept; nothing was changed",
-            do="run `sluice status` to see who owns it; if the ledger was deleted on purpose, `sluice down` first",
-        )
-    if fence > highest:
-        write_json(path, seen | {address.endpoint: fence})
 
 
 @contextlib.asynccontextmanager
