@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ from reconciler.pointers.flags import RESOLUTION_PCT, SCHEMA, fenced, fences_of,
 from reconciler.ports import ReleaseSplit
 
 FILE = "flags.json"
+_LOCK_WAIT_S = 10.0
+_LOCK_LOOK_S = 0.01
 
 
 class FlagdPointers:
@@ -156,8 +159,21 @@ def _replace(path: Path, text: str) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
+    """Hold the document's lock, which a writer has for milliseconds.
+
+    Raises:
+        OSError: somebody held it for all of `_LOCK_WAIT_S`.
+    """
+    until = time.monotonic() + _LOCK_WAIT_S
     with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(_LOCK_LOOK_S)
         yield
 
 

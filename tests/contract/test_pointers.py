@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import itertools
 import json
 import math
@@ -253,6 +254,18 @@ async def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     with pytest.raises(SluiceError) as refused:
         await FlagdPointers(tmp_path / "eu").publish("chat", split(10), fence=1)
     assert refused.value.code == "PTR-001"
+
+
+async def test_a_lock_that_stays_taken_is_told_and_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciler.pointers.flagd._LOCK_WAIT_S", 0.0)
+    with (tmp_path / "flags.json.lock").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(SluiceError) as taken:
+            await FlagdPointers(tmp_path).publish("chat", split(10), fence=1)
+    assert (taken.value.code, taken.value.retryable) == ("PTR-001", True)
+    await FlagdPointers(tmp_path).publish("chat", split(10), fence=1)
 
 
 @pytest.mark.parametrize(
