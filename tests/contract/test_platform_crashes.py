@@ -1,28 +1,33 @@
-"""What happens to a real local region when its processes are killed, its files damaged, its gateway refuses."""
+"""What happens to a real local region when its processes are killed, and what they start from and with."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
-import signal
-import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from environments.errors import SluiceError
-from reconciler.platforms.local import down, routes
-from reconciler.platforms.local.admin import AdminError
-from reconciler.platforms.local.ports import try_reserve
+from reconciler.platforms.local import down
 from reconciler.platforms.local.processes import Process, read_supervised
-from reconciler.platforms.local.state import locked, read_slot
+from reconciler.platforms.local.state import locked
 from reconciler.platforms.local.supervisor import start_mark
-from tests.support.clients import get, stream
-from tests.support.platforms import PATIENCE_S, LocalWorld, local_home, place, seen, serve, until
+from tests.support.clients import stream
+from tests.support.platforms import (
+    PATIENCE_S,
+    LocalWorld,
+    answers,
+    gone,
+    local_home,
+    place,
+    seen,
+    serve,
+    serving,
+    until,
+)
 from tests.support.processes import kill, left_over
 
 pytestmark = pytest.mark.engine
@@ -39,19 +44,6 @@ def home(tmp_path: Path) -> Iterator[Path]:
 def world(home: Path, tmp_path: Path) -> LocalWorld:
     """Return a real local region."""
     return LocalWorld(home, tmp_path / "models")
-
-
-async def serving(world: LocalWorld) -> None:
-    await serve(world, "a", "one")
-    await world.platform.weigh(world.address, {"a": 100, "b": 0}, fence=1)
-
-
-async def answers(world: LocalWorld) -> None:
-    """Ask until an answer comes, as a client with patience does."""
-    deadline = time.monotonic() + PATIENCE_S
-    while (found := await stream(world.port)).failed:
-        assert time.monotonic() < deadline, found
-        await asyncio.sleep(0.02)
 
 
 async def test_another_process_finds_everything_again(world: LocalWorld) -> None:
@@ -166,208 +158,6 @@ async def test_two_environments_and_regions_stand_side_by_side(world: LocalWorld
     await answers(worlds[2])
 
 
-async def test_down_leaves_nothing(world: LocalWorld, home: Path) -> None:
-    await serving(world)
-    await serve(world, "b", "two")
-    ports = ports_of(world)
-    assert len(set(ports)) == 5
-    assert [port for port in ports if is_free(port)] == []
-    result = await down(home, "test")
-    assert (result.processes, result.folders) == (6, ("local",))
-    assert left_over(home) == []
-    assert not (home / "test").exists()
-    assert [port for port in ports if not is_free(port)] == []
-    again = await down(home, "test")
-    assert (again.processes, again.folders) == (0, ())
-
-
-async def test_down_waits_for_whoever_changes_a_region(world: LocalWorld, home: Path) -> None:
-    await serving(world)
-    async with locked(world.root / "region.lock", wait_s=PATIENCE_S, where="test"):
-        going = asyncio.create_task(down(home, "test"))
-        await asyncio.sleep(0.05)  # it stands before the lock now
-        assert world.supervised("a").running
-    assert (await going).processes == 4
-    assert not (home / "test").exists()
-
-
-@pytest.mark.parametrize("damage", ["deleted", "half", "empty"])
-async def test_down_works_on_damaged_state(world: LocalWorld, home: Path, damage: str) -> None:
-    await serving(world)
-    for path in sorted((home / "test").rglob("*.json")):
-        match damage:
-            case "deleted":
-                path.unlink()
-            case "half":
-                path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-            case _:
-                path.write_bytes(b"")
-    await down(home, "test")
-    assert left_over(home) == []
-    assert not (home / "test").exists()
-
-
-async def test_damaged_state_is_told_and_a_start_repairs_it(world: LocalWorld) -> None:
-    await serving(world)
-    server = world.supervised("a").server
-    (world.root / "endpoints" / "chat" / "a" / "slot.json").write_text('{"release": {"endpoint": "chat"')
-    found = await seen(world, "a")
-    assert (found.release, found.running, found.weight_pct) == (None, False, 100.0)
-    assert found.problem is not None
-    assert "slot.json is damaged" in found.problem
-    with pytest.raises(SluiceError, match="PLAT-003"):
-        await world.platform.start(place(world, "a"), world.release("two"), fence=1)
-    await serve(world, "a", "one")
-    assert server is not None
-    assert not server.alive
-    await answers(world)
-
-
-@pytest.mark.parametrize("damage", ["damaged", "lost"])
-async def test_what_serves_without_a_record_is_named_as_the_gateway_knows_it(world: LocalWorld, damage: str) -> None:
-    """So that whoever refuses to begin a rollout over it can say which release it is."""
-    await serving(world)
-    release = (await seen(world, "a")).release_id
-    assert release is not None
-    record = world.root / "endpoints" / "chat" / "a" / "slot.json"
-    record.write_text("{") if damage == "damaged" else record.unlink()
-    found = await seen(world, "a")
-    assert (found.release, found.weight_pct, found.ready, found.running) == (None, 100.0, False, False)
-    assert found.problem is not None
-    assert release in found.problem
-    assert (await seen(world, "b")).problem is None
-
-
-async def test_a_damaged_route_file_is_read_from_the_gateway(world: LocalWorld) -> None:
-    await serving(world)
-    (world.root / "gateway" / "rds.json").write_text("{")
-    (endpoint,) = await world.platform.observe()
-    assert endpoint.weights == {"a": 100.0, "b": 0.0}
-    await serve(world, "b", "two")
-    await world.platform.weigh(world.address, {"a": 90, "b": 10}, fence=1)
-    (endpoint,) = await world.platform.observe()
-    assert endpoint.weights == {"a": 90.0, "b": 10.0}
-
-
-async def test_a_lost_route_file_costs_no_other_endpoint_its_routes(world: LocalWorld) -> None:
-    await serving(world)
-    other = place(world, "a", endpoint="other")
-    await world.platform.start(other, world.release("one", endpoint="other"), fence=1)
-    await world.platform.weigh(other.address, {"a": 100, "b": 0}, fence=1)
-    (world.root / "gateway" / "rds.json").unlink()
-    await world.platform.weigh(world.address, {"a": 100, "b": 0}, fence=1)
-    for endpoint in await world.platform.observe():
-        assert endpoint.weights == {"a": 100.0, "b": 0.0}
-    assert not (await stream(world.port, path="/other/v1/completions")).failed
-
-
-async def test_routes_that_are_lost_with_their_gateway_are_not_taken_for_none(world: LocalWorld) -> None:
-    await serving(world)
-    (world.root / "gateway" / "rds.json").unlink()
-    kill(world.gateway().supervisor)
-    await gone(world.gateway().server)
-    with pytest.raises(SluiceError, match="PLAT-002"):
-        await world.platform.weigh(world.address, {"a": 100, "b": 0}, fence=1)
-    assert not (world.root / "gateway" / "rds.json").exists()
-
-
-async def test_a_slow_admin_port_is_no_trouble_of_the_traffic(
-    world: LocalWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Weights are given again to a gateway in trouble, and each time a step begins anew: it would never end."""
-
-    async def slow(port: int) -> list[Any]:
-        raise AdminError("TimeoutError")
-
-    await serving(world)
-    monkeypatch.setattr("reconciler.platforms.local.admin.route_tables", slow)
-    (endpoint,) = await world.platform.observe()
-    assert (endpoint.gateway_problem, endpoint.weights) == (None, {"a": 100.0, "b": 0.0})
-    envoy = world.gateway().server
-    assert envoy is not None
-    assert envoy.signal(signal.SIGSTOP)
-    try:
-        (endpoint,) = await world.platform.observe()
-    finally:
-        envoy.signal(signal.SIGCONT)
-    assert endpoint.gateway_problem is not None
-    assert endpoint.weights == {"a": 100.0, "b": 0.0}
-
-
-async def test_damaged_fences_stop_writers_with_a_code(world: LocalWorld) -> None:
-    await serving(world)
-    (world.root / "fences.json").write_text("[1]")
-    with pytest.raises(SluiceError, match="PLAT-002"):
-        await world.platform.weigh(world.address, {"a": 100, "b": 0}, fence=1)
-
-
-async def test_routes_that_envoy_refuses_are_taken_back(world: LocalWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    await serving(world)
-    await serve(world, "b", "two")
-    path = world.root / "gateway" / "rds.json"
-    before = path.read_bytes()
-    good = routes.route_config
-
-    def broken(table: routes.Table) -> dict[str, Any]:
-        response = good(table)
-        response["version_info"] = "broken"
-        response["resources"][0]["virtual_hosts"][0]["domains"] = ["*", "*"]
-        return response
-
-    monkeypatch.setattr("reconciler.platforms.local.gateway.route_config", broken)
-    with pytest.raises(SluiceError) as refused:
-        await world.platform.weigh(world.address, {"a": 0, "b": 100}, fence=1)
-    assert refused.value.code == "PLAT-009"
-    assert "domain" in refused.value.problem.why
-    assert path.read_bytes() == before
-    (endpoint,) = await world.platform.observe()
-    assert endpoint.weights == {"a": 100.0, "b": 0.0}
-    monkeypatch.undo()
-    await world.platform.weigh(world.address, {"a": 0, "b": 100}, fence=1)
-    assert (await stream(world.port)).slot == "b"
-
-
-async def test_a_gateway_that_does_not_answer_keeps_its_weights(
-    world: LocalWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await serving(world)
-    await serve(world, "b", "two")
-    monkeypatch.setattr("reconciler.platforms.local.gateway._START_S", 0.5)
-    envoy = world.gateway().server
-    assert envoy is not None
-    assert envoy.signal(signal.SIGSTOP)
-    try:
-        with pytest.raises(SluiceError) as silent:
-            await world.platform.weigh(world.address, {"a": 0, "b": 100}, fence=1)
-    finally:
-        envoy.signal(signal.SIGCONT)
-    assert (silent.value.code, silent.value.retryable) == ("PLAT-010", True)
-    await answers(world)
-    (endpoint,) = await world.platform.observe()
-    assert endpoint.weights == {"a": 100.0, "b": 0.0}
-
-
-async def test_a_gateway_port_that_is_taken_is_named_with_its_program(world: LocalWorld) -> None:
-    with socket.socket() as other:
-        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        other.bind(("127.0.0.1", world.port))
-        other.listen(1)
-        with pytest.raises(SluiceError) as taken:
-            await world.platform.start(place(world, "a"), world.release("one"), fence=1)
-    assert taken.value.code == "PLAT-006"
-    assert f"(pid {os.getpid()})" in taken.value.problem.what
-    assert (await seen(world, "a")).release is None
-    await serving(world)
-
-
-async def test_another_gateway_port_is_moved_to(world: LocalWorld, home: Path, tmp_path: Path) -> None:
-    await serving(world)
-    moved = LocalWorld(home, tmp_path / "models", region="unused")
-    world.spec = world.spec.model_copy(update={"gateway_port": moved.port})
-    await world.opened().weigh(world.address, {"a": 100, "b": 0}, fence=1)
-    assert (await get(moved.port, "/chat/v1/models")).slot == "a"
-
-
 async def test_no_process_of_a_region_has_the_callers_secrets(
     world: LocalWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -388,32 +178,6 @@ async def test_no_process_of_a_region_has_the_callers_secrets(
     with pytest.raises(SluiceError, match="PLAT-016"):
         await world.platform.start(place(world, "b"), world.release("two"), fence=1)
     assert (await seen(world, "b")).release is None
-
-
-async def test_another_gateway_port_that_is_taken_leaves_the_gateway_as_it_is(
-    world: LocalWorld, home: Path, tmp_path: Path
-) -> None:
-    await serving(world)
-    envoy, other = world.gateway(), LocalWorld(home, tmp_path / "models", region="unused")
-    world.spec = world.spec.model_copy(update={"gateway_port": other.port})
-    with socket.socket() as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind(("127.0.0.1", other.port))
-        taken.listen(1)
-        with pytest.raises(SluiceError, match="PLAT-006"):
-            await world.opened().weigh(world.address, {"a": 100, "b": 0}, fence=1)
-    assert world.gateway() == envoy
-    assert (await get(world.port, "/chat/v1/models")).slot == "a"
-
-
-async def test_a_gateway_of_other_settings_is_started_anew(world: LocalWorld) -> None:
-    """As one of an earlier version that does not count what this one reads."""
-    await serving(world)
-    envoy, settings = world.gateway(), world.root / "gateway" / "bootstrap.json"
-    settings.write_text(settings.read_text().replace("sluice_cohort", "sluice_earlier"))
-    await world.platform.weigh(world.address, {"a": 100, "b": 0}, fence=1)
-    assert world.gateway().server != envoy.server
-    await answers(world)
 
 
 async def test_a_writer_that_sleeps_before_the_lock_is_refused_inside_it(world: LocalWorld) -> None:
@@ -440,15 +204,6 @@ async def test_two_starts_at_once_leave_one_server(world: LocalWorld) -> None:
     assert len(left_over(world.root / "endpoints")) == 2
 
 
-async def gone(process: Process | None) -> None:
-    """Wait until a process has ended."""
-    assert process is not None
-    deadline = time.monotonic() + PATIENCE_S
-    while process.alive:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
-
-
 def texts_in(body: bytes) -> list[str]:
     events = [line.removeprefix(b"data: ") for line in body.splitlines() if line.startswith(b"data: {")]
     return [json.loads(event)["choices"][0]["text"] for event in events]
@@ -460,19 +215,6 @@ def environment_of(process: Process) -> bytes:
 
 def log_of_last_server(world: LocalWorld, slot: str) -> str:
     return (world.root / "endpoints" / "chat" / f"{slot}.log").read_text()
-
-
-def ports_of(world: LocalWorld) -> list[int]:
-    slots = [read_slot(world.root / "endpoints" / "chat" / slot, "test") for slot in ("a", "b")]
-    gateway = json.loads((world.root / "gateway" / "gateway.json").read_text())
-    return [*(slot.port for slot in slots if slot), gateway["public"], gateway["pinned"], gateway["admin"]]
-
-
-def is_free(port: int) -> bool:
-    found = try_reserve(port)
-    if found is not None:
-        found.close()
-    return found is not None
 
 
 def test_a_process_is_told_from_a_later_one_with_its_number(tmp_path: Path) -> None:

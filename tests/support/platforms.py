@@ -240,6 +240,29 @@ class LocalWorld:
         _wait_gone(found.server)
 
 
+async def serving(world: LocalWorld) -> None:
+    """Have slot a of the world serve everything."""
+    await serve(world, "a", "one")
+    await world.platform.weigh(world.address, {"a": 100, "b": 0}, fence=1)
+
+
+async def answers(world: LocalWorld) -> None:
+    """Ask until an answer comes, as a client with patience does."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (found := await stream(world.port)).failed:
+        assert time.monotonic() < deadline, found
+        await asyncio.sleep(0.02)
+
+
+async def gone(process: Process | None) -> None:
+    """Wait until a process has ended."""
+    assert process is not None
+    deadline = time.monotonic() + PATIENCE_S
+    while process.alive:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
 class LocalCohorts(LocalWorld):
     """A real local region, with hands on its servers' answers."""
 

@@ -25,7 +25,7 @@ from reconciler.platforms.local.envoy import bootstrap, envoy_program
 from reconciler.platforms.local.inherited import inherited
 from reconciler.platforms.local.ports import handing_over, reserve, reserve_port
 from reconciler.platforms.local.processes import Launch, end_folder, last_words, launch, read_supervised
-from reconciler.platforms.local.routes import ROUTES, Line, cluster_config, lines_of, route_config, table_of
+from reconciler.platforms.local.routes import ROUTES, Line, cluster_config, lines_of, ports_in, route_config, table_of
 from reconciler.platforms.local.state import read_json, write_json
 from reconciler.platforms.local.supervisor import LOG
 
@@ -140,15 +140,24 @@ class Gateway:
         """
         await self._apply(xds.ROUTES, route_config(table))
 
-    async def active(self, endpoint: str, slot: str) -> int:
-        """Return the number of requests in flight to a slot; 0 when Envoy does not run."""
-        ports = self._ports()
+    async def active(self, endpoint: str, slot: str) -> int | None:
+        """Return the number of requests in flight to a slot, None when Envoy does not say; 0 when it does not run."""
+        ports, found = self._ports(), read_supervised(self._folder)
+        if ports is None or found is None or not found.generation:
+            return 0
         name = f"cluster.{slot_object(endpoint, slot)}.upstream_rq_active"
         try:
-            found = await admin.stats(ports.admin, f"^{re.escape(name)}$") if ports else {}
+            stats = await admin.stats(ports.admin, f"^{re.escape(name)}$")
         except AdminError:
-            return 0
-        return int(found.get(name, "0"))
+            return None
+        return int(stats.get(name, "0"))
+
+    def clusters(self) -> dict[str, dict[str, int]]:
+        """Return the ports of the clusters as last put in force, endpoint → slot → port; none where that is lost."""
+        try:
+            return ports_in(read_json(self._folder / xds.CLUSTERS, self._where) or {"resources": []})
+        except (SluiceError, KeyError, TypeError, ValueError, IndexError):
+            return {}
 
     async def counters(self, pattern: str) -> tuple[str, Mapping[str, str]]:
         """Return a text that changes when Envoy restarts, and its statistics that match a pattern.

@@ -263,11 +263,16 @@ class LocalPlatform:
         await self._gateway.apply_routes(table)
 
     def _ports(self, table: Mapping[str, Line]) -> dict[str, dict[str, int]]:
-        """Return the ports of all servers, endpoint → slot → port, with every endpoint that has a route."""
-        found: dict[str, dict[str, int]] = {}
+        """Return the ports of all servers, endpoint → slot → port, with every endpoint that has a route.
+
+        A slot that serves and has no record keeps the port that the gateway has for it: nobody may cut it off.
+        """
+        known, found = self._gateway.clusters(), dict[str, dict[str, int]]()
         for name in {*table, *self._layout.endpoints()}:
+            weights_pct = table.get(name, Line()).weights_pct
             records = {slot: slots.look(self._layout.slot(name, slot), name).record for slot in SLOTS}
-            found[name] = {slot: record.port for slot, record in records.items() if record}
+            kept = {slot: port for slot, port in known.get(name, {}).items() if weights_pct.get(slot, 0.0) > 0}
+            found[name] = kept | {slot: record.port for slot, record in records.items() if record}
         return found
 
     def _serving(self, endpoint: str) -> dict[str, str]:

@@ -58,6 +58,21 @@ def cluster_config(ports: Mapping[str, Mapping[str, int]]) -> Json:
     return _versioned(_CLUSTER, clusters)
 
 
+def ports_in(response: Json) -> dict[str, dict[str, int]]:
+    """Return the ports that `cluster_config` was given.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is not what `cluster_config` writes.
+    """
+    found: dict[str, dict[str, int]] = {}
+    for cluster in response["resources"]:
+        endpoint, _, slot = cluster["name"].rpartition("-")
+        for hosts in cluster["load_assignment"]["endpoints"]:
+            address = hosts["lb_endpoints"][0]["endpoint"]["address"]
+            found.setdefault(endpoint, {})[slot] = int(address["socket_address"]["port_value"])
+    return found
+
+
 def route_config(table: Table) -> Json:
     """Return the discovery response with the route table; its version is its content's hash."""
     return _versioned(_ROUTE, [_route_table(table)])

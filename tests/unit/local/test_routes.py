@@ -88,6 +88,11 @@ def test_a_drawn_request_is_counted_under_the_same_weights_as_the_others() -> No
     assert routes.split_name(line(10).weights_pct) != routes.split_name(line(20).weights_pct)
 
 
+def test_clusters_are_read_back() -> None:
+    ports = {"chat": {"a": 20001, "b": 20002}, "chat-a": {"b": 20003}}
+    assert routes.ports_in(json.loads(json.dumps(routes.cluster_config(ports | {"none": {}})))) == ports
+
+
 def test_an_endpoint_without_weights_answers_for_itself() -> None:
     routed = json.dumps(routes.route_config({"chat": Line()}))
     assert "no release of this endpoint serves yet" in routed
