@@ -40,7 +40,7 @@ class Copies:
         """
         copy = self._folder / artifact.digest.removeprefix("sha256:")
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with _locked(_lock_of(copy)):
                 if not self._has(copy, artifact, kind):
                     self._copy(source, copy, artifact, kind)

@@ -56,15 +56,15 @@ async def test_requests_in_flight_are_waited_for_though_the_admin_port_is_slow(
     await world.platform.weigh(world.address, {"a": 0, "b": 100}, fence=1)
     looks, stats = [], admin.stats
 
-    async def slow(port: int, pattern: str) -> Any:
+    async def slow(port: int, kind: admin.Kind, pattern: str) -> Any:
         if "upstream_rq_active" not in pattern:
-            return await stats(port, pattern)
+            return await stats(port, kind, pattern)
         looks.append(pattern)
         if len(looks) == 10:
             await world.fault("a", held=False)
         if len(looks) < 20:
             raise AdminError("TimeoutError")
-        return await stats(port, pattern)
+        return await stats(port, kind, pattern)
 
     monkeypatch.setattr("reconciler.platforms.local.admin.stats", slow)
     await world.platform.stop(place(world, "a"), fence=1)

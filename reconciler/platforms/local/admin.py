@@ -1,14 +1,16 @@
-"""Reads Envoy's admin port: statistics and configuration in force. Imports `plain_http`; called by `gateway`."""
+"""Reads Envoy's admin port: statistics and configuration in force."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from reconciler import plain_http
+
+Kind = Literal["Counters", "Gauges", "TextReadouts"]
 
 
 class AdminError(Exception):
@@ -31,9 +33,12 @@ async def get(port: int, path: str, *, timeout_s: float = 2.0) -> str:
     return body
 
 
-async def stats(port: int, pattern: str) -> Mapping[str, str]:
-    """Return the statistics whose names match a regular expression, as Envoy writes their values, without quotes."""
-    text = await get(port, f"/stats?filter={quote(pattern)}")
+async def stats(port: int, kind: Kind, pattern: str) -> Mapping[str, str]:
+    """Return the statistics of one kind whose names match a regular expression, as Envoy writes them, without quotes.
+
+    Envoy looks through all of that kind. There may be 100,000 counters, which takes it 60 ms, and few of the others.
+    """
+    text = await get(port, f"/stats?type={kind}&filter={quote(pattern)}")
     pairs = (line.partition(": ") for line in text.splitlines())
     return {name: value.strip('"') for name, _, value in pairs if name}
 

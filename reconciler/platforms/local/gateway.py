@@ -147,7 +147,7 @@ class Gateway:
             return 0
         name = f"cluster.{slot_object(endpoint, slot)}.upstream_rq_active"
         try:
-            stats = await admin.stats(ports.admin, f"^{re.escape(name)}$")
+            stats = await admin.stats(ports.admin, "Gauges", f"^{re.escape(name)}$")
         except AdminError:
             return None
         return int(stats.get(name, "0"))
@@ -160,7 +160,7 @@ class Gateway:
             return {}
 
     async def counters(self, pattern: str) -> tuple[str, Mapping[str, str]]:
-        """Return a text that changes when Envoy restarts, and its statistics that match a pattern.
+        """Return a text that changes when Envoy restarts, and its counters that match a pattern.
 
         Raises:
             SluiceError: `PLAT-001` Envoy does not answer.
@@ -169,7 +169,7 @@ class Gateway:
         try:
             if ports is None or found is None or not found.generation:
                 raise AdminError("it does not run now")
-            return found.generation, await admin.stats(ports.admin, pattern)
+            return found.generation, await admin.stats(ports.admin, "Counters", pattern)
         except AdminError as error:
             raise SluiceError(
                 "PLAT-001",

@@ -1,7 +1,4 @@
-"""The local platform: reader, writer and traffic counts of one region on this machine.
-
-Imports this package's parts, the ports and the core. Made by the registry of platforms.
-"""
+"""The local platform: reader, writer and traffic counts of one region on this machine."""
 
 from __future__ import annotations
 
@@ -52,7 +49,7 @@ class LocalPlatform:
         self._gateway = Gateway(self._layout.gateway, spec, f"{environment}/{region}")
 
     async def observe(self, endpoints: Sequence[str] | None = None) -> tuple[ObservedEndpoint, ...]:
-        """Return every slot and weight; nothing is started or changed.
+        """Return every slot and weight; nothing is started or changed, but who was seen ready is noted.
 
         Raises:
             SluiceError: `PLAT-001` the state folder cannot be read.
