@@ -42,7 +42,7 @@ def _check_name(check: Check, name: Any) -> None:
     if isinstance(name, str) and name in SHARED_FOLDERS:
         check.at(
             ("environment",),
-            "SPEC-047",
+            "SPEC-052",
             f'an environment cannot be called "{name}"',
             why=f"its state would lie in the folder {name}, which all environments share, and `sluice down` deletes it",
             do="give the environment another name",

@@ -16,7 +16,7 @@ def check_release(check: Check, path: Path, release: Json, root: Json) -> None:
     if RELEASE_FLAG in block(release.get("prompts")):
         check.at(
             (*path, "prompts", RELEASE_FLAG),
-            "SPEC-046",
+            "SPEC-051",
             f'a prompt cannot be called "{RELEASE_FLAG}"',
             why=f"the flag ENDPOINT.{RELEASE_FLAG} draws the release that a user is given",
             do="give the prompt another name",
