@@ -17,6 +17,7 @@ import pytest
 from environments.errors import SluiceError
 from reconciler.platforms.local import admin, routes
 from reconciler.platforms.local.admin import AdminError
+from reconciler.platforms.local.processes import Process
 from tests.support.clients import get, stream
 from tests.support.platforms import (
     PATIENCE_S,
@@ -72,6 +73,20 @@ async def test_requests_in_flight_are_waited_for_though_the_admin_port_is_slow(
     assert len(looks) >= 20
 
 
+async def stopped(process: Process) -> None:
+    """Stop a process, and wait until each of its threads has stopped."""
+    assert process.signal(signal.SIGSTOP)
+    deadline = time.monotonic() + PATIENCE_S
+    while any(state != "T" for state in states_of(process)):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.005)
+
+
+def states_of(process: Process) -> list[str]:
+    stats = [task.read_text() for task in Path(f"/proc/{process.pid}/task").glob("*/stat")]
+    return [stat.rpartition(")")[2].split()[0] for stat in stats]
+
+
 async def in_flight(world: LocalWorld, slot: str) -> None:
     """Wait until a slot's server has a request."""
     url = (await seen(world, slot)).url
@@ -95,7 +110,7 @@ async def test_a_slow_admin_port_is_no_trouble_of_the_traffic(
     assert (endpoint.gateway_problem, endpoint.weights) == (None, {"a": 100.0, "b": 0.0})
     envoy = world.gateway().server
     assert envoy is not None
-    assert envoy.signal(signal.SIGSTOP)
+    await stopped(envoy)
     try:
         (endpoint,) = await world.platform.observe()
     finally:
@@ -138,7 +153,7 @@ async def test_a_gateway_that_does_not_answer_keeps_its_weights(
     monkeypatch.setattr("reconciler.platforms.local.gateway._START_S", 0.5)
     envoy = world.gateway().server
     assert envoy is not None
-    assert envoy.signal(signal.SIGSTOP)
+    await stopped(envoy)
     try:
         with pytest.raises(SluiceError) as silent:
             await world.platform.weigh(world.address, {"a": 0, "b": 100}, fence=1)
