@@ -13,13 +13,11 @@ import pytest
 from reconciler.ports import Cohort, CountsByStart
 from tests.support.platforms import PATIENCE_S, CohortWorld, LocalCohorts, local_home, place, serve
 
-pytestmark = pytest.mark.engine
-
 Sums = dict[str, tuple[int, int, int, int]]
 """Weights → begun, ended, errors, rejected, summed over windows: a test may run across the end of one."""
 
 
-@pytest.fixture(params=["local"])
+@pytest.fixture(params=[pytest.param("local", marks=pytest.mark.engine)])
 def world(tmp_path: Path) -> Iterator[CohortWorld]:
     """Return a region of each kind in turn, with hands on its requests."""
     with local_home(tmp_path) as home:
