@@ -11,6 +11,7 @@ from typing import Any
 
 from environments.crosscheck_release import check_release, check_rollout, check_traffic_limits
 from environments.errors import Problem, nearest
+from environments.names import SHARED_FOLDERS
 from environments.raw import Check, Json, Path, block, check_order, is_whole, regions_of, texts
 from environments.yaml_tree import Lines, join_path
 
@@ -21,6 +22,7 @@ def check_references(
     """Return everything in the file that contradicts something else in it; `wrong` are paths of known problems."""
     check = Check(lines, wrong)
     root = block(data)
+    _check_name(check, root.get("environment"))
     _check_waves(check, root)
     _check_regions(check, root)
     _check_infrastructure(check, block(root.get("infrastructure")), block(root.get("regions")))
@@ -34,6 +36,17 @@ def check_references(
     if policy_ids is not None:
         _check_policies(check, block(root.get("policies")), policy_ids)
     return check.problems
+
+
+def _check_name(check: Check, name: Any) -> None:
+    if isinstance(name, str) and name in SHARED_FOLDERS:
+        check.at(
+            ("environment",),
+            "SPEC-052",
+            f'an environment cannot be called "{name}"',
+            why=f"its state would lie in the folder {name}, which all environments share, and `sluice down` deletes it",
+            do="give the environment another name",
+        )
 
 
 def _check_waves(check: Check, root: Json) -> None:

@@ -5,13 +5,22 @@ from __future__ import annotations
 from typing import Any, get_args
 
 from environments.errors import nearest
+from environments.names import RELEASE_FLAG
 from environments.raw import Check, Json, Path, block, check_order, is_number, items
 from environments.spec import TrafficQuery
 from environments.yaml_tree import join_path
 
 
 def check_release(check: Check, path: Path, release: Json, root: Json) -> None:
-    """Note references to a registry that the file does not name."""
+    """Note a prompt whose flag would be another's, and references to a registry that the file does not name."""
+    if RELEASE_FLAG in block(release.get("prompts")):
+        check.at(
+            (*path, "prompts", RELEASE_FLAG),
+            "SPEC-051",
+            f'a prompt cannot be called "{RELEASE_FLAG}"',
+            why=f"the flag ENDPOINT.{RELEASE_FLAG} draws the release that a user is given",
+            do="give the prompt another name",
+        )
     if block(root.get("registry")).get("mlflow") is not None:
         return
     refs: list[tuple[Path, Any]] = [((*path, "model"), release.get("model"))]

@@ -33,6 +33,7 @@ FIELDS = MappingProxyType(
         "LocalRegion.platform": "Server processes on this machine.",
         "LocalRegion.gateway_port": "Port of loopback that clients call.",
         "LocalRegion.serve_command": "Command that is given MODEL_DIR and vLLM's arguments, such as [vllm, serve].",
+        "LocalRegion.serve_env": "Variables of the caller that servers get besides those that every server needs.",
         "LocalRegion.prometheus": "Address of Prometheus, for limits.",
         "LocalRegion.allow_slot_header": "Whether outside requests may choose a slot with x-sluice-slot.",
         "LocalRegion.gpu_pools": "GPU pools by name; usually none on a laptop.",

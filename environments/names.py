@@ -14,6 +14,9 @@ FIELD_MANAGER = "sluice"
 LABEL_PREFIX = "sluice.dev"
 SLOT_HEADER = "x-sluice-slot"
 RELEASE_HEADER = "x-sluice-release"
+RELEASE_FLAG = "release"
+SHARED_FOLDERS = ("cache", "reports")
+"""Folders of the state that stand beside those of the environments."""
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 _ECR = re.compile(r"^(\d{12}\.dkr\.ecr\.)[a-z0-9-]+(\.amazonaws\.com/)")
 REGION = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")

@@ -56,6 +56,7 @@ RefText = Annotated[
     AfterValidator(_checked_ref),
     Field(json_schema_extra={"pattern": JSON_SCHEMA_PATTERN, "examples": list(REF_EXAMPLES)}),
 ]
+VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Instant = Annotated[datetime, BeforeValidator(_instant, json_schema_input_type=datetime)]
@@ -98,11 +99,15 @@ class GpuPool(Strict):
 
 
 class LocalRegion(Strict):
-    """Server processes on this machine behind an Envoy that listens on `gateway_port` of loopback."""
+    """Server processes on this machine behind an Envoy that listens on `gateway_port` of loopback.
+
+    `serve_env` names the variables that servers get of the caller's environment besides those that every server needs.
+    """
 
     platform: Literal["local"]
     gateway_port: Annotated[int, Field(ge=1024, le=65535)]
     serve_command: Annotated[list[str], Field(min_length=1)]
+    serve_env: list[VariableName] = []
     prometheus: str | None = None
     allow_slot_header: bool = False
     gpu_pools: dict[Name, GpuPool] = {}

@@ -1,6 +1,7 @@
-"""Ask an endpoint as one user, with the prompt that this user has been given: `prompt_client.py USER QUESTION`.
+"""Ask an endpoint as one user, with the release that this user has been given: `prompt_client.py USER QUESTION`.
 
-A rollout moves users to a new prompt together with the model's weight; whoever has the new one keeps it.
+One draw decides model and prompt: the flag `ENDPOINT.release` names the user's release, the prompt's flag follows it,
+and the gateway does too. Whoever has a new release keeps it while its share grows.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ from reconciler.pointers.provider import FlagFileProvider
 
 
 def ask(gateway: str, endpoint: str, user: str, question: str) -> str:
-    """Return the endpoint's answer; `user` decides which release's prompt is used."""
-    prompt = api.get_client().get_string_value(
-        f"{endpoint}.system", "You are a helpful assistant.", EvaluationContext(targeting_key=user)
-    )
+    """Return the endpoint's answer; `user` decides which release gives it."""
+    flags = api.get_client()
+    release = flags.get_string_value(f"{endpoint}.release", "", EvaluationContext(user))
+    drawn = EvaluationContext(user, {"release": release})
+    prompt = flags.get_string_value(f"{endpoint}.system", "You are a helpful assistant.", drawn)
     messages = [{"role": "system", "content": prompt}, {"role": "user", "content": question}]
-    url = f"{gateway}/{endpoint}/v1/chat/completions"
-    answer = httpx.post(url, json={"model": endpoint, "messages": messages}, timeout=60).raise_for_status().json()
+    url, headers = f"{gateway}/{endpoint}/v1/chat/completions", {"x-sluice-release": release} if release else {}
+    body = {"model": endpoint, "messages": messages}
+    answer = httpx.post(url, json=body, headers=headers, timeout=60).raise_for_status().json()
     return str(answer["choices"][0]["message"]["content"])
 
 

@@ -216,7 +216,7 @@ class Applier:
         region = self._shop.regions[address.region]
         for kind in ("remove.before", "remove.after", "state"):
             if kind == "remove.after":
-                await region.pointers.publish(address.endpoint, (), fence=lease.lease.token)
+                await region.pointers.publish(address.endpoint, None, fence=lease.lease.token)
                 await region.writer.remove(address, fence=lease.lease.token)
             entry = NewEntry(
                 self._environment,

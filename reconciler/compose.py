@@ -16,7 +16,6 @@ from environments.errors import SluiceError
 from environments.load import Loaded
 from environments.spec import LocalRegion, RegionSpec, RegistrySpec
 from reconciler.core.canonical import Json
-from reconciler.core.release import Release
 from reconciler.planning import Planner
 from reconciler.ports import Gate, MetricSource, Registry, Runtime, Store
 from reconciler.region import Region, Workshop
@@ -127,12 +126,14 @@ def gates(registry: RegistrySpec) -> dict[str, Gate]:
 def _local(loaded: Loaded, name: str, spec: RegionSpec, home: Path) -> Region:
     from reconciler.platforms.local.platform import LocalPlatform
     from reconciler.pointers.flagd import FlagdPointers
+    from reconciler.registries.select import registry_for
 
     if not isinstance(spec, LocalRegion):
         raise TypeError(f"{name} is not a local region")
     environment = loaded.spec.environment
     placed = spec.model_copy(update={"serve_command": _absolute(spec.serve_command, loaded.root)})
-    platform = LocalPlatform(environment, name, placed, runtime_for, home, model_path=_model_path)
+    files = registry_for(loaded.spec.registry, root=loaded.root, home=home)
+    platform = LocalPlatform(environment, name, placed, runtime_for, home, files=files)
     return Region(
         name=name,
         reader=platform,
@@ -147,19 +148,6 @@ def _absolute(command: list[str], root: Path) -> list[str]:
     """Return a command whose program, when it is a relative path, is found from wherever Sluice was called."""
     program, *arguments = command
     return [str(root / program) if "/" in program else program, *arguments]
-
-
-def _model_path(release: Release) -> str:
-    lineage = release.lineage.get("model")
-    if lineage is None or lineage.path is None:
-        raise SluiceError(
-            "PLAT-015",
-            where=release.id,
-            what=f"{release.model.ref} has no files on this machine",
-            why="the local platform serves a folder; this build fetches file: and mlflow: references",
-            do="register the model in MLflow, or name a folder with file:PATH",
-        )
-    return lineage.path
 
 
 def _metrics(prometheus: str | None) -> dict[str, MetricSource]:

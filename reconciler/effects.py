@@ -9,7 +9,6 @@ from typing import assert_never
 from environments.errors import SluiceError
 from environments.refs import parse_ref
 from reconciler.core.observed import ObservedEndpoint, ObservedSlot
-from reconciler.core.release import Release
 from reconciler.core.rollout import GateResult, RegionRollout, Rollout
 from reconciler.core.steps import (
     Effect,
@@ -22,10 +21,10 @@ from reconciler.core.steps import (
     WarmSlot,
     Weigh,
 )
-from reconciler.core.traffic_split import wanted_prompts
+from reconciler.core.traffic_split import drawn_releases
 from reconciler.core.verdict import Verdict
 from reconciler.counters import read_counters
-from reconciler.ports import GateContext, PromptSplit, SlotAddress, SlotCounts
+from reconciler.ports import DrawnRelease, GateContext, ReleaseSplit, SlotAddress, SlotCounts
 from reconciler.region import Region, Workshop
 
 
@@ -55,14 +54,14 @@ async def carry_out(step: Effect, doing: Doing, shop: Workshop) -> GateResult | 
         case RunGate(region=name, gate=gate):
             return await _ask(doing, shop, rollout.region(name), gate)
         case Publish(region=name, share_pct=share):
-            splits = _splits(rollout, rollout.region(name), share)
-            await shop.regions[name].pointers.publish(rollout.endpoint, splits, fence=fence)
+            split = _split(rollout, rollout.region(name), share)
+            await shop.regions[name].pointers.publish(rollout.endpoint, split, fence=fence)
         case Weigh(region=name, weights=weights):
             await shop.regions[name].writer.weigh(rollout.address(name), dict(weights), fence=fence)
         case StopSlot(region=name, slot=slot):
             await shop.regions[name].writer.stop(_slot(rollout, name, slot), fence=fence)
         case Remove(region=name):
-            await shop.regions[name].pointers.publish(rollout.endpoint, (), fence=fence)
+            await shop.regions[name].pointers.publish(rollout.endpoint, None, fence=fence)
             await shop.regions[name].writer.remove(rollout.address(name), fence=fence)
         case Mark(ref=ref, alias=alias):
             await shop.registry.mark(parse_ref(ref), alias, kind="model")
@@ -121,16 +120,12 @@ async def _live(region: Region, doing: Doing, part: RegionRollout) -> SlotCounts
     return counters.get(part.champion_slot or "")
 
 
-def _splits(rollout: Rollout, part: RegionRollout, share_pct: float) -> list[PromptSplit]:
-    releases: dict[str, Release] = {rollout.challenger.id: rollout.challenger}
-    if part.champion:
-        releases.setdefault(part.champion.id, part.champion)
-    return [
-        PromptSplit(
-            endpoint=rollout.endpoint,
-            prompt=prompt,
-            variants=tuple((id, releases[id].prompt_texts.get(prompt, ""), share) for id, share in variants),
-            seed=rollout.id,
-        )
-        for prompt, variants in wanted_prompts(rollout, part, share_pct).items()
+def _split(rollout: Rollout, part: RegionRollout, share_pct: float) -> ReleaseSplit | None:
+    """Return the draw between challenger and champion; None when neither brings a prompt."""
+    drawn = [
+        DrawnRelease(release.id, pct, {name: release.prompt_texts.get(name, "") for name in release.prompts})
+        for release, pct in drawn_releases(rollout, part, share_pct)
     ]
+    if not any(each.prompts for each in drawn):
+        return None
+    return ReleaseSplit(rollout.endpoint, tuple(drawn), seed=rollout.id)

@@ -1,4 +1,4 @@
-"""Read what is live in many regions at once: platforms and pointers together. Imports ports; never writes."""
+"""Read what is live in many regions at once: platforms and pointers together; never writes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from dataclasses import replace
 
 from environments.errors import SluiceError
 from reconciler.core.observed import ObservedEndpoint, ObservedState
-from reconciler.ports import PromptSplit
+from reconciler.ports import Pointers, ReleaseSplit
 from reconciler.region import RegionReader
+
+Shares = dict[str, tuple[tuple[str, float], ...]]
+"""Prompt name → the releases that its users are drawn from, with their shares in percent."""
 
 
 async def observe(regions: Iterable[RegionReader], endpoints: Sequence[str] | None = None) -> ObservedState:
@@ -28,13 +31,30 @@ async def observe(regions: Iterable[RegionReader], endpoints: Sequence[str] | No
 
 
 async def _region(region: RegionReader, endpoints: Sequence[str] | None) -> list[ObservedEndpoint]:
-    seen, splits = await asyncio.gather(region.reader.observe(endpoints), region.pointers.read())
-    return [replace(e, prompts=_prompts(e.address.endpoint, splits)) for e in seen]
+    seen, (splits, problem) = await asyncio.gather(region.reader.observe(endpoints), _published(region.pointers))
+    return [
+        replace(
+            endpoint,
+            prompts=_shares(endpoint.address.endpoint, splits),
+            pointer_problem=problem,
+            prompt_resolution_pct=region.pointers.resolution_pct,
+        )
+        for endpoint in seen
+    ]
 
 
-def _prompts(endpoint: str, splits: Sequence[PromptSplit]) -> dict[str, tuple[tuple[str, float], ...]]:
-    return {
-        split.prompt: tuple((release, share) for release, _, share in split.variants)
-        for split in splits
-        if split.endpoint == endpoint
-    }
+async def _published(pointers: Pointers) -> tuple[tuple[ReleaseSplit, ...], str | None]:
+    """Return what is published, or nothing and why: a fault of pointers must not stand between anyone and a weight."""
+    try:
+        return await pointers.read(), None
+    except SluiceError as error:
+        return (), f"{error.problem.what}: {error.problem.why}"
+
+
+def _shares(endpoint: str, splits: Sequence[ReleaseSplit]) -> Shares:
+    found: Shares = {}
+    for split in splits:
+        if split.endpoint == endpoint:
+            shares = tuple((drawn.release, drawn.share_pct) for drawn in split.releases)
+            found |= dict.fromkeys(sorted({name for drawn in split.releases for name in drawn.prompts}), shares)
+    return found

@@ -1,42 +1,48 @@
-"""One HTTP GET to a server on this machine: a whole client takes longer to import than this takes to run.
-
-Imports the standard library. Called where a plan looks at live servers; everything else uses httpx.
-"""
+"""One HTTP GET to a server on this machine: a whole client takes longer to import than this takes to run."""
 
 from __future__ import annotations
 
 import asyncio
 
+import h11
+
 _LIMIT = 64 << 20
+_BLOCK = 64 << 10
 
 
 async def get(host: str, port: int, path: str) -> tuple[int, str]:
     """Return status and body of a GET without TLS; the caller sets the time limit.
 
     Raises:
-        OSError: no connection. ValueError, EOFError, asyncio.LimitOverrunError: the answer is not HTTP.
+        OSError: no connection. ValueError: the answer is not HTTP, was cut short, is longer than 64 MiB or no UTF-8.
     """
     reader, writer = await asyncio.open_connection(host, port)
     try:
-        writer.write(f"GET {path} HTTP/1.1\r\nhost: {host}:{port}\r\nconnection: close\r\n\r\n".encode())
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-        rest = await reader.read(_LIMIT)
-        while more := await reader.read(_LIMIT):
-            rest += more
+        http = h11.Connection(h11.CLIENT)
+        asking = [("host", f"{host}:{port}"), ("connection", "close")]
+        writer.write(http.send(h11.Request(method="GET", target=path, headers=asking)) or b"")
+        writer.write(http.send(h11.EndOfMessage()) or b"")
+        return await _answer(http, reader)
+    except h11.ProtocolError as error:
+        raise ValueError(f"not a whole HTTP answer: {error}") from error
     finally:
         writer.close()
-    body = _joined(rest) if "transfer-encoding: chunked" in head else rest
-    return int(head.split(" ", 2)[1]), body.decode()
 
 
-def _joined(chunked: bytes) -> bytes:
-    parts: list[bytes] = []
-    at = 0
+async def _answer(http: h11.Connection, reader: asyncio.StreamReader) -> tuple[int, str]:
+    """Read to the end of the answer, not to that of the connection, which a server may keep."""
+    status, body = 0, bytearray()
     while True:
-        line, _, _ = chunked[at:].partition(b"\r\n")
-        size = int(line, 16)
-        if size == 0:
-            return b"".join(parts)
-        start = at + len(line) + 2
-        parts.append(chunked[start : start + size])
-        at = start + size + 2
+        match http.next_event():
+            case h11.NEED_DATA:
+                http.receive_data(await reader.read(_BLOCK))
+            case h11.Response(status_code=code):
+                status = code
+            case h11.Data(data=data):
+                body += data
+            case h11.EndOfMessage():
+                return status, body.decode()
+            case h11.ConnectionClosed():
+                raise ValueError("the server closed the connection without an answer")
+        if len(body) > _LIMIT:
+            raise ValueError(f"the answer is longer than {_LIMIT} bytes")

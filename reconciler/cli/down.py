@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from environments.errors import SluiceError
-from reconciler.cli.common import environment_options, load_environment
+from reconciler.cli.common import environment_options, load_environment, with_ports
+
+if TYPE_CHECKING:
+    from reconciler.compose import Composed
 
 
 @click.command()
 @environment_options
 def down(env: str | None, file: Path | None) -> int:
-    """End every process of an environment's local regions and delete their state; the ledger stays."""
+    """End every process of an environment's local regions and delete their state; the ledger stays.
+
+    While a command or a controller is at work on one of its endpoints, that has to be ended first.
+    """
     import asyncio
 
     from reconciler.compose import home_of
@@ -28,6 +35,37 @@ def down(env: str | None, file: Path | None) -> int:
             why="down ends processes of this machine and touches nothing else",
             do="remove endpoints from the environment file and apply",
         )
+    _refuse_at_work(env, file)
     done = asyncio.run(end_all(home_of(loaded.root), loaded.spec.environment))
     click.echo(f"{loaded.spec.environment}: {done.processes} process(es) ended, nothing is left running")
     return 0
+
+
+def _refuse_at_work(env: str | None, file: Path | None) -> None:
+    """Refuse while somebody holds a lease: its holder would start again what is ended here.
+
+    Raises:
+        SluiceError: `LEASE-001`. A store that is out of reach is said and passed over: down has to work without it.
+    """
+    try:
+        with_ports(env, file, _check_leases)
+    except SluiceError as error:
+        if not error.code.startswith("STORE-"):
+            raise
+        click.echo(f"{error.code}: {error.problem.what}; whether anyone is at work cannot be known", err=True)
+
+
+async def _check_leases(composed: Composed) -> None:
+    from reconciler.owner import is_dead
+
+    environment = composed.loaded.spec.environment
+    for endpoint in composed.loaded.spec.endpoints:
+        lease = await composed.store.lease(f"{environment}/{endpoint}")
+        if lease and lease.left_s > 0 and not is_dead(lease.owner):
+            raise SluiceError(
+                "LEASE-001",
+                where=f"{environment}/*/{endpoint}",
+                what=f"{lease.owner} is at work on it",
+                why="it would start again what is ended here",
+                do=f"end it (Ctrl-C, or sluice abort {environment} --endpoint {endpoint}), then run this again",
+            )

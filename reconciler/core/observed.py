@@ -14,11 +14,12 @@ from reconciler.core.release import Release
 class ObservedSlot:
     """One slot as it is.
 
-    `release` is None for an empty slot. `ready` means that the server answers for that release; `warm` that it was
-    warmed up since it started. `url` reaches this slot past the gateway's weights (gates, warm-up). `problem` says
-    in words why a slot that should be ready is not (crashed, wrong model, starting); `fatal` says that waiting will not
-    help (it serves another model). `running` is False when nothing will bring the server back but another start.
-    `started` means that the present server has been ready before: one slow answer does not make it a starting one.
+    `release` is None for an empty slot. `ready` means that the server answers for that release; `started` that its
+    present process was ready before, so that it is silent rather than still loading; `warm` that it was warmed up.
+    `url` reaches this slot past the gateway's weights (gates, warm-up). `problem` says in words why a slot that should
+    be ready is not (crashed, wrong model, starting), or what is wrong with a slot that serves without a release that
+    anybody knows; `fatal` says that waiting will not help (it serves another model). `running` is False when nothing
+    will bring the server back but another start.
     """
 
     release: Release | None = None
@@ -49,8 +50,8 @@ class ObservedEndpoint:
 
     `prompts` is keyed by prompt name: its variants' `(release id, share of users in percent)`, as published.
     `gateway_problem` says why the gateway does not pass traffic; the weights are then what it will do when it is back.
-    `pointer_problem` says why the published prompts cannot be read. The resolutions are the smallest steps in percent
-    that gateway and publisher can hold, 0 where they hold any: finer differences are none.
+    `pointer_problem` says why `prompts` could not be read. The resolutions are the smallest steps that gateway and flag
+    document can hold, so two shares no further apart are the same; 0 is exact.
     """
 
     address: Address

@@ -20,12 +20,8 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Lineage:
-    """Where an artifact came from, for people and audits; never part of a release's identity.
+    """Where an artifact came from, for people and audits; never part of a release's identity, the same everywhere."""
 
-    `path` is a local folder or file that holds the content, when the registry could give one.
-    """
-
-    path: str | None = None
     run_id: str | None = None
     source: str | None = None
     datasets: tuple[str, ...] = ()
@@ -83,7 +79,7 @@ class Release:
 def release_to_json(release: Release) -> Json:
     """Return JSON from which `release_from_json` makes an equal release."""
     lineage = {
-        key: {"path": v.path, "run_id": v.run_id, "source": v.source, "datasets": list(v.datasets)}
+        key: {"run_id": v.run_id, "source": v.source, "datasets": list(v.datasets)}
         for key, v in release.lineage.items()
     }
     return {**release.identity(), "id": release.id, "lineage": lineage, "prompt_texts": dict(release.prompt_texts)}
@@ -104,12 +100,17 @@ def release_from_json(data: Json) -> Release:
         adapters={k: Artifact(**v) for k, v in data["adapters"].items()},
         index=data["index"],
         guardrails=Artifact(**data["guardrails"]) if data["guardrails"] else None,
-        lineage={k: Lineage(**{**v, "datasets": tuple(v["datasets"])}) for k, v in data.get("lineage", {}).items()},
+        lineage={k: _lineage(v) for k, v in data.get("lineage", {}).items()},
         prompt_texts=data.get("prompt_texts", {}),
     )
     if data.get("id", release.id) != release.id:
         raise ValueError(f"release {data['id']} was changed: its content hashes to {release.id}")
     return release
+
+
+def _lineage(data: Json) -> Lineage:
+    """Return the lineage in JSON; earlier versions wrote a `path` of one machine into it, which is passed over."""
+    return Lineage(data.get("run_id"), data.get("source"), tuple(data.get("datasets", ())))
 
 
 def _artifact_json(artifact: Artifact) -> Json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reconciler.core.observed import ObservedEndpoint
+from reconciler.core.release import Release
 from reconciler.core.rollout import RegionRollout, Rollout
 from reconciler.core.steps import Publish, Weigh
 
@@ -50,22 +51,21 @@ def same_prompts(wanted: Mapping[str, Shares], observed: ObservedEndpoint) -> bo
 
 
 def wanted_prompts(rollout: Rollout, region: RegionRollout, share_pct: float) -> dict[str, Shares]:
-    """Return the split of every prompt as `(release id, percent)`, challenger first, without shares of zero.
+    """Return for every prompt the releases that its users are drawn from, as `(release id, percent)`."""
+    drawn = drawn_releases(rollout, region, share_pct)
+    shares = tuple((release.id, pct) for release, pct in drawn)
+    return dict.fromkeys(sorted({name for release, _ in drawn for name in release.prompts}), shares)
 
-    A prompt that only one of the two releases has goes to everyone: the other one does not ask for it.
+
+def drawn_releases(rollout: Rollout, region: RegionRollout, share_pct: float) -> tuple[tuple[Release, float], ...]:
+    """Return the releases that users are drawn from with their shares, challenger first, without shares of zero.
+
+    One draw decides model and prompts of a user: whoever is drawn for a release gets all of it.
     """
-    challenger, champion = rollout.challenger, region.champion
-    splits: dict[str, Shares] = {}
-    for name in sorted({*challenger.prompts, *(champion.prompts if champion else ())}):
-        in_challenger = name in challenger.prompts and share_pct > 0
-        in_champion = champion is not None and name in champion.prompts and share_pct < 100
-        if in_challenger and in_champion and champion:
-            splits[name] = ((challenger.id, share_pct), (champion.id, 100.0 - share_pct))
-        elif in_challenger:
-            splits[name] = ((challenger.id, 100.0),)
-        elif in_champion and champion:
-            splits[name] = ((champion.id, 100.0),)
-    return splits
+    if region.champion is None or region.champion.id == rollout.challenger.id:
+        return ((rollout.challenger, 100.0),)
+    both = ((rollout.challenger, share_pct), (region.champion, 100.0 - share_pct))
+    return tuple((release, pct) for release, pct in both if pct > 0)
 
 
 def _close(wanted: float, live: float, step_pct: float) -> bool:

@@ -68,14 +68,15 @@ class Clients:
 
         if not isinstance(client, httpx.AsyncClient):
             raise TypeError("client")
-        user = f"user-{number % _USERS}"
+        drawn, prompt = self._drawn(f"user-{number % _USERS}")
         messages = [
-            {"role": "system", "content": self._prompt(user)},
+            {"role": "system", "content": prompt},
             {"role": "user", "content": _STORY if number % 8 == 0 else _QUESTIONS[number % len(_QUESTIONS)]},
         ]
         body = {"model": "chat", "messages": messages, "max_tokens": _TOKENS, "stream": True, "temperature": 0.0}
+        headers = {"x-sluice-release": drawn}
         try:
-            async with client.stream("POST", f"{self._url}/chat/completions", json=body) as answer:
+            async with client.stream("POST", f"{self._url}/chat/completions", json=body, headers=headers) as answer:
                 content = b"".join([part async for part in answer.aiter_bytes()])
         except httpx.HTTPError as error:
             self._failed(f"{type(error).__name__} {error}")
@@ -90,13 +91,16 @@ class Clients:
             self.counts["ok"] += 1
             self.counts[f"release {release}"] += 1
 
-    def _prompt(self, user: str) -> str:
+    def _drawn(self, user: str) -> tuple[str, str]:
+        """Return the release that a user is given, and its prompt."""
         from openfeature import api
         from openfeature.evaluation_context import EvaluationContext
 
-        text = api.get_client().get_string_value("chat.system", "Be brief.", EvaluationContext(targeting_key=user))
+        flags = api.get_client()
+        release = flags.get_string_value("chat.release", "", EvaluationContext(user))
+        text = flags.get_string_value("chat.system", "Be brief.", EvaluationContext(user, {"release": release}))
         self.prompts[text] += 1
-        return text
+        return release, text
 
     def _failed(self, why: str) -> None:
         self.counts["failed"] += 1

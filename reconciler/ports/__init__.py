@@ -7,7 +7,7 @@ seen for the same endpoint (`LEASE-002`), so that an owner that slept through it
 """
 
 from reconciler.ports.evidence import Gate, GateContext, GateEvidence, LiveCounts, MetricSource, Sample
-from reconciler.ports.references import Pointers, PromptSplit, Registry, Resolved
+from reconciler.ports.references import DrawnRelease, Files, Pointers, Registry, ReleaseSplit, Resolved
 from reconciler.ports.serving import (
     REJECTIONS,
     Cohort,
@@ -28,7 +28,9 @@ __all__ = [
     "Cohort",
     "CountsByStart",
     "CountsTraffic",
+    "DrawnRelease",
     "Entry",
+    "Files",
     "Gate",
     "GateContext",
     "GateEvidence",
@@ -41,8 +43,8 @@ __all__ = [
     "PlatformReader",
     "PlatformWriter",
     "Pointers",
-    "PromptSplit",
     "Registry",
+    "ReleaseSplit",
     "Resolved",
     "Runtime",
     "Sample",

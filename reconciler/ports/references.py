@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from environments.refs import Ref
@@ -36,27 +37,65 @@ class Registry(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class PromptSplit:
-    """How one prompt of one endpoint is split between releases.
+class Files(Protocol):
+    """Finds the bytes of artifacts by reference and digest; where they lie is nobody else's business."""
 
-    `variants` are (release id, prompt text, share of users in percent); shares add up to 100. The challenger comes
-    first, so that users who have it keep it while its share grows. `seed` (the rollout's id) decides who is first.
+    async def folder(self, artifact: Artifact, *, kind: str) -> Path:
+        """Return a folder that holds what the artifact's digest says, and goes on holding it whatever its source does.
+
+        Raises:
+            SluiceError: `REG-006` nothing here has that digest any more; and what `Registry.resolve` raises.
+        """
+        ...
+
+    async def keep(self, digests: Collection[str]) -> None:
+        """Let go of what is kept for other digests than these; some that were used last may stay."""
+        ...
+
+
+@dataclass(frozen=True)
+class DrawnRelease:
+    """A release that users of an endpoint may be given: its share of them, and the texts of its prompts by name."""
+
+    release: str
+    share_pct: float
+    prompts: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ReleaseSplit:
+    """How the users of one endpoint are drawn between its releases: one draw for slot and prompts.
+
+    Shares add up to 100. The challenger comes first, so that users who have it keep it while its share grows, and the
+    champion last: whoever does not ask for a draw has its prompts. `seed` (the rollout's id) decides who is first.
     """
 
     endpoint: str
-    prompt: str
-    variants: tuple[tuple[str, str, float], ...]
+    releases: tuple[DrawnRelease, ...]
     seed: str
 
 
 class Pointers(Protocol):
-    """The flag document of one region that says which user gets which prompt."""
+    """The flag document of one region that says which user gets which release, and so which prompts."""
 
-    async def read(self) -> tuple[PromptSplit, ...]:
-        """Return what is published, sorted by endpoint and prompt; empty when nothing is."""
+    @property
+    def resolution_pct(self) -> float:
+        """Return the smallest step of a share that the document can hold: what is read back is no further off."""
         ...
 
-    async def publish(self, endpoint: str, splits: Sequence[PromptSplit], *, fence: int) -> None:
-        """Replace all splits of one endpoint in one atomic write; other endpoints keep theirs."""
+    async def read(self) -> tuple[ReleaseSplit, ...]:
+        """Return what is published, sorted by endpoint; flags that are not ours are passed over.
+
+        Raises:
+            SluiceError: `PTR-001` unreadable (retryable), `PTR-002` damaged.
+        """
+        ...
+
+    async def publish(self, endpoint: str, split: ReleaseSplit | None, *, fence: int) -> None:
+        """Replace the split of one endpoint, or take it away, in one atomic write; everything else stays as it is.
+
+        Raises:
+            SluiceError: `PTR-001` not written, `PTR-002` what is there is damaged, `PTR-003` a flag that is not ours
+                has the name of one that is, `LEASE-002`.
+        """
         ...

@@ -116,12 +116,19 @@ class Runtime(Protocol):
         """
         ...
 
-    def command(self, release: Release, serve_command: Sequence[str], *, model_path: str, port: int) -> tuple[str, ...]:
-        """Return the command line that serves `release` on `port` of loopback."""
+    def command(
+        self, release: Release, serve_command: Sequence[str], *, paths: Mapping[str, str], port: int
+    ) -> tuple[str, ...]:
+        """Return the command line that serves `release` on `port` of loopback.
+
+        `paths` are the folders of its artifacts, keyed as its lineage is: `model`, `adapters.NAME`.
+        """
         ...
 
-    async def ready(self, url: str, release: Release) -> str | None:
+    async def ready(self, url: str, release: Release, *, model_path: str = "") -> str | None:
         """Return None when the server at `url` is healthy and says that it serves this release's model, else why not.
+
+        `model_path` is the folder that the server was started with, where the caller knows it.
 
         Raises:
             SluiceError: `RUN-002` it serves another model: waiting will not help.

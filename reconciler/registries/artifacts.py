@@ -138,6 +138,7 @@ async def _download(api: MlflowApi, ref: str, path: str, file: RemoteFile, targe
                     stored += out.write(block)
                 out.flush()
                 os.fsync(out.fileno())
+                os.fchmod(out.fileno(), 0o444)
     except OSError as error:
         raise SluiceError(
             "REG-003",

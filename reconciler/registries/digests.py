@@ -66,7 +66,7 @@ def content_digest(path: Path, cache: DigestCache, *, ref: str, kind: str) -> st
         refuse_pickles(ref, [path.name])
         require_servable(ref, kind, [])
         return f"sha256:{cache.sha256(path)}"
-    files = dict(sorted(_files(path, ref)))
+    files = dict(sorted(content_files(path, ref)))
     refuse_pickles(ref, files)
     require_servable(ref, kind, files)
     for name, file in files.items():
@@ -77,7 +77,12 @@ def content_digest(path: Path, cache: DigestCache, *, ref: str, kind: str) -> st
     return found
 
 
-def _files(folder: Path, ref: str) -> Iterator[tuple[str, Path]]:
+def content_files(folder: Path, ref: str) -> Iterator[tuple[str, Path]]:
+    """Yield what counts as a folder's content: relative path and file.
+
+    Raises:
+        SluiceError: `REG-002` a link leaves the folder.
+    """
     inside = folder.resolve()
     for parent, folders, names in os.walk(folder):
         for name in [*folders, *names]:

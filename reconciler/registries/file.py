@@ -6,12 +6,14 @@ Imports the ports and its siblings; `reconciler.registries.select` makes one.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from pathlib import Path
 
 from environments.errors import SluiceError
-from environments.refs import FileRef, Ref
+from environments.refs import FileRef, Ref, parse_ref
 from reconciler.core.release import Artifact, Lineage
 from reconciler.ports import Resolved
+from reconciler.registries.copies import Copies
 from reconciler.registries.digests import DigestCache, content_digest
 
 DIGESTS = "digests.json"
@@ -23,9 +25,10 @@ class FileRegistry:
     def __init__(self, root: Path, home: Path) -> None:
         self._root = root
         self._cache = home / "cache" / DIGESTS
+        self._copies = Copies(home / "cache" / "artifacts", self._cache)
 
     async def resolve(self, ref: Ref, *, kind: str) -> Resolved:
-        """Return digest and path; for a prompt its text as well, exactly as it stands in the file."""
+        """Return the digest; for a prompt its text as well, exactly as it stands in the file."""
         if not isinstance(ref, FileRef):
             raise TypeError(f"{ref} is not a file reference")
         return await asyncio.to_thread(self._resolve, ref, kind)
@@ -34,8 +37,26 @@ class FileRegistry:
         """Do nothing: files have no aliases."""
         return None
 
+    async def folder(self, artifact: Artifact, *, kind: str) -> Path:
+        """Return a copy of the folder with this digest, made now unless there is one: its source may be written over.
+
+        Raises:
+            SluiceError: `REG-003`, `REG-006` neither source nor copy has the digest.
+        """
+        source = self._path(parse_ref(artifact.ref))
+        return await asyncio.to_thread(self._copies.take, artifact, source, kind=kind)
+
+    async def keep(self, digests: Collection[str]) -> None:
+        """Delete copies of other digests, but for some that were used last."""
+        await asyncio.to_thread(self._copies.keep, digests)
+
+    def _path(self, ref: Ref) -> Path:
+        if not isinstance(ref, FileRef):
+            raise TypeError(f"{ref} is not a file reference")
+        return self._root / ref.path
+
     def _resolve(self, ref: FileRef, kind: str) -> Resolved:
-        path = self._root / ref.path
+        path = self._path(ref)
         try:
             if not path.exists():
                 raise _absent(ref, path)
@@ -50,7 +71,7 @@ class FileRegistry:
                 do="allow this user to read it",
                 retryable=True,
             ) from error
-        return Resolved(Artifact(str(ref), digest), Lineage(path=str(path.absolute()), source=str(ref)), text)
+        return Resolved(Artifact(str(ref), digest), Lineage(source=str(ref)), text)
 
 
 def _text(ref: FileRef, path: Path) -> str:

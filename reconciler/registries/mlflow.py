@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from environments.errors import SluiceError
-from environments.refs import MlflowRef, Ref
+from environments.refs import MlflowRef, Ref, parse_ref
 from reconciler.core.canonical import canonical_json
 from reconciler.core.release import Artifact, Lineage
 from reconciler.ports import Resolved
@@ -41,6 +42,27 @@ class MlflowRegistry:
         if kind == "prompt":
             return _prompt(named, version, tags[_PROMPT_TEXT])
         return await self._files(named, kind, version)
+
+    async def folder(self, artifact: Artifact, *, kind: str) -> Path:
+        """Return the copy with this digest; the server is asked only where this machine has none yet.
+
+        Raises:
+            SluiceError: `REG-006` the version has another digest now, `REG-002` the copy was changed; and what
+                `resolve` raises.
+        """
+        named = _named(parse_ref(artifact.ref))
+        found = await asyncio.to_thread(self._copy_of, named, artifact, kind)
+        if found is not None:
+            return found
+        facts, folder = await self._fetched(named, kind, await self._version(named))
+        if facts["digest"] != artifact.digest:
+            raise _other_content(named, facts["digest"], artifact.digest)
+        if await asyncio.to_thread(self._digest, named, kind, folder) != artifact.digest:
+            raise _changed_copy(named, folder)
+        return folder
+
+    async def keep(self, digests: Collection[str]) -> None:
+        """Do nothing: what was downloaded stays, because it is what the digest of a version is known by."""
 
     async def mark(self, ref: Ref, alias: str, *, kind: str) -> str | None:
         """Point `alias` at a version and return the reference that had it; write nothing when it has it."""
@@ -81,20 +103,29 @@ class MlflowRegistry:
         return version
 
     async def _files(self, ref: MlflowRef, kind: str, version: dict[str, Any]) -> Resolved:
-        folder = self._cache / "models" / self._copy_name(ref, version)
-        facts = recall(folder)
-        if facts is None:
-            facts = await self._learn(ref, kind, version, folder)
+        facts, folder = await self._fetched(ref, kind, version)
         digest = await asyncio.to_thread(self._digest, ref, kind, folder)
         if digest != facts["digest"]:
             raise _changed_copy(ref, folder)
         lineage = Lineage(
-            path=str(folder.absolute()),
             run_id=version.get("run_id") or None,
             source=version.get("source"),
             datasets=tuple(facts["datasets"]),
         )
         return Resolved(Artifact(str(ref), digest), lineage)
+
+    async def _fetched(self, ref: MlflowRef, kind: str, version: dict[str, Any]) -> tuple[dict[str, Any], Path]:
+        """Return what is known of a version's copy, and the copy, downloaded unless it is there."""
+        folder = self._cache / "models" / self._copy_name(ref, version)
+        return recall(folder) or await self._learn(ref, kind, version, folder), folder.absolute()
+
+    def _copy_of(self, ref: MlflowRef, artifact: Artifact, kind: str) -> Path | None:
+        """Return the copy that was downloaded for a reference and still has the digest, None when there is none."""
+        for folder in sorted((self._cache / "models").glob(f"{_file_name(ref)}-*")):
+            known = recall(folder) or {}
+            if known.get("digest") == artifact.digest and self._digest(ref, kind, folder) == artifact.digest:
+                return folder.absolute()
+        return None
 
     async def _learn(self, ref: MlflowRef, kind: str, version: dict[str, Any], folder: Path) -> dict[str, Any]:
         query = {"name": ref.name, "version": str(ref.version)}
@@ -135,7 +166,11 @@ class MlflowRegistry:
         """Name a copy after what makes a version that one: a number that is given again after a deletion is another."""
         identity = [self._api.url, ref.name, ref.version, version.get("source"), version.get("creation_timestamp")]
         mark = hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:12]
-        return f"{ref.name.replace(' ', '_')}-{ref.version}-{mark}"
+        return f"{_file_name(ref)}-{mark}"
+
+
+def _file_name(ref: MlflowRef) -> str:
+    return f"{ref.name.replace(' ', '_')}-{ref.version}"
 
 
 def _named(ref: Ref) -> MlflowRef:
@@ -159,6 +194,16 @@ def _prompt(ref: MlflowRef, version: dict[str, Any], text: str) -> Resolved:
     digest = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
     lineage = Lineage(run_id=version.get("run_id") or None, source=str(ref))
     return Resolved(Artifact(str(ref), digest), lineage, text)
+
+
+def _other_content(ref: MlflowRef, found: str, wanted: str) -> SluiceError:
+    return SluiceError(
+        "REG-006",
+        where=str(ref),
+        what="the content that was planned is not on this machine any more",
+        why=f"there is no copy of it, and the server now gives {found}, not {wanted}",
+        do="register that content again, or declare what is there now and plan again",
+    )
 
 
 def _changed_copy(ref: MlflowRef, folder: Path) -> SluiceError:

@@ -5,13 +5,15 @@ Imports its siblings; `plan` and `apply` get their registry here.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import assert_never
 
 from environments.errors import SluiceError
-from environments.refs import FileRef, HfRef, MlflowRef, Ref, S3Ref
+from environments.refs import FileRef, HfRef, MlflowRef, Ref, S3Ref, parse_ref
 from environments.spec import RegistrySpec
-from reconciler.ports import Registry, Resolved
+from reconciler.core.release import Artifact
+from reconciler.ports import Resolved
 from reconciler.registries.file import FileRegistry
 from reconciler.registries.mlflow import MlflowRegistry
 
@@ -35,12 +37,20 @@ class Registries:
         """Point `alias` at `ref` and return the reference that had it before."""
         return await self._for(ref).mark(ref, alias, kind=kind)
 
+    async def folder(self, artifact: Artifact, *, kind: str) -> Path:
+        """Return a folder that holds what the artifact's digest says, and goes on holding it."""
+        return await self._for(parse_ref(artifact.ref)).folder(artifact, kind=kind)
+
+    async def keep(self, digests: Collection[str]) -> None:
+        """Let go of copies of other digests, but for some that were used last."""
+        await self._files.keep(digests)
+
     async def unmark(self, ref: Ref, alias: str) -> None:
         """Take `alias` away from what `ref` is a version of; succeed if it has none, or there are no aliases."""
         if isinstance(ref, MlflowRef) and self._mlflow:
             await self._mlflow.unmark(ref, alias)
 
-    def _for(self, ref: Ref) -> Registry:
+    def _for(self, ref: Ref) -> FileRegistry | MlflowRegistry:
         match ref:
             case FileRef():
                 return self._files
@@ -66,7 +76,7 @@ def registry_for(spec: RegistrySpec, root: Path, home: Path) -> Registries:
     return Registries(FileRegistry(root, home), MlflowRegistry(spec.mlflow, home) if spec.mlflow else None)
 
 
-def _undeclared(ref: MlflowRef) -> Registry:
+def _undeclared(ref: MlflowRef) -> MlflowRegistry:
     raise SluiceError(
         "REG-005",
         where=str(ref),

@@ -40,16 +40,18 @@ class VllmRuntime:
         """
         check_engine(engine)
 
-    def command(self, release: Release, serve_command: Sequence[str], *, model_path: str, port: int) -> tuple[str, ...]:
+    def command(
+        self, release: Release, serve_command: Sequence[str], *, paths: Mapping[str, str], port: int
+    ) -> tuple[str, ...]:
         """Return the command line that serves `release` on `port` of loopback.
 
         Raises:
             SluiceError: `RUN-001`, `RUN-004`.
         """
-        return command_line(release, serve_command, model_path=model_path, port=port)
+        return command_line(release, serve_command, paths=paths, port=port)
 
-    async def ready(self, url: str, release: Release) -> str | None:
-        """Return None when the server is healthy and names the endpoint and the release's model folder, else why not.
+    async def ready(self, url: str, release: Release, *, model_path: str = "") -> str | None:
+        """Return None when the server is healthy and names the endpoint, its adapters and its folder, else why not.
 
         Raises:
             SluiceError: `RUN-002` another model is served there.
@@ -60,11 +62,11 @@ class VllmRuntime:
                 if health != HTTPStatus.OK:
                     return f"/health answers {health}"
                 status, models = await _get(url, "/v1/models")
-        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:  # TimeoutError is an OSError
+        except (OSError, ValueError) as error:  # TimeoutError is an OSError
             return f"no answer yet ({type(error).__name__})"
         if status != HTTPStatus.OK:
             return f"/v1/models answers {status}"
-        _check_served(models, release, url)
+        _check_served(models, release, url, model_path)
         return None
 
     async def warm(self, url: str, release: Release, requests: int) -> None:
@@ -133,7 +135,7 @@ def _client(url: str, timeout_s: float) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=url, timeout=timeout_s, trust_env=False, verify=url.startswith("https:"))
 
 
-def _check_served(text: str, release: Release, url: str) -> None:
+def _check_served(text: str, release: Release, url: str, model_path: str) -> None:
     """Raise `RUN-002` unless the list of models names the endpoint and, where both tell it, the model's folder."""
     try:
         served = {model["id"]: model.get("root") for model in json.loads(text)["data"]}
@@ -144,9 +146,9 @@ def _check_served(text: str, release: Release, url: str) -> None:
         raise _wrong_model(release, url, f'it serves {names}, not "{release.endpoint}"')
     if missing := sorted(set(release.adapters) - set(served)):
         raise _wrong_model(release, url, f"it has not loaded the adapters {', '.join(missing)}")
-    expected, root = release.lineage.get("model"), served[release.endpoint]
-    if expected and expected.path and root and _differ(expected.path, root):
-        raise _wrong_model(release, url, f"its weights come from {root}, the release's from {expected.path}")
+    root = served[release.endpoint]
+    if root and _differ(model_path, root):
+        raise _wrong_model(release, url, f"its weights come from {root}, the release's from {model_path}")
 
 
 def _differ(path: str, root: str) -> bool:

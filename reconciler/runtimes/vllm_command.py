@@ -22,7 +22,9 @@ def check_engine(engine: Mapping[str, Any]) -> None:
         raise SpecError(problems)
 
 
-def command_line(release: Release, serve_command: Sequence[str], *, model_path: str, port: int) -> tuple[str, ...]:
+def command_line(
+    release: Release, serve_command: Sequence[str], *, paths: Mapping[str, str], port: int
+) -> tuple[str, ...]:
     """Return `<serve_command…> MODEL_DIR --port N --host … --served-model-name ENDPOINT` and the engine arguments.
 
     Raises:
@@ -32,7 +34,7 @@ def command_line(release: Release, serve_command: Sequence[str], *, model_path: 
     check_engine(release.engine)
     own = ("--port", str(port), "--host", "127.0.0.1", "--served-model-name", release.endpoint)
     engine = (part for name, value in sorted(release.engine.items()) for part in _option(name, value))
-    return (*serve_command, model_path, *own, *engine, *_adapters(release))
+    return (*serve_command, paths["model"], *own, *engine, *_adapters(release, paths))
 
 
 def _problem(name: str, value: Any) -> Problem | None:
@@ -78,7 +80,7 @@ def _text(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-def _adapters(release: Release) -> Iterator[str]:
+def _adapters(release: Release, paths: Mapping[str, str]) -> Iterator[str]:
     """Yield what loads the release's adapters when the server starts, under their names."""
     if not release.adapters:
         return
@@ -86,8 +88,8 @@ def _adapters(release: Release) -> Iterator[str]:
         yield "--enable-lora"
     yield "--lora-modules"
     for name in sorted(release.adapters):
-        found = release.lineage.get(f"adapters.{name}")
-        if found is None or found.path is None:
+        path = paths.get(f"adapters.{name}")
+        if path is None:
             raise SluiceError(
                 "RUN-004",
                 where=release.id,
@@ -95,4 +97,4 @@ def _adapters(release: Release) -> Iterator[str]:
                 why="vLLM loads adapters from a folder when it starts",
                 do="use a reference that can be fetched here, such as file: or mlflow:",
             )
-        yield json.dumps({"name": name, "path": found.path})
+        yield json.dumps({"name": name, "path": path})

@@ -71,6 +71,20 @@ async def test_a_restarted_server_is_cold_and_comes_back(world: World) -> None:
     assert (found.warm, found.running, found.restarts) == (False, True, 1)
 
 
+async def test_a_server_has_started_once_it_was_ready_until_its_process_is_another(world: World) -> None:
+    """So that one slow probe is told from a server that still loads its model."""
+    await world.platform.start(place(world, "a"), world.release("shy", never_ready=True), fence=1)
+    assert not (await until(world, "a", lambda s: s.problem is not None)).started
+    await world.fault("a", never_ready=False)
+    assert (await until(world, "a", lambda s: s.ready)).started
+    await world.fault("a", never_ready=True)
+    silent = await until(world, "a", lambda s: not s.ready)
+    assert (silent.started, silent.running) == (True, True)
+    world.crash("a")
+    found = await until(world, "a", lambda s: s.restarts == 1)
+    assert (found.ready, found.started) == (False, False)
+
+
 async def test_a_server_without_supervisor_is_seen_as_gone_and_can_be_started_again(world: World) -> None:
     release = await serve(world, "a", "one")
     await world.platform.weigh(world.address, {"a": 100, "b": 0}, fence=1)

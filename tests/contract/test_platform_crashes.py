@@ -1,26 +1,33 @@
-"""What happens to a real local region when its processes are killed, its files damaged, its gateway refuses."""
+"""What happens to a real local region when its processes are killed, and what they start from and with."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
-import signal
-import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from environments.errors import SluiceError
-from reconciler.platforms.local import down, routes
+from reconciler.platforms.local import down
 from reconciler.platforms.local.processes import Process, read_supervised
 from reconciler.platforms.local.state import locked
 from reconciler.platforms.local.supervisor import start_mark
-from tests.support.clients import get, stream
-from tests.support.platforms import PATIENCE_S, LocalWorld, local_home, place, seen, serve, until
+from tests.support.clients import stream
+from tests.support.platforms import (
+    PATIENCE_S,
+    LocalWorld,
+    answers,
+    gone,
+    local_home,
+    place,
+    seen,
+    serve,
+    serving,
+    until,
+)
 from tests.support.processes import kill, left_over
 
 pytestmark = pytest.mark.engine
@@ -37,19 +44,6 @@ def home(tmp_path: Path) -> Iterator[Path]:
 def world(home: Path, tmp_path: Path) -> LocalWorld:
     """Return a real local region."""
     return LocalWorld(home, tmp_path / "models")
-
-
-async def serving(world: LocalWorld) -> None:
-    await serve(world, "a", "one")
-    await world.platform.weigh(world.address, {"a": 100, "b": 0}, fence=1)
-
-
-async def answers(world: LocalWorld) -> None:
-    """Ask until an answer comes, as a client with patience does."""
-    deadline = time.monotonic() + PATIENCE_S
-    while (found := await stream(world.port)).failed:
-        assert time.monotonic() < deadline, found
-        await asyncio.sleep(0.02)
 
 
 async def test_another_process_finds_everything_again(world: LocalWorld) -> None:
@@ -86,6 +80,41 @@ async def test_a_killed_server_serves_again_without_anyone(world: LocalWorld) ->
     world.crash("a")
     await until(world, "a", lambda s: s.ready and s.restarts == 1)
     await answers(world)
+
+
+async def test_what_was_hashed_is_what_starts_however_often(world: LocalWorld) -> None:
+    """The source is written over in place, with another model: a restart, and a start anew, serve the old one."""
+    await serving(world)
+    said = (await stream(world.port, tokens=8)).body
+    old = (await seen(world, "a")).release
+    assert old is not None
+    config = world.models / "one" / "config.json"
+    config.write_text(config.read_text().replace("one", "two"))
+    world.crash("a")
+    await until(world, "a", lambda s: s.ready and s.restarts == 1)
+    assert texts_in((await stream(world.port, tokens=8)).body) == texts_in(said)
+    world.kill("a")
+    await world.platform.start(place(world, "a"), old, fence=1)
+    await until(world, "a", lambda s: s.ready)
+    assert texts_in((await stream(world.port, tokens=8)).body) == texts_in(said)
+    new = world.resolved("one")
+    assert new.id != old.id
+    await world.platform.start(place(world, "b"), new, fence=1)
+    await until(world, "b", lambda s: s.ready)
+    await world.platform.weigh(world.address, {"a": 0, "b": 100}, fence=1)
+    assert texts_in((await stream(world.port, tokens=8)).body) != texts_in(said)
+
+
+async def test_content_that_is_gone_leaves_the_slot_as_it_is(world: LocalWorld) -> None:
+    held = await serve(world, "b", "one")
+    planned = world.release("two")
+    config = world.models / "two" / "config.json"
+    config.write_text(config.read_text().replace("two", "three"))
+    with pytest.raises(SluiceError) as refused:
+        await world.platform.start(place(world, "b"), planned, fence=1)
+    assert (refused.value.code, refused.value.retryable) == ("REG-006", False)
+    found = await seen(world, "b")
+    assert (found.release, found.ready) == (held, True)
 
 
 async def test_a_server_that_keeps_dying_says_why_and_is_restarted_ever_slower(world: LocalWorld) -> None:
@@ -129,138 +158,26 @@ async def test_two_environments_and_regions_stand_side_by_side(world: LocalWorld
     await answers(worlds[2])
 
 
-async def test_down_leaves_nothing(world: LocalWorld, home: Path) -> None:
-    await serving(world)
-    await serve(world, "b", "two")
-    ports = [*port_files(home)]
-    assert len(ports) == 5
-    result = await down(home, "test")
-    assert (result.processes, result.folders) == (6, ("local",))
-    assert left_over(home) == []
-    assert not (home / "test").exists()
-    assert existing(ports) == []
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", world.port))
-    again = await down(home, "test")
-    assert (again.processes, again.folders) == (0, ())
-
-
-@pytest.mark.parametrize("damage", ["deleted", "half", "empty"])
-async def test_down_works_on_damaged_state(world: LocalWorld, home: Path, damage: str) -> None:
-    await serving(world)
-    for path in sorted((home / "test").rglob("*.json")):
-        match damage:
-            case "deleted":
-                path.unlink()
-            case "half":
-                path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-            case _:
-                path.write_bytes(b"")
-    await down(home, "test")
-    assert left_over(home) == []
-    assert not (home / "test").exists()
-
-
-async def test_damaged_state_is_told_and_a_start_repairs_it(world: LocalWorld) -> None:
-    await serving(world)
-    server = world.supervised("a").server
-    (world.root / "endpoints" / "chat" / "a" / "slot.json").write_text('{"release": {"endpoint": "chat"')
-    found = await seen(world, "a")
-    assert (found.release, found.running, found.weight_pct) == (None, False, 100.0)
-    assert found.problem is not None
-    assert "slot.json is damaged" in found.problem
-    with pytest.raises(SluiceError, match="PLAT-003"):
-        await world.platform.start(place(world, "a"), world.release("two"), fence=1)
-    await serve(world, "a", "one")
-    assert server is not None
-    assert not server.alive
-    await answers(world)
-
-
-async def test_a_damaged_route_file_is_read_from_the_gateway(world: LocalWorld) -> None:
-    await serving(world)
-    (world.root / "gateway" / "rds.json").write_text("{")
-    (endpoint,) = await world.platform.observe()
-    assert endpoint.weights == {"a": 100.0, "b": 0.0}
-    await serve(world, "b", "two")
-    await world.platform.weigh(world.address, {"a": 90, "b": 10}, fence=1)
-    (endpoint,) = await world.platform.observe()
-    assert endpoint.weights == {"a": 90.0, "b": 10.0}
-
-
-async def test_damaged_fences_stop_writers_with_a_code(world: LocalWorld) -> None:
-    await serving(world)
-    (world.root / "fences.json").write_text("[1]")
-    with pytest.raises(SluiceError, match="PLAT-002"):
-        await world.platform.weigh(world.address, {"a": 100, "b": 0}, fence=1)
-
-
-async def test_routes_that_envoy_refuses_are_taken_back(world: LocalWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    await serving(world)
-    await serve(world, "b", "two")
-    path = world.root / "gateway" / "rds.json"
-    before = path.read_bytes()
-    good = routes.route_config
-
-    def broken(table: routes.Table) -> dict[str, Any]:
-        response = good(table)
-        response["version_info"] = "broken"
-        response["resources"][0]["virtual_hosts"][0]["domains"] = ["*", "*"]
-        return response
-
-    monkeypatch.setattr("reconciler.platforms.local.gateway.route_config", broken)
-    with pytest.raises(SluiceError) as refused:
-        await world.platform.weigh(world.address, {"a": 0, "b": 100}, fence=1)
-    assert refused.value.code == "PLAT-009"
-    assert "domain" in refused.value.problem.why
-    assert path.read_bytes() == before
-    (endpoint,) = await world.platform.observe()
-    assert endpoint.weights == {"a": 100.0, "b": 0.0}
-    monkeypatch.undo()
-    await world.platform.weigh(world.address, {"a": 0, "b": 100}, fence=1)
-    assert (await stream(world.port)).slot == "b"
-
-
-async def test_a_gateway_that_does_not_answer_keeps_its_weights(
+async def test_no_process_of_a_region_has_the_callers_secrets(
     world: LocalWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-for-servers")
+    monkeypatch.setenv("CI_JOB_TOKEN", "not-for-servers")
+    monkeypatch.setenv("MODEL_LICENCE", "for-servers")
+    world.spec = world.spec.model_copy(update={"serve_env": ["MODEL_LICENCE"]})
+    world.platform = world.opened()
     await serving(world)
-    await serve(world, "b", "two")
-    monkeypatch.setattr("reconciler.platforms.local.gateway._START_S", 0.5)
-    envoy = world.gateway().server
-    assert envoy is not None
-    assert envoy.signal(signal.SIGSTOP)
-    try:
-        with pytest.raises(SluiceError) as silent:
-            await world.platform.weigh(world.address, {"a": 0, "b": 100}, fence=1)
-    finally:
-        envoy.signal(signal.SIGCONT)
-    assert (silent.value.code, silent.value.retryable) == ("PLAT-010", True)
-    await answers(world)
-    (endpoint,) = await world.platform.observe()
-    assert endpoint.weights == {"a": 100.0, "b": 0.0}
-
-
-async def test_a_gateway_port_that_is_taken_is_named_with_its_program(world: LocalWorld) -> None:
-    with socket.socket() as other:
-        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        other.bind(("127.0.0.1", world.port))
-        other.listen(1)
-        with pytest.raises(SluiceError) as taken:
-            await world.platform.start(place(world, "a"), world.release("one"), fence=1)
-    assert taken.value.code == "PLAT-006"
-    assert f"(pid {os.getpid()})" in taken.value.problem.what
-    assert (await seen(world, "a")).release is None
-    await serving(world)
-
-
-async def test_another_gateway_port_is_moved_to(world: LocalWorld, home: Path, tmp_path: Path) -> None:
-    await serving(world)
-    moved = LocalWorld(home, tmp_path / "models", region="unused")
-    world.spec = world.spec.model_copy(update={"gateway_port": moved.port})
-    await world.opened().weigh(world.address, {"a": 100, "b": 0}, fence=1)
-    assert (await get(moved.port, "/chat/v1/models")).slot == "a"
+    server, gateway = world.supervised("a"), world.gateway()
+    for process in (server.server, server.supervisor, gateway.server, gateway.supervisor):
+        assert process is not None
+        assert b"PATH=" in environment_of(process)
+        assert b"not-for-servers" not in environment_of(process)
+    assert server.server is not None
+    assert b"MODEL_LICENCE=for-servers" in environment_of(server.server)
+    monkeypatch.delenv("MODEL_LICENCE")
+    with pytest.raises(SluiceError, match="PLAT-016"):
+        await world.platform.start(place(world, "b"), world.release("two"), fence=1)
+    assert (await seen(world, "b")).release is None
 
 
 async def test_a_writer_that_sleeps_before_the_lock_is_refused_inside_it(world: LocalWorld) -> None:
@@ -287,26 +204,17 @@ async def test_two_starts_at_once_leave_one_server(world: LocalWorld) -> None:
     assert len(left_over(world.root / "endpoints")) == 2
 
 
-async def gone(process: Process | None) -> None:
-    """Wait until a process has ended."""
-    assert process is not None
-    deadline = time.monotonic() + PATIENCE_S
-    while process.alive:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
+def texts_in(body: bytes) -> list[str]:
+    events = [line.removeprefix(b"data: ") for line in body.splitlines() if line.startswith(b"data: {")]
+    return [json.loads(event)["choices"][0]["text"] for event in events]
+
+
+def environment_of(process: Process) -> bytes:
+    return Path(f"/proc/{process.pid}/environ").read_bytes()
 
 
 def log_of_last_server(world: LocalWorld, slot: str) -> str:
     return (world.root / "endpoints" / "chat" / f"{slot}.log").read_text()
-
-
-def existing(paths: list[str]) -> list[str]:
-    return [path for path in paths if Path(path).exists()]
-
-
-def port_files(home: Path) -> list[str]:
-    specs = [json.loads(path.read_text()) for path in home.rglob("supervised.json")]
-    return [str(path) for spec in specs for path in spec["port_files"]]
 
 
 def test_a_process_is_told_from_a_later_one_with_its_number(tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ async def test_a_client_that_leaves_is_no_error_and_the_server_sees_it(world: Lo
 async def test_giving_up_on_a_silent_server_is_an_error_and_changing_ones_mind_is_not(
     world: LocalWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reconciler.platforms.local.envoy.ABANDONED_MS", 1500)
+    monkeypatch.setattr("reconciler.platforms.local.counting.ABANDONED_MS", 1500)
     await two_slots(world, {"a": 100, "b": 0})
     await fault(world, "a", hang_rate=1.0)
     for waited_s in (0.0, 2.0):
@@ -234,3 +234,37 @@ async def until_active(world: LocalWorld) -> None:
         deadline = time.monotonic() + PATIENCE_S
         while (await client.get("/control")).json()["requests"] == 0:
             assert time.monotonic() < deadline
+
+
+async def test_a_request_that_named_its_slot_is_in_no_cohort(home: Path, tmp_path: Path) -> None:
+    """It was not drawn by the weights, so it says nothing of how the arms compare; totals still count it."""
+    world = LocalWorld(home, tmp_path / "models", pinning=True)
+    await two_slots(world, {"a": 100, "b": 0})
+    assert (await get(world.port, "/chat/v1/models", slot="b")).status == 200
+    assert await counted(world, lambda requests, _: requests >= 1, slot="b") == (1, 0)
+    assert await world.platform.cohorts(world.address, since_s=0.0) == {"a": (), "b": ()}
+
+
+async def test_gate_and_warm_up_traffic_is_in_no_cohort(world: LocalWorld) -> None:
+    await two_slots(world, {"a": 100, "b": 0})
+    pinned = world.platform.pinned_port()
+    assert pinned is not None
+    assert (await get(pinned, "/chat/v1/models")).status == 200
+    assert (await stream(world.port)).status == 200
+    assert await counted(world, lambda requests, _: requests >= 1) == (1, 0)
+    (cohort,) = (await world.platform.cohorts(world.address, since_s=0.0))["a"]
+    assert cohort.begun == 1
+
+
+@pytest.mark.slow
+async def test_envoy_forgets_old_cohorts_and_keeps_totals(world: LocalWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway that lives for months would otherwise keep every window that ever was."""
+    monkeypatch.setattr("reconciler.platforms.local.counting.MEMORY_S", 5)
+    await two_slots(world, {"a": 100, "b": 0})
+    assert (await stream(world.port)).status == 200
+    assert await counted(world, lambda requests, _: requests >= 1) == (1, 0)
+    deadline = time.monotonic() + PATIENCE_S
+    while (await world.platform.cohorts(world.address, since_s=0.0))["a"]:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.2)
+    assert await counted(world, lambda *_: True) == (1, 0)

@@ -11,6 +11,7 @@ import pytest
 from environments.errors import SluiceError
 from environments.refs import parse_ref
 from environments.spec import RegistrySpec
+from reconciler.core.release import Lineage
 from reconciler.ports import Resolved
 from reconciler.registries import digests
 from reconciler.registries.digests import DigestCache
@@ -37,7 +38,7 @@ async def test_a_digest_stands_for_names_and_content(tmp_path: Path) -> None:
     found = await resolve(tmp_path, "file:m")
     assert found.artifact.ref == "file:m"
     assert found.artifact.digest.startswith("sha256:")
-    assert (found.lineage.path, found.text) == (str(folder), None)
+    assert (found.lineage, found.text) == (Lineage(source="file:m"), None)
     shutil.copytree(folder, tmp_path / "copy")
     (tmp_path / "copy" / ".DS_Store").write_text("noise")
     same = [await resolve(tmp_path, ref) for ref in ("file:copy", f"file:{folder}")]
@@ -47,6 +48,13 @@ async def test_a_digest_stands_for_names_and_content(tmp_path: Path) -> None:
     (folder / "sub" / "other.txt").write_text("a c")
     changed = (await resolve(tmp_path, "file:m")).artifact.digest
     assert len({found.artifact.digest, renamed, changed}) == 3
+
+
+async def test_what_is_known_of_a_folder_is_the_same_on_every_machine(tmp_path: Path) -> None:
+    """Or a plan that was made in CI would have another digest where it is applied."""
+    for machine in ("ci", "laptop"):
+        model_folder(tmp_path / machine, "m")
+    assert await resolve(tmp_path / "ci", "file:m") == await resolve(tmp_path / "laptop", "file:m")
 
 
 async def test_a_prompt_has_its_text(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from environments.refs import MlflowRef, parse_ref
 from environments.spec import RegistrySpec
 from reconciler.registries import artifacts
 from reconciler.registries.file import FileRegistry
+from reconciler.registries.mlflow import MlflowRegistry
 from reconciler.registries.mlflow_api import MlflowApi
 from reconciler.registries.select import Registries, registry_for
 from tests.support.doubles import model_folder
@@ -60,7 +62,17 @@ def register_model(client: Any, folder: Path, name: str) -> MlflowRef:
 
 def damage(file: Path, content: str) -> None:
     assert file.exists()
+    file.chmod(0o644)
     file.write_text(content)
+
+
+def copies_in(home: Path) -> list[Path]:
+    return sorted(path for path in (home / "cache" / "models").iterdir() if path.is_dir())
+
+
+def copy_of(home: Path) -> Path:
+    (copy,) = copies_in(home)
+    return copy
 
 
 def names_in(folder: Path) -> list[str]:
@@ -79,7 +91,7 @@ async def test_a_version_has_the_digest_of_its_files(client: Any, mlflow_url: st
     version = client.get_model_version(ref.name, str(ref.version))
     assert (found.lineage.run_id, found.lineage.source) == (version.run_id, version.source)
     assert found.lineage.datasets == ("tickets@ab12",)
-    assert names_in(Path(found.lineage.path or "")) == names_in(folder)
+    assert names_in(copy_of(tmp_path / "home")) == names_in(folder)
 
 
 async def test_a_version_may_name_its_run_or_its_logged_model(client: Any, mlflow_url: str, tmp_path: Path) -> None:
@@ -94,7 +106,7 @@ async def test_a_version_may_name_its_run_or_its_logged_model(client: Any, mlflo
     refs = [first, *(MlflowRef(name, int(version.version)) for version in (by_run, by_model))]
     found = [await registry(mlflow_url, tmp_path / "home").resolve(ref, kind="model") for ref in refs]
     assert len({f.artifact.digest for f in found}) == 1
-    assert len({f.lineage.path for f in found}) == 3
+    assert len(copies_in(tmp_path / "home")) == 3
     assert found[1].lineage.datasets == ("tickets@ab12",)
 
 
@@ -104,7 +116,8 @@ async def test_a_damaged_note_beside_a_copy_is_made_again(
 ) -> None:
     ref = register_model(client, model_folder(tmp_path, "m"), new_name("chat"))
     first = await registry(mlflow_url, tmp_path / "home").resolve(ref, kind="model")
-    damage(Path(f"{first.lineage.path}.json"), content)
+    copy = copy_of(tmp_path / "home")
+    damage(copy.with_name(f"{copy.name}.json"), content)
     assert await registry(mlflow_url, tmp_path / "home").resolve(ref, kind="model") == first
 
 
@@ -132,9 +145,9 @@ async def test_a_copy_that_was_cut_off_is_begun_again(client: Any, mlflow_url: s
     ref = register_model(client, model_folder(tmp_path, "m"), new_name("chat"))
     home = tmp_path / "home"
     first = await registry(mlflow_url, home).resolve(ref, kind="model")
-    copy = Path(first.lineage.path or "")
+    copy = copy_of(home)
     cut = Path(shutil.move(copy, copy.with_name(f"{copy.name}.part")))
-    (cut / "model.safetensors").write_bytes(b"cut")
+    damage(cut / "model.safetensors", "cut")
     assert await registry(mlflow_url, home).resolve(ref, kind="model") == first
     copy.with_name(f"{copy.name}.json").unlink()
     assert await registry(mlflow_url, home).resolve(ref, kind="model") == first
@@ -143,11 +156,12 @@ async def test_a_copy_that_was_cut_off_is_begun_again(client: Any, mlflow_url: s
 async def test_a_copy_that_was_changed_is_refused(client: Any, mlflow_url: str, tmp_path: Path) -> None:
     ref = register_model(client, model_folder(tmp_path, "m"), new_name("chat"))
     found = await registry(mlflow_url, tmp_path / "home").resolve(ref, kind="model")
-    (Path(found.lineage.path or "") / "config.json").write_text("{}")
+    copy = copy_of(tmp_path / "home")
+    damage(copy / "config.json", "{}")
     with pytest.raises(SluiceError, match="REG-002") as refused:
         await registry(mlflow_url, tmp_path / "home").resolve(ref, kind="model")
     assert "changed since" in refused.value.problem.why
-    shutil.rmtree(found.lineage.path or "")
+    shutil.rmtree(copy)
     assert await registry(mlflow_url, tmp_path / "home").resolve(ref, kind="model") == found
 
 
@@ -266,3 +280,28 @@ async def test_a_download_that_was_cut_short_leaves_nothing(tmp_path: Path) -> N
 async def _fetch(url: str, tmp_path: Path) -> None:
     uri = "mlflow-artifacts:/0/r/artifacts/model"
     await artifacts.fetch(MlflowApi(url), ref="mlflow:m/1", kind="model", uri=uri, folder=tmp_path / "copies" / "m")
+
+
+async def test_the_copy_is_found_by_its_digest_without_the_server(client: Any, mlflow_url: str, tmp_path: Path) -> None:
+    ref = register_model(client, model_folder(tmp_path, "m"), new_name("chat"))
+    home = tmp_path / "home"
+    found = await registry(mlflow_url, home).resolve(ref, kind="model")
+    offline = MlflowRegistry("http://127.0.0.1:9", home)
+    assert await offline.folder(found.artifact, kind="model") == copy_of(home)
+    assert not [file for file in copy_of(home).rglob("*") if file.is_file() and file.stat().st_mode & 0o222]
+    fresh = registry(mlflow_url, tmp_path / "elsewhere")
+    assert names_in(await fresh.folder(found.artifact, kind="model")) == names_in(copy_of(home))
+
+
+async def test_content_that_was_planned_and_is_not_there_is_refused(
+    client: Any, mlflow_url: str, tmp_path: Path
+) -> None:
+    ref = register_model(client, model_folder(tmp_path, "m"), new_name("chat"))
+    home = tmp_path / "home"
+    found = await registry(mlflow_url, home).resolve(ref, kind="model")
+    other = replace(found.artifact, digest="sha256:other")
+    with pytest.raises(SluiceError, match="REG-006"):
+        await registry(mlflow_url, home).folder(other, kind="model")
+    damage(copy_of(home) / "config.json", "{}")
+    with pytest.raises(SluiceError, match="REG-002"):
+        await registry(mlflow_url, home).folder(found.artifact, kind="model")

@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 from environments.errors import SluiceError
-from reconciler.core.release import Artifact, Lineage, Release
+from reconciler.core.release import Artifact, Release
 from reconciler.core.tokens import tokens_between
 from reconciler.demo.models import DEMO_MODELS, ensure_model
 from reconciler.ports import Runtime
@@ -33,10 +33,11 @@ START_LIMIT_S = 240.0
 
 @dataclass(frozen=True)
 class Served:
-    """A server that was started for `release`, and what it runs as."""
+    """A server that was started for `release` with the folder `model`, and what it runs as."""
 
     url: str
     release: Release
+    model: str
     process: subprocess.Popen[bytes]
 
 
@@ -46,7 +47,6 @@ def release_of(model: Path, endpoint: str = "chat") -> Release:
         runtime="vllm",
         model=Artifact(f"file:{model.name}", "sha256:0"),
         engine={"max_model_len": 2048, "max_num_seqs": 16},
-        lineage={"model": Lineage(path=str(model))},
     )
 
 
@@ -83,7 +83,7 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     else:
         command, model = require_vllm(), ensure_model(DEMO_MODELS[0], CACHE / "models", print)
     release, port = release_of(model.resolve()), free_port()
-    line = VllmRuntime().command(release, command, model_path=str(model.resolve()), port=port)
+    line = VllmRuntime().command(release, command, paths={"model": str(model.resolve())}, port=port)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             line,
@@ -94,7 +94,7 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             cwd=folder,
         )
         try:
-            subject = Served(f"http://127.0.0.1:{port}", release, process)
+            subject = Served(f"http://127.0.0.1:{port}", release, str(model.resolve()), process)
             wait_until_ready(subject)
             yield subject
         finally:
@@ -108,6 +108,7 @@ def runtime() -> Runtime:
 
 
 async def test_ready_is_proof_of_endpoint_and_model(runtime: Runtime, served: Served) -> None:
+    assert await runtime.ready(served.url, served.release, model_path=served.model) is None
     assert await runtime.ready(served.url, served.release) is None
     with pytest.raises(SluiceError, match="RUN-002") as caught:
         await runtime.ready(served.url, replace(served.release, endpoint="search"))
@@ -115,17 +116,15 @@ async def test_ready_is_proof_of_endpoint_and_model(runtime: Runtime, served: Se
 
 
 async def test_another_models_folder_is_another_model(runtime: Runtime, served: Served, tmp_path: Path) -> None:
-    other = replace(served.release, lineage={"model": Lineage(path=str(tmp_path))})
     with pytest.raises(SluiceError, match="RUN-002") as caught:
-        await runtime.ready(served.url, other)
+        await runtime.ready(served.url, served.release, model_path=str(tmp_path))
     assert str(tmp_path) in caught.value.problem.what
 
 
 async def test_a_link_to_the_models_folder_is_the_same_model(runtime: Runtime, served: Served, tmp_path: Path) -> None:
     link = tmp_path / "link"
-    link.symlink_to(served.release.lineage["model"].path or "")
-    same = replace(served.release, lineage={"model": Lineage(path=str(link))})
-    assert await runtime.ready(served.url, same) is None
+    link.symlink_to(served.model)
+    assert await runtime.ready(served.url, served.release, model_path=str(link)) is None
 
 
 async def test_nobody_there_is_not_ready_yet(runtime: Runtime, served: Served) -> None:

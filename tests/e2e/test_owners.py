@@ -40,6 +40,9 @@ def test_a_second_apply_says_who_owns_it_and_ends_as_the_first(cli: Cli) -> None
         second = cli.begin("apply", cli.name, "--yes")
         until(lambda: "watching" in second.told(), "the second apply does not say that it only watches")
         assert owner.split("/")[0] in second.told()
+        refused = cli.run("down", cli.name, code=1)
+        assert "LEASE-001" in refused.told
+        assert owner.split("/")[0] in refused.told
         hand(cli, "promote")
         results = [first.wait().expect(0), second.wait().expect(0)]
     assert all("promoted" in result.out for result in results)

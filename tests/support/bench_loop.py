@@ -171,17 +171,15 @@ class Bench:
         """Put a champion in place, as an earlier rollout would have left it."""
         crash, self.crash_at = self.crash_at, None
         for name, platform in self.platforms.items():
-            from reconciler.ports import PromptSplit, SlotAddress
+            from reconciler.ports import DrawnRelease, ReleaseSplit, SlotAddress
 
             address = Address(ENVIRONMENT, name, release.endpoint)
             await platform.start(SlotAddress(address, slot), release, fence=0)
             await platform.mark_warm(SlotAddress(address, slot), fence=0)
             await platform.weigh(address, {"a": 0.0, "b": 0.0} | {slot: 100.0}, fence=0)
-            splits = [
-                PromptSplit(release.endpoint, p, ((release.id, release.prompt_texts[p], 100.0),), "seed")
-                for p in release.prompts
-            ]
-            await FlagdPointers(self.home / name).publish(release.endpoint, splits, fence=0)
+            drawn = DrawnRelease(release.id, 100.0, release.prompt_texts)
+            split = ReleaseSplit(release.endpoint, (drawn,), "seed") if release.prompts else None
+            await FlagdPointers(self.home / name).publish(release.endpoint, split, fence=0)
         self.crash_at, self.writes, self.trail = crash, 0, []
 
     async def begin(self, challenger: Release, settings: RolloutSettings) -> Rollout:

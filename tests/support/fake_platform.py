@@ -41,12 +41,13 @@ class Call:
 
 @dataclass
 class FakeSlot:
-    """One server in memory. `generation` counts its processes; the warm mark belongs to one of them."""
+    """One server in memory. `generation` counts its processes; what is remembered of one belongs to that one."""
 
     release: Release
     started_at: float
     generation: int = 1
     warm_generation: int = 0
+    ready_generation: int = 0
     restarts: int = 0
     running: bool = True
 
@@ -192,6 +193,8 @@ class FakePlatform:
         fault = self.faults.get(found.release.id, Fault())
         started = self._now() - found.started_at >= fault.start_s
         ready = found.running and started and not fault.never_ready and not fault.wrong_model
+        if ready:
+            found.ready_generation = found.generation
         problem = None if ready else fault.problem if found.running else "the server and its supervisor are gone"
         return ObservedSlot(
             release=found.release,
@@ -203,7 +206,7 @@ class FakePlatform:
             fatal=fault.wrong_model and started and found.running,
             running=found.running,
             restarts=found.restarts,
-            started=ready,
+            started=found.running and found.ready_generation == found.generation,
         )
 
     def _check_weights(self, address: Address, endpoint: FakeEndpoint, weights: Mapping[str, float]) -> None:

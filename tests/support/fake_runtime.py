@@ -27,11 +27,13 @@ class FakeRuntime:
         if "unknown" in engine:
             raise SluiceError("RUN-001", what='the runtime has no argument "unknown"')
 
-    def command(self, release: Release, serve_command: Sequence[str], *, model_path: str, port: int) -> tuple[str, ...]:
+    def command(
+        self, release: Release, serve_command: Sequence[str], *, paths: Mapping[str, str], port: int
+    ) -> tuple[str, ...]:
         """Return a command line that nobody runs."""
-        return (*serve_command, model_path, "--port", str(port))
+        return (*serve_command, paths["model"], "--port", str(port))
 
-    async def ready(self, url: str, release: Release) -> str | None:
+    async def ready(self, url: str, release: Release, *, model_path: str = "") -> str | None:
         """Say what the platform says of the slot behind `url`."""
         platform, endpoint, slot = self._find(url)
         (seen,) = await platform.observe([endpoint])

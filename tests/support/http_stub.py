@@ -14,12 +14,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 @dataclass(frozen=True)
 class Asked:
-    """One request as the server saw it."""
+    """One request as the server saw it. Header names are in lower case."""
 
     method: str
     path: str
     query: dict[str, str]
     body: bytes
+    headers: dict[str, str]
 
 
 Answer = tuple[int, Any]
@@ -34,7 +35,8 @@ def http_stub(answer: Callable[[Asked], Answer]) -> Iterator[str]:
         def _serve(self) -> None:
             parts = urlsplit(self.path)
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            status, content = answer(Asked(self.command, parts.path, dict(parse_qsl(parts.query)), body))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            status, content = answer(Asked(self.command, parts.path, dict(parse_qsl(parts.query)), body, headers))
             data = content if isinstance(content, bytes) else b"" if content is None else json.dumps(content).encode()
             self.send_response(status)
             self.send_header("content-length", str(len(data)))

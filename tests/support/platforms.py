@@ -7,8 +7,11 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
+
+import httpx
 
 from environments.errors import SluiceError
 from environments.names import Address
@@ -19,9 +22,12 @@ from reconciler.platforms.local import LocalPlatform
 from reconciler.platforms.local.envoy import envoy_program
 from reconciler.platforms.local.processes import Process, Supervised, read_supervised
 from reconciler.ports import CountsTraffic, PlatformReader, PlatformWriter, Runtime, SlotAddress
+from reconciler.registries.digests import DigestCache, content_digest
+from reconciler.registries.file import FileRegistry
 from reconciler.runtimes.vllm import VllmRuntime
+from tests.support.clients import stream
 from tests.support.doubles import SERVE_COMMAND, model_folder
-from tests.support.fake_platform import FakePlatform
+from tests.support.fake_platform import FakePlatform, Fault
 from tests.support.lifeline import missing
 from tests.support.processes import free_port, guarded_home, kill
 
@@ -54,8 +60,12 @@ class World(Protocol):
         """Return the platform."""
         ...
 
-    def release(self, word: str, endpoint: str = "chat") -> Release:
-        """Return a release that this region can run."""
+    def release(self, word: str, endpoint: str = "chat", **faults: object) -> Release:
+        """Return a release that this region can run, whose servers start with these faults of the double."""
+        ...
+
+    async def fault(self, slot: str, **faults: object) -> None:
+        """Change how the slot's present server behaves."""
         ...
 
     def crash(self, slot: str) -> None:
@@ -67,9 +77,37 @@ class World(Protocol):
         ...
 
 
-def place(world: World, slot: str) -> SlotAddress:
-    """Return the address of a slot of the world's first endpoint."""
-    return SlotAddress(world.address, slot)
+class CohortWorld(World, Protocol):
+    """A region whose requests a test begins, holds and fails."""
+
+    def now(self) -> float:
+        """Return the gateway's time in epoch seconds."""
+        ...
+
+    def ask(self, count: int, *, rejected: bool = False) -> list[asyncio.Future[None]]:
+        """Begin requests to the first endpoint, which its weights send to a slot; each future is done at its end."""
+        ...
+
+    async def hold(self, slot: str) -> None:
+        """Let requests that reach the slot from now on wait for their answer."""
+        ...
+
+    async def let_go(self, slot: str) -> None:
+        """Let the requests that wait have their answers."""
+        ...
+
+    async def fail(self, slot: str) -> None:
+        """Let requests that reach the slot from now on fail."""
+        ...
+
+    async def restart_gateway(self) -> None:
+        """Let the gateway die, and return when it is back."""
+        ...
+
+
+def place(world: World, slot: str, *, endpoint: str = "chat") -> SlotAddress:
+    """Return the address of a slot."""
+    return SlotAddress(replace(world.address, endpoint=endpoint), slot)
 
 
 async def seen(world: World, slot: str) -> ObservedSlot:
@@ -100,15 +138,26 @@ class FakeWorld:
 
     def __init__(self) -> None:
         self.platform = FakePlatform("test", "local")
+        self._born: dict[str, Fault] = {}
         self.address = Address("test", "local", "chat")
 
-    def release(self, word: str, endpoint: str = "chat") -> Release:
+    def release(self, word: str, endpoint: str = "chat", **faults: object) -> Release:
         """Return a release without anything behind it."""
-        return Release(endpoint, "vllm", Artifact(f"file:{word}", f"sha256:{word}"))
+        found = Release(endpoint, "vllm", Artifact(f"file:{word}", f"sha256:{word}"))
+        self._born[found.id] = Fault(never_ready=bool(faults.get("never_ready")))
+        self.platform.faults[found.id] = self._born[found.id]
+        return found
+
+    async def fault(self, slot: str, **faults: object) -> None:
+        """Change how the slot's present server behaves."""
+        found = self.platform.endpoints["chat"].slots[slot].release.id
+        self.platform.faults[found] = Fault(never_ready=bool(faults.get("never_ready")))
 
     def crash(self, slot: str) -> None:
-        """Let the slot's server die; it is restarted."""
+        """Let the slot's server die; it is restarted, and begins as it began."""
         self.platform.crash("chat", slot)
+        found = self.platform.endpoints["chat"].slots[slot].release.id
+        self.platform.faults[found] = self._born[found]
 
     def kill(self, slot: str) -> None:
         """Let the slot's server and its supervisor die."""
@@ -138,16 +187,21 @@ class LocalWorld:
             self.spec,
             lambda _: runtime,
             self.home,
-            model_path=lambda release: str(release.lineage["model"].path),
+            files=FileRegistry(self.models, self.home),
         )
 
     def release(self, word: str, endpoint: str = "chat", **faults: object) -> Release:
         """Return a release whose model folder exists; the same word gives the same release."""
-        folder = self.models / word
-        if not folder.exists():
+        if not (self.models / word).exists():
             model_folder(self.models, word, content=word, **faults)
-        model = Artifact(f"file:{word}", f"sha256:{word}")
-        return Release(endpoint, "vllm", model, lineage={"model": Lineage(path=str(folder))})
+        return self.resolved(word, endpoint)
+
+    def resolved(self, word: str, endpoint: str = "chat") -> Release:
+        """Return the release of what the model's folder holds now."""
+        ref = f"file:{word}"
+        digests = DigestCache(self.home / "test-digests.json")
+        digest = content_digest(self.models / word, digests, ref=ref, kind="model")
+        return Release(endpoint, "vllm", Artifact(ref, digest), lineage={"model": Lineage(source=ref)})
 
     @property
     def root(self) -> Path:
@@ -166,6 +220,14 @@ class LocalWorld:
         assert found is not None
         return found
 
+    async def fault(self, slot: str, **faults: object) -> None:
+        """Change how the slot's double behaves, as soon as it listens."""
+        url = (await seen(self, slot)).url
+        assert url
+        listening = httpx.AsyncHTTPTransport(retries=10)  # with growing pauses, only while nobody listens yet
+        async with httpx.AsyncClient(base_url=url, transport=listening) as client:
+            (await client.post("/control", json=faults)).raise_for_status()
+
     def crash(self, slot: str) -> None:
         """Kill the slot's server."""
         kill(self.supervised(slot).server)
@@ -176,6 +238,66 @@ class LocalWorld:
         kill(found.supervisor)
         assert found.server is not None
         _wait_gone(found.server)
+
+
+async def serving(world: LocalWorld) -> None:
+    """Have slot a of the world serve everything."""
+    await serve(world, "a", "one")
+    await world.platform.weigh(world.address, {"a": 100, "b": 0}, fence=1)
+
+
+async def answers(world: LocalWorld) -> None:
+    """Ask until an answer comes, as a client with patience does."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (found := await stream(world.port)).failed:
+        assert time.monotonic() < deadline, found
+        await asyncio.sleep(0.02)
+
+
+async def gone(process: Process | None) -> None:
+    """Wait until a process has ended."""
+    assert process is not None
+    deadline = time.monotonic() + PATIENCE_S
+    while process.alive:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+class LocalCohorts(LocalWorld):
+    """A real local region, with hands on its servers' answers."""
+
+    def now(self) -> float:
+        """Return the time of this machine."""
+        return time.time()
+
+    def ask(self, count: int, *, rejected: bool = False) -> list[asyncio.Future[None]]:
+        """Send streams through the public port; a rejected one asks for more tokens than the model has."""
+        tokens = 10**6 if rejected else 2
+        return [asyncio.ensure_future(self._one(tokens)) for _ in range(count)]
+
+    async def _one(self, tokens: int) -> None:
+        await stream(self.port, tokens)
+
+    async def hold(self, slot: str) -> None:
+        """Let the slot's double hold its answers."""
+        await self.fault(slot, held=True)
+
+    async def let_go(self, slot: str) -> None:
+        """Let the slot's double answer again."""
+        await self.fault(slot, held=False)
+
+    async def fail(self, slot: str) -> None:
+        """Let the slot's double answer with 500."""
+        await self.fault(slot, error_rate=1.0)
+
+    async def restart_gateway(self) -> None:
+        """Kill Envoy, and wait for the one that its supervisor starts."""
+        old = self.gateway().server
+        kill(old)
+        deadline = time.monotonic() + PATIENCE_S
+        while self.gateway().server in (None, old) or (await self.platform.observe())[0].gateway_problem:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.02)
 
 
 def _wait_gone(process: Process) -> None:

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from environments.names import SHARED_FOLDERS
 from reconciler.platforms.local import down
 from reconciler.platforms.local.ports import handing_over, reserve
 from reconciler.platforms.local.processes import Process, marked, supervising
@@ -57,7 +58,7 @@ def kill(process: Process | None) -> None:
 
 
 def _take_down(home: Path) -> None:
-    for environment in sorted(p.name for p in home.iterdir() if p.is_dir()):
+    for environment in sorted(p.name for p in home.iterdir() if p.is_dir() and p.name not in SHARED_FOLDERS):
         asyncio.run(down(home, environment))
 
 

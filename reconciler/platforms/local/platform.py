@@ -1,11 +1,9 @@
-"""The local platform: reader, writer and traffic counts of one region on this machine.
-
-Imports this package's parts, the ports and the core. Made by the registry of platforms.
-"""
+"""The local platform: reader, writer and traffic counts of one region on this machine."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -17,22 +15,22 @@ from environments.spec import LocalRegion
 from reconciler.core.observed import ObservedEndpoint
 from reconciler.core.release import Release
 from reconciler.platforms.local import slots, traffic
+from reconciler.platforms.local.fences import fenced
 from reconciler.platforms.local.gateway import Gateway, Reading
-from reconciler.platforms.local.routes import Line, check_weights
-from reconciler.platforms.local.state import Layout, check_fence, locked, write_slot
-from reconciler.ports import Runtime, SlotAddress, SlotCounts
+from reconciler.platforms.local.routes import WEIGHT_RESOLUTION_PCT, Line, check_weights
+from reconciler.platforms.local.state import Layout, digests_in_slots, locked, write_slot
+from reconciler.ports import Cohort, Files, Runtime, SlotAddress, SlotCounts
 
-_REGION_WAIT_S = 30.0
 _SLOT_WAIT_S = 5.0
 _DRAIN_LOOK_S = 0.05
 _DRAIN_LOOKS = 600
 
 
 class LocalPlatform:
-    """PlatformReader, PlatformWriter and CountsTraffic for one local region. Holds no state of its own.
+    """PlatformReader, PlatformWriter, CountsTraffic and CountsByStart for one local region. Holds no state of its own.
 
-    `home` is the state folder (`.sluice`), `runtime_for` gives the runtime of a release, `model_path` the
-    folder that holds a release's weights.
+    `home` is the state folder (`.sluice`), `runtime_for` gives the runtime of a release, `files` the folders that
+    servers are started with.
     """
 
     def __init__(
@@ -43,15 +41,15 @@ class LocalPlatform:
         runtime_for: Callable[[str], Runtime],
         home: Path,
         *,
-        model_path: Callable[[Release], str],
+        files: Files,
     ) -> None:
         self._environment, self._region, self._spec = environment, region, spec
-        self._runtime_for, self._model_path = runtime_for, model_path
-        self._layout = Layout(home.resolve() / environment / region)
+        self._runtime_for, self._files, self._home = runtime_for, files, home.resolve()
+        self._layout = Layout(self._home / environment / region)
         self._gateway = Gateway(self._layout.gateway, spec, f"{environment}/{region}")
 
     async def observe(self, endpoints: Sequence[str] | None = None) -> tuple[ObservedEndpoint, ...]:
-        """Return every slot and weight; nothing is started or changed.
+        """Return every slot and weight; nothing is started or changed, but who was seen ready is noted.
 
         Raises:
             SluiceError: `PLAT-001` the state folder cannot be read.
@@ -64,33 +62,21 @@ class LocalPlatform:
     async def start(self, slot: SlotAddress, release: Release, *, fence: int) -> None:
         """Run a release in a slot; do nothing when it runs there already.
 
+        What it is started with is found before anything is ended: it may have to be copied, and it may be gone.
+
         Raises:
-            SluiceError: `PLAT-003` the slot serves another release; `PLAT-006` to `PLAT-012`; `LEASE-002`.
+            SluiceError: `PLAT-003` the slot serves another release; `PLAT-006` to `PLAT-012`, `PLAT-016`; `LEASE-002`;
+                those of finding the release's files.
         """
-        folder, where = self._folder(slot), str(slot)
         async with self._slot_lock(slot):
             async with self._region_lock(slot.address, fence):
-                line = (await self._gateway.table()).get(slot.address.endpoint, Line())
-                seen = slots.look(folder, where)
-                held = seen.record.release.id if seen.record else line.releases.get(slot.slot)
-                if line.weights_pct.get(slot.slot, 0.0) > 0 and held != release.id:
-                    raise _serving(slot, line.weights_pct[slot.slot])
+                runs = await self._runs(slot, release)
                 await self._gateway.ensure()
-                runs = seen.serving and held == release.id
-                if not runs:
-                    self._mark_stopping(slot)  # from here on nobody gives it weight
             if not runs:
-                await self._empty(slot)
-                await slots.start_server(
-                    folder,
-                    release,
-                    self._runtime_for(release.runtime),
-                    command=self._spec.serve_command,
-                    model_path=self._model_path(release),
-                    where=where,
-                )
+                await self._replace(slot, release, await self._paths(release), fence)
             async with self._region_lock(slot.address, fence):
                 await self._converge()
+        await self._let_go()
 
     async def mark_warm(self, slot: SlotAddress, *, fence: int) -> None:
         """Remember that the slot's present server is warm.
@@ -144,6 +130,7 @@ class LocalPlatform:
             await self._empty(slot)
             async with self._region_lock(slot.address, fence):
                 await self._converge()
+        await self._let_go()
 
     async def remove(self, endpoint: Address, *, fence: int) -> None:
         """Take an endpoint out of the gateway, then empty its slots; succeed when it is gone.
@@ -164,6 +151,7 @@ class LocalPlatform:
                 await self._empty(place)
         async with self._region_lock(endpoint, fence):
             await self._gateway.apply_clusters(self._ports(await self._gateway.table()))
+        await self._let_go()
 
     async def traffic(self, endpoint: Address) -> Mapping[str, SlotCounts]:
         """Return requests, errors and rejections by slot as clients saw them at the gateway.
@@ -171,12 +159,55 @@ class LocalPlatform:
         Raises:
             SluiceError: `PLAT-001` the gateway does not answer.
         """
-        epoch, counters = await self._gateway.counters(traffic.PATTERN)
+        epoch, counters = await self._gateway.counters(traffic.totals_pattern(endpoint.endpoint))
         return traffic.counts_by_slot(endpoint.endpoint, counters, epoch)
+
+    async def cohorts(self, endpoint: Address, *, since_s: float) -> Mapping[str, tuple[Cohort, ...]]:
+        """Return requests by slot and by the window and weights in which they began, of the last half hour at most.
+
+        Raises:
+            SluiceError: `PLAT-001` the gateway does not answer.
+        """
+        _, counters = await self._gateway.counters(traffic.cohorts_pattern(endpoint.endpoint))
+        return traffic.cohorts_by_slot(endpoint.endpoint, counters, since_s=since_s, now=time.time())
 
     def pinned_port(self) -> int | None:
         """Return the port of loopback on which `x-sluice-slot` always holds; None before the gateway's first start."""
         return self._gateway.pinned_port()
+
+    async def _runs(self, slot: SlotAddress, release: Release) -> bool:
+        """Return whether the release runs in the slot. Call under the region's lock.
+
+        Raises:
+            SluiceError: `PLAT-003` the slot serves another one.
+        """
+        line = (await self._gateway.table()).get(slot.address.endpoint, Line())
+        seen = slots.look(self._folder(slot), str(slot))
+        held = seen.record.release.id if seen.record else line.releases.get(slot.slot)
+        if line.weights_pct.get(slot.slot, 0.0) > 0 and held != release.id:
+            raise _serving(slot, line.weights_pct[slot.slot])
+        return seen.serving and held == release.id
+
+    async def _replace(self, slot: SlotAddress, release: Release, paths: Mapping[str, str], fence: int) -> None:
+        """End what runs in a slot and start a release there. Call under the slot's lock."""
+        async with self._region_lock(slot.address, fence):
+            await self._runs(slot, release)  # the slot may have been given weight while files were copied
+            self._mark_stopping(slot)  # from here on nobody gives it any
+        await self._empty(slot)
+        runtime = self._runtime_for(release.runtime)
+        await slots.start_server(self._folder(slot), release, runtime, self._spec, paths=paths, where=str(slot))
+
+    async def _paths(self, release: Release) -> dict[str, str]:
+        """Return the folders of everything that the release's server loads, keyed as its lineage is."""
+        loaded = {"model": (release.model, "model")}
+        loaded |= {f"adapters.{name}": (found, "adapter") for name, found in release.adapters.items()}
+        return {key: str(await self._files.folder(found, kind=kind)) for key, (found, kind) in loaded.items()}
+
+    async def _let_go(self) -> None:
+        """Let go of files that no slot of this machine was started with; of none where that is not known."""
+        needed = await asyncio.to_thread(digests_in_slots, self._home)
+        if needed is not None:
+            await self._files.keep(needed)
 
     async def _observe(self, name: str, reading: Reading) -> ObservedEndpoint:
         line = reading.table.get(name, Line())
@@ -186,6 +217,7 @@ class LocalPlatform:
                 slots.observed(
                     self._layout.slot(name, slot),
                     line.weights_pct.get(slot, 0.0),
+                    line.releases.get(slot),
                     self._runtime_for,
                     f"{address}/{slot}",
                 )
@@ -194,7 +226,12 @@ class LocalPlatform:
         )
         by_slot = dict(zip(SLOTS, found, strict=True))
         used = any(slot.release for slot in found) or name in reading.table
-        return ObservedEndpoint(address, by_slot, gateway_problem=reading.problem if used else None)
+        return ObservedEndpoint(
+            address,
+            by_slot,
+            gateway_problem=reading.problem if used else None,
+            weight_resolution_pct=WEIGHT_RESOLUTION_PCT,
+        )
 
     async def _empty(self, slot: SlotAddress) -> None:
         """Let a slot's requests in flight finish, end its server and forget it. Call under the slot's lock."""
@@ -215,18 +252,24 @@ class LocalPlatform:
             line = table.get(name, Line())
             for slot in SLOTS:
                 seen = slots.look(self._layout.slot(name, slot), name)
-                if seen.damage is None:
+                lost = seen.record is None and line.weights_pct.get(slot, 0.0) > 0
+                if seen.damage is None and not lost:
                     line = line.with_release(slot, seen.record.release.id if seen.record else None)
             table[name] = replace(line, weights_pct=changed.get(name, line.weights_pct))
         await self._gateway.apply_clusters(self._ports(table))
         await self._gateway.apply_routes(table)
 
     def _ports(self, table: Mapping[str, Line]) -> dict[str, dict[str, int]]:
-        """Return the ports of all servers, endpoint → slot → port, with every endpoint that has a route."""
-        found: dict[str, dict[str, int]] = {}
+        """Return the ports of all servers, endpoint → slot → port, with every endpoint that has a route.
+
+        A slot that serves and has no record keeps the port that the gateway has for it: nobody may cut it off.
+        """
+        known, found = self._gateway.clusters(), dict[str, dict[str, int]]()
         for name in {*table, *self._layout.endpoints()}:
+            weights_pct = table.get(name, Line()).weights_pct
             records = {slot: slots.look(self._layout.slot(name, slot), name).record for slot in SLOTS}
-            found[name] = {slot: record.port for slot, record in records.items() if record}
+            kept = {slot: port for slot, port in known.get(name, {}).items() if weights_pct.get(slot, 0.0) > 0}
+            found[name] = kept | {slot: record.port for slot, record in records.items() if record}
         return found
 
     def _serving(self, endpoint: str) -> dict[str, str]:
@@ -246,27 +289,7 @@ class LocalPlatform:
         return locked(self._folder(slot).with_suffix(".lock"), wait_s=_SLOT_WAIT_S, where=str(slot))
 
     def _region_lock(self, address: Address, fence: int) -> AbstractAsyncContextManager[None]:
-        return _Fenced(self._layout, address, fence)
-
-
-class _Fenced:
-    """The region's lock, with the lease token checked inside it, where nobody can overtake the check."""
-
-    def __init__(self, layout: Layout, address: Address, fence: int) -> None:
-        self._layout, self._address, self._fence = layout, address, fence
-        path = layout.root / "region.lock"
-        self._lock = locked(path, wait_s=_REGION_WAIT_S, where=f"{address.environment}/{address.region}")
-
-    async def __aenter__(self) -> None:
-        await self._lock.__aenter__()
-        try:
-            check_fence(self._layout, self._address, self._fence)
-        except BaseException:
-            await self._lock.__aexit__(None, None, None)
-            raise
-
-    async def __aexit__(self, *error: object) -> None:
-        await self._lock.__aexit__(None, None, None)
+        return fenced(self._layout, address, fence)
 
 
 def _serving(slot: SlotAddress, weight_pct: float) -> SluiceError:

@@ -1,39 +1,35 @@
 """Ports of loopback, reserved so that no two Sluice processes of this machine take the same one.
 
-A reservation is a locked file that lives as long as a supervisor holds it: the kernel lets go of it when that process
-ends, however it ends. Imports the standard library. Called by `slots` and `gateway`.
+A reservation is a name in Linux's abstract socket namespace, bound for as long as a supervisor holds the socket: the
+kernel lets go of it when that process ends, however it ends. There is no file that could be left behind, or be put
+there by another user to keep us out, and the names are as private to a network namespace as the ports are.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
 import hashlib
-import os
 import socket
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from environments.errors import SluiceError
 
 FIRST, LAST = 20000, 29999
-"""Below the range from which Linux and macOS give ports to outgoing connections (32768 and 49152 upwards)."""
+"""Below the range from which Linux gives ports to outgoing connections (32768 upwards)."""
 
 
 @dataclass(frozen=True)
 class Reservation:
-    """A port, and the open lock file that makes it ours."""
+    """A port, and the open socket that makes it ours."""
 
     port: int
-    lock: int
-    path: Path
+    lock: socket.socket
 
     def close(self) -> None:
         """Close our copy of the lock; the port is given back unless a supervisor inherited it."""
-        os.close(self.lock)
-        forget([str(self.path)])
+        self.lock.close()
 
 
 def reserve(seed: str) -> Reservation:
@@ -76,29 +72,18 @@ def reserve_port(port: int, where: str) -> Reservation:
 
 def try_reserve(port: int) -> Reservation | None:
     """Reserve a port, or return None when another Sluice process or another program has it."""
-    folder = _folder()
-    path = folder / str(port)
-    while True:
-        try:
-            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except PermissionError:
-            return None  # another user's lock file, which the kernel keeps from us
-        except OSError as error:
-            raise _unwritable(path, error) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(lock)
+    lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        lock.bind(f"\0sluice/port/{port}")
+    except OSError as error:
+        lock.close()
+        if error.errno == errno.EADDRINUSE:
             return None
-        if not _same_file(lock, path):
-            os.close(lock)  # its owner removed the file between our open and our lock
-            continue
-        if _free(port):
-            return Reservation(port, lock, path)
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
-        os.close(lock)
-        return None
+        raise _unlockable(port, error) from error
+    if _free(port):
+        return Reservation(port, lock)
+    lock.close()
+    return None
 
 
 @contextlib.contextmanager
@@ -109,19 +94,6 @@ def handing_over(reservations: Iterable[Reservation]) -> Iterator[None]:
     finally:
         for reservation in reservations:
             reservation.close()
-
-
-def forget(paths: Iterable[str]) -> None:
-    """Delete the lock files of supervisors that were killed; a file that somebody holds now stays."""
-    for path in paths:
-        with contextlib.suppress(OSError):
-            lock = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if _same_file(lock, Path(path)):
-                    os.unlink(path)
-            finally:
-                os.close(lock)
 
 
 def holder(port: int) -> str:
@@ -135,38 +107,15 @@ def holder(port: int) -> str:
     return ""
 
 
-def _folder() -> Path:
-    """Return the folder of the lock files, which all users of this machine share."""
-    folder = Path(tempfile.gettempdir()) / "sluice-ports"
-    try:
-        if not folder.is_dir():
-            folder.mkdir(exist_ok=True)
-            folder.chmod(0o1777)
-    except PermissionError:
-        return folder  # someone else was faster, and has made it for all
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    return folder
-
-
-def _unwritable(path: Path, error: OSError) -> SluiceError:
+def _unlockable(port: int, error: OSError) -> SluiceError:
     return SluiceError(
         "PLAT-011",
-        where=str(path),
+        where=f"127.0.0.1:{port}",
         what="a port could not be reserved",
-        why=f"its lock file cannot be made: {error}",
-        do="make room there, or set TMPDIR to a folder that can be written, the same for every Sluice process",
+        why=str(error),
+        do="let this process bind abstract Unix sockets (a sandbox may forbid it)",
         retryable=True,
     )
-
-
-def _same_file(lock: int, path: Path) -> bool:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return False
-    ours = os.fstat(lock)
-    return (ours.st_dev, ours.st_ino) == (found.st_dev, found.st_ino)
 
 
 def _free(port: int) -> bool:

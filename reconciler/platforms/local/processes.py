@@ -12,14 +12,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from environments.errors import SluiceError
 from reconciler.platforms.local import supervisor
-from reconciler.platforms.local.ports import Reservation, forget
+from reconciler.platforms.local.ports import Reservation
 from reconciler.platforms.local.state import write_json
 from reconciler.platforms.local.supervisor import MARK, SPEC, STATE, start_mark
 
@@ -81,10 +81,14 @@ class Supervised:
 
 @dataclass(frozen=True)
 class Launch:
-    """How a server is to be kept running. Times in seconds; `look_s` is how often its log's length is looked at."""
+    """How a server is to be kept running. Times in seconds; `look_s` is how often its log's length is looked at.
+
+    `environment` is all that server and supervisor have of one. It is handed over in memory and never written down.
+    """
 
     command: tuple[str, ...]
     grace_s: float
+    environment: Mapping[str, str]
     pause_first_s: float = 0.5
     pause_last_s: float = 30.0
     stable_s: float = 60.0
@@ -105,7 +109,7 @@ async def launch(folder: Path, wanted: Launch, ports: Sequence[Reservation], *, 
             why="it tells processes apart by /proc and has the kernel end servers whose supervisor died",
             do="use Linux, a virtual machine or a container; or another platform for this region",
         )
-    locks = [reservation.lock for reservation in ports]
+    locks = [reservation.lock.fileno() for reservation in ports]
     spec = {
         "command": list(wanted.command),
         "cwd": os.getcwd(),
@@ -116,10 +120,9 @@ async def launch(folder: Path, wanted: Launch, ports: Sequence[Reservation], *, 
         "look_s": wanted.look_s,
         "log_bytes": LOG_BYTES,
         "port_locks": locks,
-        "port_files": [str(reservation.path) for reservation in ports],
     }
     write_json(folder / SPEC, spec)
-    said = await _supervise(folder, locks)
+    said = await _supervise(folder, locks, wanted.environment)
     if said != "ok":
         raise SluiceError(
             "PLAT-008",
@@ -130,7 +133,7 @@ async def launch(folder: Path, wanted: Launch, ports: Sequence[Reservation], *, 
         )
 
 
-async def _supervise(folder: Path, locks: Sequence[int]) -> str:
+async def _supervise(folder: Path, locks: Sequence[int], environment: Mapping[str, str]) -> str:
     """Run a supervisor for a folder and return what it says: `ok`, or why the server was not started."""
     try:
         (folder / STATE).unlink(missing_ok=True)
@@ -141,6 +144,7 @@ async def _supervise(folder: Path, locks: Sequence[int]) -> str:
             stderr=asyncio.subprocess.DEVNULL,
             pass_fds=locks,
             start_new_session=True,
+            env=dict(environment),
         )
         said, _ = await asyncio.wait_for(starter.communicate(), _LAUNCH_S)
     except TimeoutError:
@@ -185,16 +189,7 @@ async def end_folder(folder: Path, *, grace_s: float) -> list[Process]:
         if not strays:
             break
         left = await end(strays, grace_s=1.0)
-    forget(port_files(folder))
     return left
-
-
-def port_files(folder: Path) -> list[str]:
-    """Return the lock files of the ports that a folder's supervisor was given."""
-    try:
-        return [str(path) for path in json.loads((folder / SPEC).read_text(encoding="utf-8"))["port_files"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
 
 
 def marked(folder: Path) -> list[Process]:

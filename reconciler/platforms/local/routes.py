@@ -13,11 +13,13 @@ from typing import Any
 from environments.errors import SluiceError
 from environments.names import RELEASE_HEADER, SLOT_HEADER, SLOTS, Address, slot_object
 from reconciler.core.canonical import Json, digest
+from reconciler.platforms.local.counting import NOTE, SPLIT
 
 ROUTES = "routes"
 """The name of the one route table. Both listeners read it; the public one drops `x-sluice-slot` before routing."""
 PARTS = 1_000_000
-"""Envoy's weights are whole numbers; this many make 100 %, so a weight is exact to a ten-thousandth of a percent."""
+"""Envoy's weights are whole numbers; this many make 100 %."""
+WEIGHT_RESOLUTION_PCT = 100 / PARTS
 _SERVER_IDLE_S = 3
 """Shorter than the 5 s after which vLLM closes an idle connection, or Envoy would send a request into a closing one."""
 _ROUTE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
@@ -37,6 +39,11 @@ class Line:
         others = {name: found for name, found in self.releases.items() if name != slot}
         return replace(self, releases=others | ({slot: release} if release else {}))
 
+    def published(self) -> tuple[str, ...]:
+        """Return the slots whose release a request may ask for: it has a share, and no other slot has it too."""
+        having = [slot for slot in SLOTS if self.weights_pct.get(slot, 0.0) > 0 and slot in self.releases]
+        return tuple(slot for slot in having if [self.releases[s] for s in having].count(self.releases[slot]) == 1)
+
 
 Table = Mapping[str, Line]
 """Every endpoint of one region by name."""
@@ -49,6 +56,21 @@ def cluster_config(ports: Mapping[str, Mapping[str, int]]) -> Json:
     """
     clusters = [_cluster(name, slot, ports[name].get(slot)) for name in sorted(ports) for slot in SLOTS]
     return _versioned(_CLUSTER, clusters)
+
+
+def ports_in(response: Json) -> dict[str, dict[str, int]]:
+    """Return the ports that `cluster_config` was given.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is not what `cluster_config` writes.
+    """
+    found: dict[str, dict[str, int]] = {}
+    for cluster in response["resources"]:
+        endpoint, _, slot = cluster["name"].rpartition("-")
+        for hosts in cluster["load_assignment"]["endpoints"]:
+            address = hosts["lb_endpoints"][0]["endpoint"]["address"]
+            found.setdefault(endpoint, {})[slot] = int(address["socket_address"]["port_value"])
+    return found
 
 
 def route_config(table: Table) -> Json:
@@ -109,6 +131,12 @@ def parts_of(weights_pct: Mapping[str, float]) -> dict[str, int]:
     return parts | {largest: parts[largest] + PARTS - sum(parts.values())}
 
 
+def split_name(weights_pct: Mapping[str, float]) -> str:
+    """Return the name under which the requests that these weights send are counted: equal for equal weights alone."""
+    parts = parts_of(weights_pct)
+    return "_".join(str(parts[slot]) for slot in SLOTS)
+
+
 def _versioned(kind: str, resources: list[Json]) -> Json:
     return {"version_info": digest(resources).removeprefix("sha256:")[:16], "resources": _typed(kind, resources)}
 
@@ -146,8 +174,10 @@ def loopback(port: int) -> Json:
 def _route_table(table: Table) -> Json:
     routes: list[Json] = []
     for endpoint in sorted(table):
-        routes += [_pinned(endpoint, table[endpoint], slot) for slot in SLOTS]
-        routes.append(_weighted(endpoint, table[endpoint]))
+        line = table[endpoint]
+        routes += [_pinned(endpoint, line, slot) for slot in SLOTS]
+        routes += [_drawn(endpoint, line, slot) for slot in line.published()]
+        routes.append(_weighted(endpoint, line))
     routes.append(_answer({"prefix": "/"}, 404, "there is no endpoint of this name here"))
     return {
         "name": ROUTES,
@@ -163,9 +193,21 @@ def _pinned(endpoint: str, line: Line, slot: str) -> Json:
     return {"match": {"prefix": f"/{endpoint}/", "headers": exact}, "route": action, "response_headers_to_add": headers}
 
 
+def _drawn(endpoint: str, line: Line, slot: str) -> Json:
+    """Return the route of requests whose application has drawn the slot's release; they are counted with the others."""
+    release = line.releases[slot]
+    exact = [{"name": RELEASE_HEADER, "string_match": {"exact": release}}]
+    return {
+        "match": {"prefix": f"/{endpoint}/", "headers": exact},
+        "metadata": {"filter_metadata": {NOTE: {SPLIT: split_name(line.weights_pct)}}},
+        "route": {"cluster": slot_object(endpoint, slot), **_forwarding()},
+        "response_headers_to_add": _marks(slot, release),
+    }
+
+
 def _weighted(endpoint: str, line: Line) -> Json:
-    note = {"weights_pct": dict(line.weights_pct), "releases": dict(line.releases)}
-    shared = {"name": endpoint, "metadata": {"filter_metadata": {"sluice": note}}}
+    note = {"weights_pct": dict(line.weights_pct), "releases": dict(line.releases), SPLIT: split_name(line.weights_pct)}
+    shared = {"name": endpoint, "metadata": {"filter_metadata": {NOTE: note}}}
     match = {"prefix": f"/{endpoint}/"}
     if not any(line.weights_pct.values()):
         return shared | _answer(match, 503, "no release of this endpoint serves yet")
@@ -205,7 +247,7 @@ def _answer(match: Json, status: int, message: str) -> Json:
 
 
 def _line(route: Json) -> Line:
-    note = route["metadata"]["filter_metadata"]["sluice"]
+    note = route["metadata"]["filter_metadata"][NOTE]
     asked = {slot: float(pct) for slot, pct in note["weights_pct"].items()}
     present = _parts_in(route)
     if present == (parts_of(asked) if any(asked.values()) else {}):

@@ -10,16 +10,24 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from environments.errors import SluiceError
+from environments.spec import LocalRegion
 from reconciler.core.observed import ObservedSlot
 from reconciler.core.release import Release
+from reconciler.platforms.local.inherited import inherited
 from reconciler.platforms.local.ports import handing_over, reserve
 from reconciler.platforms.local.processes import Launch, Supervised, end_folder, last_words, launch, read_supervised
-from reconciler.platforms.local.state import SlotRecord, read_slot, write_slot
+from reconciler.platforms.local.state import (
+    SlotRecord,
+    read_slot,
+    remember_started,
+    started_generation,
+    write_slot,
+)
 from reconciler.platforms.local.supervisor import LOG
 from reconciler.ports import Runtime
 
@@ -46,6 +54,11 @@ class Seen:
         """Return a text that changes when the server is started again; empty when none runs."""
         return self.supervised.generation if self.supervised else ""
 
+    @property
+    def warm(self) -> bool:
+        """Return whether the present process was warmed up."""
+        return self.record is not None and self.generation == self.record.warm != ""
+
 
 def look(folder: Path, where: str) -> Seen:
     """Return what is on disk about a slot; a damaged record is told, not raised."""
@@ -55,41 +68,68 @@ def look(folder: Path, where: str) -> Seen:
         return Seen(None, error, read_supervised(folder))
 
 
-async def observed(folder: Path, weight_pct: float, runtime_for: Callable[[str], Runtime], where: str) -> ObservedSlot:
-    """Return the slot as it is, asking the server itself whether it is ready."""
+async def observed(
+    folder: Path, weight_pct: float, noted: str | None, runtime_for: Callable[[str], Runtime], where: str
+) -> ObservedSlot:
+    """Return the slot as it is, asking the server itself whether it is ready.
+
+    `noted` is the release that the gateway's routes name; it is told where the slot's own record is lost.
+    """
     seen = look(folder, where)
     if seen.record is None:
-        problem = str(seen.damage.problem.what) if seen.damage else None
-        return ObservedSlot(weight_pct=weight_pct, problem=problem, running=seen.damage is None)
+        return _unrecorded(seen, weight_pct, noted)
     problem, fatal = await _problem(seen, seen.record, runtime_for, folder)
-    warm = bool(seen.generation) and seen.record.warm == seen.generation
     return ObservedSlot(
         release=seen.record.release,
         ready=problem is None,
-        warm=warm,
+        warm=seen.warm,
         weight_pct=weight_pct,
         url=seen.record.url,
         problem=problem,
         fatal=fatal,
         running=seen.serving,
         restarts=seen.supervised.restarts if seen.supervised else 0,
+        started=_started(folder, seen, ready=problem is None),
     )
 
 
+def _unrecorded(seen: Seen, weight_pct: float, noted: str | None) -> ObservedSlot:
+    """Return an empty slot; with weight, or a damaged record, one of which nothing is known but what is noted."""
+    if seen.damage is None and weight_pct == 0:
+        return ObservedSlot()
+    why = seen.damage.problem.what if seen.damage else "its record is lost"
+    told = f"{why}; the gateway names {noted}" if noted else why
+    return ObservedSlot(weight_pct=weight_pct, problem=told, running=False)
+
+
+def _started(folder: Path, seen: Seen, *, ready: bool) -> bool:
+    """Return whether the present process was ever ready, and remember it when it is ready now."""
+    if not seen.generation:
+        return False
+    known = seen.warm or started_generation(folder) == seen.generation
+    if ready and not known:
+        remember_started(folder, seen.generation)
+    return ready or known
+
+
 async def start_server(
-    folder: Path, release: Release, runtime: Runtime, *, command: Sequence[str], model_path: str, where: str
+    folder: Path, release: Release, runtime: Runtime, region: LocalRegion, *, paths: Mapping[str, str], where: str
 ) -> None:
     """Start a release's server in an empty folder; return when its process exists.
 
+    `paths` are the folders of the release's artifacts, keyed as its lineage is.
+
     Raises:
-        SluiceError: `PLAT-006` no port, `PLAT-008` the program is not there or does not start; the slot is empty then.
+        SluiceError: `PLAT-006` no port, `PLAT-008` the program is not there or does not start, `PLAT-016` a variable
+            that the region names is not set; the slot is empty then.
     """
+    environment = inherited(os.environ, region.serve_env, where=where)
     reserved = reserve(str(folder))
     with handing_over([reserved]):
-        line = runtime.command(release, command, model_path=model_path, port=reserved.port)
-        wanted = Launch((_program(line[0], where), *line[1:]), GRACE_S)
+        line = runtime.command(release, region.serve_command, paths=paths, port=reserved.port)
+        wanted = Launch((_program(line[0], where), *line[1:]), GRACE_S, environment)
         # The record comes first: if this process dies here, the next one finds a slot whose server is missing.
-        write_slot(folder, SlotRecord(release, reserved.port))
+        write_slot(folder, SlotRecord(release, reserved.port, paths["model"]))
         await launch(folder, wanted, [reserved], where=where)
 
 
@@ -132,7 +172,8 @@ async def _problem(
     if not seen.generation:
         return "its server is down and will be restarted" + _history(seen.supervised, folder), False
     try:
-        ask = runtime_for(record.release.runtime).ready(record.url, record.release)
+        runtime = runtime_for(record.release.runtime)
+        ask = runtime.ready(record.url, record.release, model_path=record.model_path)
         why = await asyncio.wait_for(ask, _READY_S)
     except TimeoutError:
         return f"no answer within {_READY_S:g} s", False

@@ -241,15 +241,6 @@ def _hold(folder: str, inherited: list[int]) -> int | None:
     return lock
 
 
-def _release_ports(paths: list[str]) -> None:
-    """Remove the ports' lock files while still holding them, so that an orderly end leaves none behind."""
-    for path in paths:
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            continue
-
-
 def main(spec_file: str) -> None:
     """Supervise what the spec file says."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
@@ -266,7 +257,6 @@ def main(spec_file: str) -> None:
     except OSError as error:
         _tell(1, f"the supervisor failed: {error}")
         raise
-    _release_ports(spec["port_files"])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,4 @@
-"""Gives Envoy a file and waits until it obeys; puts the old file back when it does not.
-
-Imports this package's parts. Called by `gateway` under the region's lock.
-"""
+"""Gives Envoy a file and waits until it obeys; puts the old file back when it does not."""
 
 from __future__ import annotations
 
@@ -23,6 +20,7 @@ from reconciler.platforms.local.supervisor import LOG
 CLUSTERS, ROUTES = "cds.json", "rds.json"
 _SUBSCRIPTION = {CLUSTERS: "cluster_manager.cds", ROUTES: f"http.public.rds.{routes.ROUTES}"}
 _CONFIRM_S = 5.0
+_PAUSE_MAX_S = 0.05
 
 
 async def put_in_force(path: Path, response: Json, *, admin_port: int | None, where: str) -> None:
@@ -32,21 +30,19 @@ async def put_in_force(path: Path, response: Json, *, admin_port: int | None, wh
         SluiceError: `PLAT-009` Envoy refuses it, `PLAT-010` it does not say so in time; the old file is back then.
             `PLAT-011` it could not be written.
     """
+    wanted = response["version_info"]
     if admin_port is None:
         write_json(path, response)
         return
     try:
-        version, refused = await _standing(admin_port, path.name)
+        if await _version_in_force(admin_port, path.name) == wanted == _version(path):
+            return
+        refused_before = await _refusals(admin_port, path.name)
+        with _kept(path, where):
+            write_json(path, response)
+            await _confirm(admin_port, path, wanted, refused_before, where=where)
     except AdminError as error:
         raise silent(path.parent, where, str(error)) from error
-    if version == response["version_info"] == _version(path):
-        return
-    with _kept(path, where):
-        write_json(path, response)
-        try:
-            await _confirm(admin_port, path, response["version_info"], refused, where=where)
-        except AdminError as error:
-            raise silent(path.parent, where, str(error)) from error
 
 
 def silent(folder: Path, where: str, why: str) -> SluiceError:
@@ -63,12 +59,10 @@ def silent(folder: Path, where: str, why: str) -> SluiceError:
 
 
 async def _confirm(port: int, path: Path, wanted: str, refused_before: int, *, where: str) -> None:
+    """Return when a version is in force. Refusals are dear to read and never expected, so they are read rarely."""
     until, pause = time.monotonic() + _CONFIRM_S, 0.002
-    while True:
-        version, refused = await _standing(port, path.name)
-        if version == wanted:
-            return
-        if refused > refused_before:
+    while await _version_in_force(port, path.name) != wanted:
+        if pause >= _PAUSE_MAX_S and await _refusals(port, path.name) > refused_before:
             raise SluiceError(
                 "PLAT-009",
                 where=where,
@@ -79,14 +73,18 @@ async def _confirm(port: int, path: Path, wanted: str, refused_before: int, *, w
         if time.monotonic() > until:
             raise AdminError(f"version {wanted} of {path.name} was not in force after {_CONFIRM_S:g} s")
         await asyncio.sleep(pause)
-        pause = min(pause * 1.5, 0.05)
+        pause = min(pause * 1.5, _PAUSE_MAX_S)
 
 
-async def _standing(port: int, name: str) -> tuple[str, int]:
-    """Return the version in force and how often Envoy has refused one."""
-    prefix = _SUBSCRIPTION[name]
-    found = await admin.stats(port, rf"^{prefix}\.(version_text|update_rejected)$")
-    return found.get(f"{prefix}.version_text", ""), int(found.get(f"{prefix}.update_rejected", "0"))
+async def _version_in_force(port: int, name: str) -> str:
+    stat = f"{_SUBSCRIPTION[name]}.version_text"
+    return (await admin.stats(port, "TextReadouts", rf"^{stat}$")).get(stat, "")
+
+
+async def _refusals(port: int, name: str) -> int:
+    """Return how often Envoy has refused a version."""
+    stat = f"{_SUBSCRIPTION[name]}.update_rejected"
+    return int((await admin.stats(port, "Counters", rf"^{stat}$")).get(stat, "0"))
 
 
 def _version(path: Path) -> str | None:

@@ -42,6 +42,8 @@ class Faults:
     error_status: int = 500
     hang_rate: float = 0.0
     """Such a request is accepted and never answered."""
+    held: bool = False
+    """Requests that arrive wait, and go on when this is False again."""
     break_rate: float = 0.0
     """The connection of such a request is dropped in the middle of the answer."""
     crash_mid_stream: bool = False

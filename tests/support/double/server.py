@@ -38,7 +38,6 @@ class Double:
 
     def __init__(self, options: Options, faults: Faults) -> None:
         self.options = options
-        self.faults = faults
         self.metrics = Metrics(options.served, time.time(), options.max_num_seqs, options.buckets)
         self.requests = 0
         self.disconnects = 0
@@ -48,6 +47,8 @@ class Double:
         self._answering: set[asyncio.Task[None]] = set()
         self._idle: set[asyncio.StreamWriter] = set()
         self._stop = asyncio.Event()
+        self._let_go = asyncio.Event()
+        self._take(faults)
 
     async def serve(self) -> None:
         """Open the port, answer, and on SIGTERM finish what is in flight before the port's process ends."""
@@ -129,11 +130,15 @@ class Double:
             if changes.pop("crash", False):
                 die()
             try:
-                self.faults = self.faults.changed(changes)
+                self._take(self.faults.changed(changes))
             except ValueError as error:
                 raise BadRequest(str(error)) from error
         seen = {"pid": os.getpid(), "requests": self.requests, "disconnects": self.disconnects}
         await reply.json(200, {**seen, "last_prompt": self.last_prompt, "faults": vars(self.faults)})
+
+    def _take(self, faults: Faults) -> None:
+        self.faults = faults
+        (self._let_go.clear if faults.held else self._let_go.set)()
 
     def _models(self) -> dict[str, Any]:
         return answers.models(
@@ -157,6 +162,7 @@ class Double:
             die()
         self.requests += 1
         self.last_prompt = ask.prompt
+        await self._let_go.wait()
         if fate.hangs:
             await _wait_until_gone(reader)
         if fate.fails:

@@ -22,6 +22,7 @@ STAND_INS = {
 SECRETS = tuple(STAND_INS[name] for name in ("@SECRET@", "@AWS@", "@HF@", "@SK@"))
 ALSO = {
     "bad region name": {"SPEC-022", "SPEC-024"},  # the waves still hold the old name
+    "environment called as a folder that all share": {"SPEC-020"},  # and the file has another name than it declares
     "pool missing in one region": {"SPEC-035"},  # that region has no Prometheus for the limit either
 }
 """What else is wrong when a change has consequences elsewhere in the file."""

@@ -24,6 +24,7 @@ MEANINGS = {
     "PLAT-012": "lock held",
     "PLAT-013": "a process would not die",
     "PLAT-014": "not on this system",
+    "PLAT-016": "a variable that servers need is not set",
 }
 
 

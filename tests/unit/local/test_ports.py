@@ -16,19 +16,14 @@ from reconciler.platforms.local import ports
 from tests.support.lifeline import dies_with_parent
 
 
-@pytest.fixture(autouse=True)
-def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the lock files of these tests apart from everybody's."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
-
-
 def hold(gate: Barrier, found: SimpleQueue[int], end: Event) -> None:
     """Reserve the port that all want, once all are there, and hold it until told to end."""
     dies_with_parent()()
     gate.wait(60)
-    found.put(ports.reserve("race").port)
+    held = ports.reserve("race")
+    found.put(held.port)
     end.wait(60)
+    held.close()
 
 
 def test_twenty_processes_at_once_get_twenty_ports() -> None:
@@ -50,7 +45,6 @@ def test_a_reserved_port_is_free_again_after_it_was_closed() -> None:
     found = ports.reserve("one")
     assert ports.try_reserve(found.port) is None
     found.close()
-    assert not found.path.exists()
     again = ports.reserve("one")
     assert again.port == found.port
     again.close()
@@ -73,29 +67,48 @@ def test_a_port_of_another_program_is_passed_over_and_named() -> None:
     assert f"(pid {os.getpid()})" in taken.value.problem.what
 
 
-def test_lock_files_of_the_dead_are_deleted_and_held_ones_stay(tmp_path: Path) -> None:
-    held, dead = ports.reserve("three"), ports.reserve("four")
-    os.close(dead.lock)
-    ports.forget([str(held.path), str(dead.path), str(tmp_path / "never-there")])
-    assert held.path.exists()
-    assert not dead.path.exists()
-    held.close()
-
-
-def test_a_lock_that_was_handed_over_stays() -> None:
+def test_a_reservation_that_was_handed_over_stays_as_long_as_its_heir() -> None:
     found = ports.reserve("six")
-    heir = os.dup(found.lock)
+    heir = found.lock.dup()
     with ports.handing_over([found]):
         pass
     assert ports.try_reserve(found.port) is None
-    assert found.path.exists()
-    os.close(heir)
+    heir.close()
+    again = ports.try_reserve(found.port)
+    assert again is not None
+    again.close()
 
 
-def test_a_folder_that_cannot_be_made_is_an_error_with_a_code(tmp_path: Path) -> None:
+def test_a_port_of_a_process_that_died_is_free_again() -> None:
+    context = multiprocessing.get_context("fork")
+    gate, found, end = context.Barrier(1), context.SimpleQueue(), context.Event()
+    holder = context.Process(target=hold, args=(gate, found, end), daemon=True)
+    holder.start()
+    port = found.get()
+    assert ports.try_reserve(port) is None
+    holder.kill()
+    holder.join(60)
+    again = ports.try_reserve(port)
+    assert again is not None
+    again.close()
+
+
+def test_nobodys_files_can_keep_us_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a folder for locks in /tmp could that another user had made first."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
     (tmp_path / "sluice-ports").write_text("in the way")
+    ports.reserve("seven").close()
+
+
+def test_a_namespace_that_cannot_be_used_is_an_error_with_a_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Forbidden(socket.socket):
+        def bind(self, address: object) -> None:
+            raise PermissionError("not in this sandbox")
+
+    monkeypatch.setattr("socket.socket", Forbidden)
     with pytest.raises(SluiceError, match="PLAT-011"):
-        ports.reserve("seven")
+        ports.reserve("eight")
 
 
 def test_no_port_left_is_an_error_with_a_code(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,14 @@ def test_whole_numbers_add_up_and_stand_for_the_weights(pct: float) -> None:
     assert abs(parts["b"] - pct * PARTS / 100) <= 1
 
 
+def test_every_percentage_of_two_decimals_is_the_same_at_the_gateways_resolution() -> None:
+    for hundredths in range(10_001):
+        pct = hundredths / 100
+        parts = routes.parts_of(line(pct).weights_pct)
+        assert abs(100 * parts["b"] / PARTS - pct) < routes.WEIGHT_RESOLUTION_PCT
+        assert abs(100 * parts["a"] / PARTS - (100 - pct)) < routes.WEIGHT_RESOLUTION_PCT
+
+
 def test_weights_that_envoy_has_otherwise_are_told_as_envoy_has_them() -> None:
     response = routes.route_config({"chat": line(10)})
     route = next(r for r in response["resources"][0]["virtual_hosts"][0]["routes"] if "name" in r)
@@ -51,6 +59,38 @@ def test_both_clusters_are_named_whatever_the_weights_and_slots() -> None:
     clusters = routes.cluster_config({"chat": {"a": 20001}})["resources"]
     assert [c["name"] for c in clusters] == ["chat-a", "chat-b"]
     assert clusters[1]["load_assignment"]["endpoints"] == []
+
+
+def drawn(found: Line) -> dict[str, str]:
+    """Return release → cluster of the routes that follow an application's draw."""
+    routed = routes.route_config({"chat": found})["resources"][0]["virtual_hosts"][0]["routes"]
+    by_release = [(r["match"]["headers"][0], r["route"]) for r in routed if "headers" in r["match"]]
+    return {
+        header["string_match"]["exact"]: route["cluster"]
+        for header, route in by_release
+        if header["name"] == "x-sluice-release"
+    }
+
+
+def test_a_draw_is_followed_only_to_releases_with_a_share() -> None:
+    both = {"a": "chat-1", "b": "chat-2"}
+    assert drawn(Line({"a": 90.0, "b": 10.0}, both)) == {"chat-1": "chat-a", "chat-2": "chat-b"}
+    assert drawn(Line({"a": 100.0, "b": 0.0}, both)) == {"chat-1": "chat-a"}
+    assert drawn(Line({"a": 90.0, "b": 10.0}, {"a": "chat-1"})) == {"chat-1": "chat-a"}
+    assert drawn(Line({"a": 50.0, "b": 50.0}, {"a": "chat-1", "b": "chat-1"})) == {}
+    assert drawn(Line({"a": 0.0, "b": 0.0}, both)) == {}
+
+
+def test_a_drawn_request_is_counted_under_the_same_weights_as_the_others() -> None:
+    routed = routes.route_config({"chat": line(10)})["resources"][0]["virtual_hosts"][0]["routes"]
+    noted = [r["metadata"]["filter_metadata"]["sluice"]["split"] for r in routed if "metadata" in r]
+    assert noted == ["900000_100000"] * 3
+    assert routes.split_name(line(10).weights_pct) != routes.split_name(line(20).weights_pct)
+
+
+def test_clusters_are_read_back() -> None:
+    ports = {"chat": {"a": 20001, "b": 20002}, "chat-a": {"b": 20003}}
+    assert routes.ports_in(json.loads(json.dumps(routes.cluster_config(ports | {"none": {}})))) == ports
 
 
 def test_an_endpoint_without_weights_answers_for_itself() -> None:

@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 async def started(folder: Path, command: tuple[str, ...], *, grace_s: float = 30.0) -> Supervised:
-    await launch(folder, Launch(command, grace_s, pause_first_s=0.05, pause_last_s=0.2), [], where="here")
+    await launch(folder, Launch(command, grace_s, os.environ, pause_first_s=0.05, pause_last_s=0.2), [], where="here")
     return await until(folder, lambda s: s.server is not None)
 
 
@@ -84,7 +84,7 @@ async def test_a_server_that_dies_is_restarted_and_how_it_died_is_told(folder: P
 
 
 async def test_a_program_that_cannot_be_run_says_so_in_its_log(folder: Path) -> None:
-    await launch(folder, Launch(("/no/such/program",), 1.0, pause_first_s=0.05), [], where="here")
+    await launch(folder, Launch(("/no/such/program",), 1.0, os.environ, pause_first_s=0.05), [], where="here")
     found = await until(folder, lambda s: s.last_exit is not None)
     assert found.last_exit is not None
     assert found.last_exit["code"] == 127
@@ -92,7 +92,7 @@ async def test_a_program_that_cannot_be_run_says_so_in_its_log(folder: Path) -> 
 
 
 async def test_its_last_words_are_the_programs_own(folder: Path) -> None:
-    await launch(folder, Launch(FAILS, 1.0, pause_first_s=0.05), [], where="here")
+    await launch(folder, Launch(FAILS, 1.0, os.environ, pause_first_s=0.05), [], where="here")
     await until(folder, lambda s: s.restarts >= 2)
     assert processes.last_words(folder / "server.log") == "no weights"
 
@@ -128,7 +128,7 @@ async def test_children_of_a_killed_server_end_with_it(folder: Path) -> None:
 async def test_a_folder_has_one_supervisor(folder: Path) -> None:
     first = await started(folder, SLEEP)
     with pytest.raises(SluiceError) as refused:
-        await launch(folder, Launch(SLEEP, 1.0), [], where="here")
+        await launch(folder, Launch(SLEEP, 1.0, os.environ), [], where="here")
     assert refused.value.code == "PLAT-008"
     assert "another supervisor" in refused.value.problem.why
     assert first.supervisor.alive
@@ -137,7 +137,7 @@ async def test_a_folder_has_one_supervisor(folder: Path) -> None:
 async def test_a_long_log_is_shortened_while_the_server_writes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "LOG_BYTES", 2000)
     loud = ("/bin/sh", "-c", "while :; do echo 0123456789012345678901234567890123456789; sleep 0.01; done")
-    await launch(folder, Launch(loud, 1.0, look_s=0.05), [], where="here")
+    await launch(folder, Launch(loud, 1.0, os.environ, look_s=0.05), [], where="here")
     deadline = time.monotonic() + PATIENCE_S
     while not (folder / "server.log.1").exists():
         assert time.monotonic() < deadline
@@ -149,7 +149,7 @@ async def test_a_long_log_is_shortened_while_the_server_writes(folder: Path, mon
 async def test_a_state_that_cannot_be_written_ends_the_start(folder: Path) -> None:
     (folder / "state.json.new").mkdir()
     with pytest.raises(SluiceError) as failed:
-        await launch(folder, Launch(SLEEP, 1.0), [], where="here")
+        await launch(folder, Launch(SLEEP, 1.0, os.environ), [], where="here")
     assert "could not be written" in failed.value.problem.why
     deadline = time.monotonic() + PATIENCE_S
     while left_over(folder.parent):

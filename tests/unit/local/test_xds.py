@@ -30,12 +30,17 @@ def script(monkeypatch: pytest.MonkeyPatch) -> list[Standing]:
     """Return the list of what the admin port says next: version in force and refusals so far, or an error."""
     answers: list[Standing] = []
 
-    async def stats(port: int, pattern: str) -> Mapping[str, str]:
+    async def stats(port: int, kind: str, pattern: str) -> Mapping[str, str]:
         found = answers.pop(0) if len(answers) > 1 else answers[0]
         if isinstance(found, AdminError):
             raise found
         prefix = "http.public.rds.routes"
-        return {f"{prefix}.version_text": found[0], f"{prefix}.update_rejected": str(found[1])}
+        match kind:
+            case "TextReadouts":
+                return {f"{prefix}.version_text": found[0]}
+            case "Counters":
+                return {f"{prefix}.update_rejected": str(found[1])}
+        raise AssertionError(f"nothing asks for {kind}")
 
     monkeypatch.setattr("reconciler.platforms.local.admin.stats", stats)
     return answers

@@ -7,27 +7,26 @@ from typing import Any
 import pytest
 
 from environments.errors import SluiceError
-from reconciler.core.release import Artifact, Lineage, Release
+from reconciler.core.release import Artifact, Release
 from reconciler.runtimes.vllm import VllmRuntime
 from reconciler.runtimes.vllm_arguments import KNOWN, ON_ONLY, OWNED, SPREAD
 
 MODEL = Artifact("file:models/v1", "sha256:0")
 
 
-def release(adapters: dict[str, str | None] | None = None, **engine: Any) -> Release:
-    found = adapters or {}
+def release(adapters: tuple[str, ...] = (), **engine: Any) -> Release:
     return Release(
         endpoint="chat",
         runtime="vllm",
         model=MODEL,
         engine=engine,
-        adapters={name: Artifact(f"mlflow:{name}/1", "sha256:1") for name in found},
-        lineage={f"adapters.{name}": Lineage(path=path) for name, path in found.items()},
+        adapters={name: Artifact(f"mlflow:{name}/1", "sha256:1") for name in adapters},
     )
 
 
-def command(subject: Release) -> tuple[str, ...]:
-    return VllmRuntime().command(subject, ["vllm", "serve"], model_path="/m", port=4711)
+def command(subject: Release, **paths: str) -> tuple[str, ...]:
+    found = {"model": "/m"} | {f"adapters.{name}": path for name, path in paths.items()}
+    return VllmRuntime().command(subject, ["vllm", "serve"], paths=found, port=4711)
 
 
 def test_the_command_is_serve_command_model_address_name_and_arguments() -> None:
@@ -87,7 +86,7 @@ def test_the_tables_agree() -> None:
 
 
 def test_adapters_are_loaded_at_the_start_under_their_names() -> None:
-    found = command(release({"globex": "/a/globex", "acme": "/a/acme"}))
+    found = command(release(("globex", "acme")), globex="/a/globex", acme="/a/acme")
     assert found[9:] == (
         "--enable-lora",
         "--lora-modules",
@@ -98,4 +97,4 @@ def test_adapters_are_loaded_at_the_start_under_their_names() -> None:
 
 def test_an_adapter_without_a_folder_is_refused() -> None:
     with pytest.raises(SluiceError, match="RUN-004"):
-        command(release({"acme": None}))
+        command(release(("acme",)))
