@@ -10,12 +10,11 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from environments.errors import SluiceError
-from reconciler.analysis import Analyst
 from reconciler.core.after import watched_again
 from reconciler.core.canonical import Json
-from reconciler.core.judge_block import judge_settings
 from reconciler.core.next_steps import leaving_steps, region_steps, rollout_steps
 from reconciler.core.observed import ObservedEndpoint
 from reconciler.core.rollout import GateResult, Phase, Rollout
@@ -39,6 +38,9 @@ from reconciler.observing import observe
 from reconciler.ports import SlotCounts
 from reconciler.record import Record
 from reconciler.region import Region, Workshop
+
+if TYPE_CHECKING:
+    from reconciler.analysis import Analyst
 
 POLL_S = 0.5
 OPERATOR_POLL_S = 0.25
@@ -214,8 +216,9 @@ class Loop:
         return next((seen for address, seen in state.endpoints.items() if address.endpoint == endpoint), None)
 
     async def _look(self, name: str, seen: ObservedEndpoint | None) -> Evidence:
-        region = self._shop.regions.get(name)
-        if seen is None or region is None:
+        region, rollout = self._shop.regions.get(name), self._record.rollout
+        watched = rollout.settings.judged and rollout.region(name).phase in (Phase.SHIFTING, Phase.BAKING)
+        if seen is None or region is None or not watched:
             return NO_EVIDENCE
         try:
             analyst = self._analysts.get(name) or await self._analyst(name, region)
@@ -227,6 +230,9 @@ class Loop:
             return Evidence(Verdict.ERROR, why, Verdict.ERROR, why)
 
     async def _analyst(self, name: str, region: Region) -> Analyst:
+        from reconciler.analysis import Analyst  # it imports numpy: what judges nothing goes back without it
+        from reconciler.core.judge_block import judge_settings
+
         rollout = self._record.rollout
         analyst = Analyst(region, self._shop.store, judge_settings(rollout.settings))
         await analyst.resume(rollout)

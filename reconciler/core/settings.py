@@ -36,6 +36,11 @@ class RolloutSettings:
         return self.steps_pct if self.strategy == "canary" else ()
 
     @property
+    def judged(self) -> bool:
+        """Return whether traffic is looked at at all; a rollback by an operator flips at once and bakes nothing."""
+        return bool(self.ladder) or self.bake_s > 0
+
+    @property
     def gate_names(self) -> tuple[str, ...]:
         """Return the configured gates in the order in which they are asked."""
         return tuple(name for name in GATE_ORDER if self.gates.get(name))
