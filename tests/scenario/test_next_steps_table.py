@@ -15,6 +15,7 @@ from reconciler.core.observed import ObservedEndpoint, ObservedSlot
 from reconciler.core.rollout import GateResult, Intent, Phase, RegionRollout, Rollout, Trouble
 from reconciler.core.steps import Enter, Finish, Pause, StartSlot, Step, StopSlot, WarmSlot, Weigh, step_kind
 from reconciler.core.verdict import Verdict
+from tests.golden.test_environments import expect_same
 from tests.support.releases import SETTINGS, endpoint, release, rollout
 
 ROWS: list[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("next_steps.yaml").read_text())
@@ -28,6 +29,23 @@ def test_row(row: dict[str, Any]) -> None:
     going, seen, evidence = world(row)
     told = [words(step) for step in next_steps(going, seen, evidence, NOW)]
     assert told == [step if isinstance(step, str) else str(step) for step in row["steps"]]
+
+
+def test_every_step_is_told_in_full() -> None:
+    """Compare each row's steps, reasons and all, with `next_steps.txt`: a sentence is what a person has at night."""
+    lines = []
+    for row in ROWS:
+        going, seen, evidence = world(row)
+        lines += [row["name"], *(f"    {spelled(step)}" for step in next_steps(going, seen, evidence, NOW))]
+    expect_same(Path(__file__).with_name("next_steps.txt"), "\n".join(lines) + "\n")
+
+
+def spelled(step: Step) -> str:
+    """Return a step with all that it carries, releases by their words."""
+    facts = " ".join(f"{name}={value!r}" for name, value in vars(step).items())
+    for word, made in RELEASES.items():
+        facts = facts.replace(made.id, word)
+    return f"{step_kind(step)} {facts}"
 
 
 def world(row: dict[str, Any]) -> tuple[Rollout, dict[str, ObservedEndpoint], dict[str, Evidence]]:
