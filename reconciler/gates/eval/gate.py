@@ -52,7 +52,7 @@ class EvalGate:
 
         Raises:
             SluiceError: `EVAL-001` to `EVAL-010` a bad suite, `EVAL-020` the release lacks the suite's prompt,
-                `EVAL-021` a target does not answer, `EVAL-022` to `EVAL-026` a score could not be had,
+                `EVAL-021` a target does not answer, `EVAL-022` to `EVAL-026` and `EVAL-028` a score could not be had,
                 `EVAL-027` the report cannot be written.
         """
         suite = await asyncio.to_thread(load_suite, Path(context.root) / str(context.settings["suite"]))
