@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from environments.crosscheck import check_references
 from environments.errors import Problem, SpecError
 from environments.interpolate import Interpolation, Unset
-from environments.redact import SECRET_KEY, redact, secret_kind
+from environments.redact import SECRET_KEY, secret_kind
 from environments.spec import EnvironmentSpec
 from environments.translate import problems_of
 from environments.yaml_parse import parse_yaml
@@ -79,7 +79,7 @@ def load(
 
 
 def _refuse(problems: list[Problem]) -> NoReturn:
-    raise SpecError([replace(p, what=redact(p.what), why=redact(p.why), do=redact(p.do)) for p in problems])
+    raise SpecError(problems)
 
 
 def _read(path: Path, file: str) -> str:

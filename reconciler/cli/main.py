@@ -125,15 +125,17 @@ def _closed_pipe() -> int:
 
 
 def _unexpected(error: Exception) -> SluiceError:
-    """Return an error for what nobody foresaw, with the traceback in a file that can be reported."""
+    """Return an error for what nobody foresaw, with the traceback in a file of this user's that can be reported."""
     import tempfile
     import traceback
-    from pathlib import Path
 
-    path = Path(tempfile.gettempdir()) / "sluice-crash.txt"
+    from environments.redact import redact
+
     try:
-        path.write_text("".join(traceback.format_exception(error)))
-        kept = f"the traceback is in {path}"
+        # A name that nobody can foresee, readable by this user alone.
+        with tempfile.NamedTemporaryFile("w", prefix="sluice-crash-", suffix=".txt", delete=False) as kept_in:
+            kept_in.write(redact("".join(traceback.format_exception(error))))
+        kept = f"send us {kept_in.name}, which holds the traceback, and what you called"
     except OSError as full:
         kept = f"the traceback could not be kept: {full}"
     return SluiceError(

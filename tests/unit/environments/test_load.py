@@ -10,7 +10,6 @@ import pytest
 from environments.errors import SluiceError, SpecError
 from environments.find import find, known_environments
 from environments.load import load
-from environments.redact import redact
 from environments.yaml_tree import join_path, split_path
 from tests.unit.environments.loading import BASE, load_text
 
@@ -98,26 +97,6 @@ def test_a_missing_file_is_a_coded_error(tmp_path: Path) -> None:
         with pytest.raises(SpecError) as caught:
             load(path)
         assert caught.value.code == "SPEC-002"
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("postgresql+psycopg://sluice:pw@db:5432/x", "postgresql+psycopg://sluice:***@db:5432/x"),
-        ("postgresql://sluice:a/b@db/x", "postgresql://sluice:***@db/x"),
-        (
-            "postgresql://db/x?user=a&password=pw&sslmode=require",
-            "postgresql://db/x?user=a&password=***&sslmode=require",
-        ),
-        ("http://mlflow:5000/path@2", "http://mlflow:5000/path@2"),
-        ("sqlite:///.sluice/x.db", "sqlite:///.sluice/x.db"),
-        ("s3://bucket/key@VERSION", "s3://bucket/key@VERSION"),
-        ("postgresql://${env:USER}:${env:PASSWORD}@db/x", "postgresql://${env:USER}:${env:PASSWORD}@db/x"),
-        ("token hf_" + "a" * 20 + " end", "token *** end"),
-    ],
-)
-def test_redact(text: str, shown: str) -> None:
-    assert redact(text) == shown
 
 
 def test_find_takes_a_file_or_a_name(tmp_path: Path) -> None:
