@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from environments.errors import SluiceError
+from environments.files import readable_file
 from reconciler.core.canonical import Json, digest
 from reconciler.core.release import Release
 from reconciler.gates.eval.ask import Asked, Question, ask_all, messages_of, questions
@@ -43,19 +44,20 @@ class EvalGate:
         """Read the suite.
 
         Raises:
-            SluiceError: `EVAL-001` to `EVAL-010`.
+            SluiceError: `EVAL-001` to `EVAL-010`, `FILE-001` to `FILE-003`.
         """
-        load_suite(root / str(settings["suite"]))
+        load_suite(readable_file(root, str(settings["suite"])))
 
     async def evidence(self, context: GateContext) -> GateEvidence:
         """Ask both arms every question of the suite, score the answers and judge them.
 
         Raises:
             SluiceError: `EVAL-001` to `EVAL-010` a bad suite, `EVAL-020` the release lacks the suite's prompt,
-                `EVAL-021` a target does not answer, `EVAL-022` to `EVAL-026` and `EVAL-028` a score could not be had,
-                `EVAL-027` the report cannot be written.
+                `EVAL-021` a target does not answer, `EVAL-022` to `EVAL-026`, `EVAL-028` and `EVAL-029` a score could
+                not be had, `EVAL-027` the report cannot be written, `FILE-001` to `FILE-003`.
         """
-        suite = await asyncio.to_thread(load_suite, Path(context.root) / str(context.settings["suite"]))
+        path = readable_file(Path(context.root), str(context.settings["suite"]))
+        suite = await asyncio.to_thread(load_suite, path)
         targets = _targets(context, suite)
         judges = judges_of(suite)
         try:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from environments.errors import SluiceError
+from environments.trust import TRUSTED_HOSTS, origin_of, trust_of
 from reconciler.core.canonical import digest
 from reconciler.gates.eval.ask import ChatError, post_chat
 from reconciler.gates.eval.scorers import Score
@@ -73,7 +74,8 @@ class Judge:
         """Return what the judge says.
 
         Raises:
-            SluiceError: `EVAL-023` it cannot be asked, or does not answer in the form that it was told.
+            SluiceError: `EVAL-023` it cannot be asked, or does not answer in the form that it was told; `EVAL-029` its
+                key may not be sent there.
         """
         task = self._said.get(submission)
         if task is None:
@@ -129,6 +131,14 @@ class Judge:
         key = os.environ.get(name)
         if not key:
             raise self._failed(f"the variable {name}, which holds its key, is not set")
+        if not trust_of(os.environ).allows_host(self.spec.url):
+            raise SluiceError(
+                "EVAL-029",
+                where=f"scorers.{self.name}",
+                what=f"{name} may not be sent to {self.spec.url}",
+                why="a changed suite could have any variable of this machine sent anywhere",
+                do=f"trust the host where Sluice runs: export {TRUSTED_HOSTS}={origin_of(self.spec.url)[1]}",
+            )
         return {"Authorization": f"Bearer {key}"}
 
     def _failed(self, why: str) -> SluiceError:

@@ -64,31 +64,33 @@ def test_an_alias_stands_for_a_whole_value(tmp_path: Path) -> None:
 
 
 def test_variables_are_filled_in(tmp_path: Path) -> None:
-    text = BASE.replace("sqlite:///.sluice/base.db", "${env:STORE:-sqlite:///${env:NOT_NESTED}}")
+    text = BASE.replace("sqlite:///.sluice/base.db", "${env:SLUICE_STORE:-sqlite:///${env:NOT_NESTED}}")
     with pytest.raises(SpecError):
         load_text(text, tmp_path)
     path = tmp_path / "environments" / "base.yaml"
-    path.write_text(BASE.replace("sqlite:///.sluice/base.db", "${env:STORE:-sqlite:///x.db}"))
+    path.write_text(BASE.replace("sqlite:///.sluice/base.db", "${env:SLUICE_STORE:-sqlite:///x.db}"))
     assert load(path, environ={}).spec.store == "sqlite:///x.db"
-    assert load(path, environ={"STORE": ""}).spec.store == "sqlite:///x.db"
-    assert load(path, environ={"STORE": "postgresql://u:pw@h/d"}).spec.store == "postgresql://u:pw@h/d"
+    assert load(path, environ={"SLUICE_STORE": ""}).spec.store == "sqlite:///x.db"
+    assert load(path, environ={"SLUICE_STORE": "postgresql://u:pw@h/d"}).spec.store == "postgresql://u:pw@h/d"
 
 
 def test_callers_that_connect_to_nothing_may_keep_unset_variables(tmp_path: Path) -> None:
     load_text(BASE, tmp_path)
     path = tmp_path / "environments" / "base.yaml"
-    path.write_text(BASE.replace("http://mlflow:5000", "${env:NOT_SET_ANYWHERE}"))
-    with pytest.raises(SpecError, match="NOT_SET_ANYWHERE"):
+    path.write_text(BASE.replace("http://mlflow:5000", "${env:SLUICE_NOT_SET_ANYWHERE}"))
+    with pytest.raises(SpecError, match="SLUICE_NOT_SET_ANYWHERE"):
         load(path, environ={})
-    assert load(path, environ={}, unset="keep").spec.registry.mlflow == "${env:NOT_SET_ANYWHERE}"
+    assert load(path, environ={}, unset="keep").spec.registry.mlflow == "${env:SLUICE_NOT_SET_ANYWHERE}"
 
 
 def test_a_secret_from_a_variable_is_in_no_message(tmp_path: Path) -> None:
     load_text(BASE, tmp_path)
     path = tmp_path / "environments" / "base.yaml"
-    path.write_text(BASE.replace("sqlite:///.sluice/base.db", "${env:STORE}").replace("owner: ml-platform", "owner: 7"))
+    path.write_text(
+        BASE.replace("sqlite:///.sluice/base.db", "${env:SLUICE_STORE}").replace("owner: ml-platform", "owner: 7")
+    )
     with pytest.raises(SpecError) as caught:
-        load(path, environ={"STORE": "postgresql://u:topsecret@h/d"})
+        load(path, environ={"SLUICE_STORE": "postgresql://u:topsecret@h/d"})
     assert "topsecret" not in str(caught.value)
 
 
