@@ -80,6 +80,7 @@ FIELDS = MappingProxyType(
         "EvalGateSpec.max_drop": "Largest drop against the champion, as a share of cases.",
         "LoadGateSpec.profile": "Path of the load profile, relative to the folder that holds environments/.",
         "LoadGateSpec.max_regression": "Largest regression against the champion, as a share.",
+        "LoadGateSpec.max_duration_s": "Seconds for its rounds; they end sooner when the verdict is clear.",
         "GatesSpec.eval": "Evaluate challenger and champion on the same cases before any traffic moves.",
         "GatesSpec.load": "Load both side by side before any traffic moves.",
         "RolloutSpec.strategy": "canary (by steps), blue_green (at once), shadow (copied traffic) or ab (fixed split).",
