@@ -15,6 +15,7 @@ from pathlib import Path
 from environments.errors import SluiceError
 from environments.load import Loaded
 from environments.spec import LocalRegion, RegionSpec, RegistrySpec
+from reconciler.checks import Checks
 from reconciler.core.release import Release
 from reconciler.planning import Planner
 from reconciler.ports import Gate, MetricSource, Registry, Runtime, Store
@@ -91,6 +92,12 @@ def runtime_for(name: str) -> Runtime:
             do=f"use one of: {', '.join(sorted(_RUNTIMES))}",
         )
     return build()
+
+
+def checks_of(loaded: Loaded) -> Checks:
+    """Return what this build can say of an environment's files; nothing is opened or contacted."""
+    known = {name: partial(build, loaded.spec.registry) for name, build in _GATES.items()}
+    return Checks(loaded, {name: build() for name, build in _RUNTIMES.items()}, known)
 
 
 def gates(registry: RegistrySpec) -> dict[str, Gate]:

@@ -116,6 +116,9 @@ def refuse_stale(saved: Plan, fresh: Plan) -> None:
         what = "; ".join(f"{d.address} {d.path} was {d.recorded} and is now {d.live}" for d in moved)
     elif saved.spec_digest != fresh.spec_digest:
         what = "the environment file has changed since it was made"
+    elif saved.gate_digests != fresh.gate_digests:
+        changed = {key for key, _ in saved.gate_digests.items() ^ fresh.gate_digests.items()}
+        what = f"a file that decides has changed since it was made: that of {', '.join(sorted(changed))}"
     elif saved.releases != fresh.releases:
         what = "what a release refers to has other content now"
     raise SluiceError(
