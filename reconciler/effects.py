@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,18 +30,22 @@ from reconciler.core.steps import (
 )
 from reconciler.core.verdict import Verdict
 from reconciler.counters import read_counters
-from reconciler.ports import GateContext, PromptSplit, SlotAddress, SlotCounts
+from reconciler.ports import GateContext, GateProgress, PromptSplit, SlotAddress, SlotCounts, untold
 from reconciler.region import Region, Workshop
 
 
 @dataclass(frozen=True)
 class Effect:
-    """One step to carry out: the rollout it belongs to, what was live when it was decided, and the lease's token."""
+    """One step to carry out: the rollout it belongs to, what was live when it was decided, and the lease's token.
+
+    `tell` is given where a gate stands while it is asked.
+    """
 
     step: Step
     rollout: Rollout
     observed: Mapping[str, ObservedEndpoint]
     fence: int
+    tell: Callable[[GateProgress], None] = untold
 
 
 async def carry_out(effect: Effect, shop: Workshop) -> GateResult | None:
@@ -105,6 +109,7 @@ async def _ask(effect: Effect, shop: Workshop, part: RegionRollout, gate: str) -
         root=shop.root,
         reports=shop.reports,
         live=partial(_live, shop.regions[part.region], effect, part),
+        progress=effect.tell,
     )
     try:
         found = await asked.evidence(context)

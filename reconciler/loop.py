@@ -38,7 +38,7 @@ from reconciler.core.steps import (
 from reconciler.core.verdict import Verdict
 from reconciler.effects import Effect, carry_out
 from reconciler.observing import observe
-from reconciler.ports import Lease, SlotCounts
+from reconciler.ports import GateProgress, Lease, SlotCounts, untold
 from reconciler.record import Record
 from reconciler.region import Workshop
 
@@ -50,7 +50,10 @@ _FATAL = ("LEASE-001", "LEASE-002", "STORE-001", "STORE-004")
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What one turn of the loop saw and decided, for whoever watches. `counters` is keyed by region, then slot."""
+    """What one turn of the loop saw and decided, for whoever watches. `counters` is keyed by region, then slot.
+
+    `gates` says by region where a gate stands that is being asked.
+    """
 
     rollout: Rollout
     steps: tuple[Step, ...]
@@ -58,6 +61,7 @@ class Snapshot:
     evidence: Mapping[str, Evidence]
     counters: Mapping[str, Mapping[str, SlotCounts]] = field(default_factory=dict)
     judged: Mapping[str, Json] = field(default_factory=dict)
+    gates: Mapping[str, GateProgress] = field(default_factory=dict)
 
 
 Watcher = Callable[[Snapshot], None]
@@ -76,6 +80,7 @@ class Loop:
         self._failures: dict[Step, int] = {}
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._doing: dict[str, Step] = {}
+        self._asking: dict[str, GateProgress] = {}
         self._writing = asyncio.Lock()
 
     async def run(self) -> Rollout:
@@ -176,8 +181,11 @@ class Loop:
                 await self._record.moved(step, {})
                 await self._change(step, None)
             case StartSlot() | WarmSlot() | RunGate() | Publish() | Weigh() | StopSlot() | Remove() | Mark():
-                return await self._effect(Effect(step, rollout, seen, self._record.lease.token))
+                return await self._effect(Effect(step, rollout, seen, self._record.lease.token, self._teller(step)))
         return True
+
+    def _teller(self, step: Step) -> Callable[[GateProgress], None]:
+        return partial(self._asking.__setitem__, step.region) if isinstance(step, RunGate) else untold
 
     async def _effect(self, effect: Effect) -> bool:
         async with self._writing:
@@ -189,6 +197,8 @@ class Loop:
                 raise
             await self._failed(effect, error)
             return False
+        finally:
+            self._asking.pop(getattr(effect.step, "region", ""), None)
         self._failures.pop(effect.step, None)
         async with self._writing:
             await self._record.after(effect.step, found)
@@ -232,7 +242,7 @@ class Loop:
     ) -> Snapshot:
         counters = {name: analyst.latest for name, analyst in self._analysts.items()}
         judged = {name: a.judgement.evidence for name, a in self._analysts.items() if a.judgement}
-        return Snapshot(rollout, steps, seen, evidence, counters, judged)
+        return Snapshot(rollout, steps, seen, evidence, counters, judged, dict(self._asking))
 
 
 def _blame(effect: Effect, error: SluiceError, tries: int) -> Verdict | None:
