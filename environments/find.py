@@ -9,6 +9,7 @@ from pathlib import Path
 from environments.errors import SluiceError, nearest
 
 FOLDER_VARIABLE = "SLUICE_ENVIRONMENTS"
+_FAR_AWAY = os.path.join("..", "..", "..")
 
 
 def environments_folder(*, environ: Mapping[str, str] | None = None, start: Path | None = None) -> Path:
@@ -27,6 +28,16 @@ def environments_folder(*, environ: Mapping[str, str] | None = None, start: Path
 def known_environments(folder: Path) -> tuple[str, ...]:
     """Return the names of the environments in a folder, sorted; empty when it is not there."""
     return tuple(sorted(path.stem for path in folder.glob("*.yaml"))) if folder.is_dir() else ()
+
+
+def reachable(path: Path, *, start: Path | None = None) -> str:
+    """Return a path as it can be opened from where one stands: relative where that is short, else absolute.
+
+    `start` is the working directory when None.
+    """
+    here = (start or Path.cwd()).absolute()
+    relative = os.path.relpath(path.absolute(), here)
+    return str(path.absolute()) if relative.startswith(_FAR_AWAY) else relative
 
 
 def find(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -50,17 +50,19 @@ def load(
     environ: Mapping[str, str] | None = None,
     policy_ids: Collection[str] | None = None,
     unset: Unset = "refuse",
+    shown: Callable[[Path], str] = lambda path: f"{path.absolute().parent.name}/{path.name}",
 ) -> Loaded:
     """Return the environment that a file declares.
 
     `environ` is `os.environ` when None. `policy_ids` turns on the check that overrides name existing policies.
-    `unset="keep"` leaves references to unset variables as text, for callers that connect to nothing.
+    `unset="keep"` leaves references to unset variables as text, for callers that connect to nothing. `shown` is how
+    messages name a file: by its folder, or as it can be opened from where somebody stands.
 
     Raises:
         SpecError: everything that is wrong with the file, codes `SPEC-002` to `SPEC-049` and `FILE-001` to `FILE-003`,
             sorted by line.
     """
-    file = f"{path.absolute().parent.name}/{path.name}"
+    file = shown(path)
     root = path.absolute().parent.parent
     text = _read(path, file)
     tree, problems = parse_yaml(text, file)
@@ -76,7 +78,7 @@ def load(
     wrong = {path: p for path, p in found.items() if p.where not in unreadable} | interpolation.problems
     problems += [*wrong.values(), *check_references(data, lines, policy_ids, wrong=wrong)]
     problems += _check_name(data, path, lines) if ("environment",) not in wrong else []
-    problems += _check_files(data, root, lines, known)
+    problems += _check_files(data, root, lines, known, shown)
     problems += _check_store(data, lines, interpolation)
     problems += [p for p in _empty_values(tree, lines, wrong) if p.where not in unreadable]
     if spec is None or problems:
@@ -146,7 +148,9 @@ def _check_name(data: Mapping[str, Any], path: Path, lines: Lines) -> list[Probl
     ]
 
 
-def _check_files(data: Mapping[str, Any], root: Path, lines: Lines, environ: Mapping[str, str]) -> list[Problem]:
+def _check_files(
+    data: Mapping[str, Any], root: Path, lines: Lines, environ: Mapping[str, str], shown: Callable[[Path], str]
+) -> list[Problem]:
     """Return a problem for each suite or profile that is not there; `file:` references are the registry's question."""
     problems = []
     endpoints = data.get("endpoints")
@@ -155,12 +159,15 @@ def _check_files(data: Mapping[str, Any], root: Path, lines: Lines, environ: Map
             path = ("endpoints", name, "rollout", "gates", gate, key)
             node = lines.node(path)
             if isinstance(node, Scalar) and isinstance(node.value, str) and node.value:
-                found = _gate_file(root, gate, key, node.value, environ)
+                found = _gate_file(root, gate, (key, node.value), environ, shown)
                 problems += [replace(found, where=lines.where(path))] if found else []
     return problems
 
 
-def _gate_file(root: Path, gate: str, key: str, path: str, environ: Mapping[str, str]) -> Problem | None:
+def _gate_file(
+    root: Path, gate: str, named: tuple[str, str], environ: Mapping[str, str], shown: Callable[[Path], str]
+) -> Problem | None:
+    key, path = named
     try:
         if readable_file(root, path, environ=environ).is_file():
             return None
@@ -169,7 +176,7 @@ def _gate_file(root: Path, gate: str, key: str, path: str, environ: Mapping[str,
     except (OSError, ValueError):
         return Problem("", "SPEC-032", f"the {key} cannot be a path", do="correct it")
     what, why = f"the {key} {path} is not there", f"the {gate} gate would have nothing to run"
-    return Problem("", "SPEC-032", what, why, f"create it under {root.name}/, or correct the path")
+    return Problem("", "SPEC-032", what, why, f"create {shown(root / path)}, or correct the path")
 
 
 def _check_store(data: Mapping[str, Any], lines: Lines, interpolation: Interpolation) -> list[Problem]:

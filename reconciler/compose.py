@@ -47,6 +47,13 @@ class Composed:
         root, reports = str(self.loaded.root), str(self.home / "reports")
         return Workshop(self.store, self.registry, self.regions, gates(self.loaded.spec.registry), clock, root, reports)
 
+    def orphans(self) -> int:
+        """Return how many processes of this environment run on this machine without a record that leads to them."""
+        from reconciler.platforms.local.orphans import orphans
+
+        has_local = any(isinstance(region, LocalRegion) for region in self.loaded.spec.regions.values())
+        return orphans(self.home, self.loaded.spec.environment) if has_local else 0
+
 
 def home_of(root: Path, environ: Mapping[str, str] = os.environ) -> Path:
     """Return where state lives: `SLUICE_HOME`, or `.sluice` beside `environments/`."""

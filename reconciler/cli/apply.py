@@ -87,10 +87,13 @@ async def _apply(composed: Composed, scope: object, saved: Plan | None, flags: d
     if not fresh.pending:
         _report(fresh, [], as_json=bool(flags["as_json"]))
         return 0
+    _refuse_orphans(composed)
     if not _agreed(fresh, saved, flags):
         return 1
     outcomes = await _carry_out(composed, fresh, as_json=bool(flags["as_json"]))
     _report(fresh, outcomes, as_json=bool(flags["as_json"]))
+    if not flags["as_json"]:
+        _print_outputs(composed, fresh)
     return 0 if all(outcome.good for outcome in outcomes) else EXIT_STOPPED
 
 
@@ -164,6 +167,18 @@ def _refuse_gaps(plan: Plan) -> None:
         )
 
 
+def _refuse_orphans(composed: Composed) -> None:
+    environment, orphans = composed.loaded.spec.environment, composed.orphans()
+    if orphans:
+        raise SluiceError(
+            "APPLY-004",
+            where=environment,
+            what=f"orphans of this environment are serving: {orphans} supervisor(s) run whose state was deleted",
+            why="they hold the ports and the memory that this plan needs, and no command reaches them",
+            do=f"end them with: sluice down {environment}",
+        )
+
+
 def _agreed(plan: Plan, saved: Plan | None, flags: dict[str, object]) -> bool:
     import sys
 
@@ -188,10 +203,11 @@ async def _carry_out(composed: Composed, plan: Plan, *, as_json: bool) -> list[O
     import asyncio
 
     from reconciler.apply import Applier
+    from reconciler.core.outputs import urls_of
     from reconciler.output.console import console
     from reconciler.output.progress import Progress
 
-    with Progress(console(stderr=as_json)) as progress:
+    with Progress(console(stderr=as_json), urls=urls_of(composed.loaded.spec)) as progress:
         applier = Applier(composed.workshop(), composed.planner(), watch=progress.watch, notice=progress.notice)
         try:
             return await applier.apply(plan)
@@ -219,10 +235,20 @@ def _report(plan: Plan, outcomes: list[Outcome], *, as_json: bool) -> None:
         if outcome.rollout and outcome.rollout.phase is Phase.PAUSED:
             name = outcome.endpoint
             out.print(
-                f"  go on: sluice resume {plan.environment} --endpoint {name} --reason …, then sluice apply",
+                f"  go on: sluice resume {plan.environment} --endpoint {name} --reason …",
                 markup=False,
             )
             out.print(f"  go back: sluice abort {plan.environment} --endpoint {name} --reason …", markup=False)
+
+
+def _print_outputs(composed: Composed, plan: Plan) -> None:
+    """Print where clients call what the plan was about."""
+    from reconciler.core.outputs import outputs_of
+
+    touched = {change.address for change in plan.pending}
+    for each in outputs_of(composed.loaded.spec):
+        if each.address in touched:
+            click.echo(f"  {each.address}  {each.url or each.how}")
 
 
 def outcome_json(outcome: Outcome) -> dict[str, object]:

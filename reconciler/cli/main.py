@@ -21,6 +21,7 @@ _COMMANDS = {
     "plan": ("reconciler.cli.plan", "Show what would change, why, and how it would be done."),
     "apply": ("reconciler.cli.apply", "Carry out a plan: canary, judge, bake, promote or roll back."),
     "status": ("reconciler.cli.status", "Show what serves, what is warm and what is on its way."),
+    "outputs": ("reconciler.cli.outputs", "Print where clients call each endpoint."),
     "history": ("reconciler.cli.status", "Show the ledger, newest first."),
     "drift": ("reconciler.cli.drift", "Show where live differs from what the ledger last recorded."),
     "rollback": ("reconciler.cli.hands", "Return to the last good release: a weight while its slot is warm."),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from environments.errors import SluiceError, SpecError
-from environments.find import find, known_environments
+from environments.find import find, known_environments, reachable
 from environments.load import load
 from environments.yaml_tree import join_path, split_path
 from tests.unit.environments.loading import BASE, load_text
@@ -154,3 +154,25 @@ def test_production_is_what_the_stacks_expect() -> None:
     assert len(spec.endpoints) == 4
     assert {endpoint.runtime for endpoint in spec.endpoints.values()} == {"vllm", "triton"}
     assert sorted(region.platform for region in spec.regions.values()) == ["kubernetes", "kubernetes", "sagemaker"]
+
+
+@pytest.mark.parametrize(
+    ("path", "start", "shown"),
+    [
+        ("/repo/environments/prod.yaml", "/repo", "environments/prod.yaml"),
+        ("/repo/environments/prod.yaml", "/repo/stacks/platform", "../../environments/prod.yaml"),
+        ("/repo/user1/bad.yaml", "/repo/user1", "bad.yaml"),
+        ("/elsewhere/environments/prod.yaml", "/work/deep/down/here", "/elsewhere/environments/prod.yaml"),
+    ],
+)
+def test_a_path_in_a_message_can_be_opened_from_where_one_stands(path: str, start: str, shown: str) -> None:
+    assert reachable(Path(path), start=Path(start)) == shown
+
+
+def test_what_is_missing_is_named_so_that_it_can_be_made(tmp_path: Path) -> None:
+    load_text(BASE, tmp_path)
+    (tmp_path / "profiles" / "chat.yaml").unlink()
+    with pytest.raises(SpecError) as caught:
+        load(tmp_path / "environments" / "base.yaml", environ={}, shown=lambda path: f"<{path.relative_to(tmp_path)}>")
+    assert caught.value.problem.where.startswith("<environments/base.yaml>:")
+    assert "create <profiles/chat.yaml>" in caught.value.problem.do
