@@ -217,5 +217,6 @@ def _sentence(verdict: Verdict, findings: Sequence[Finding], suite: Suite, answe
         return f"{why}: add `thresholds:` to the suite, or let a person decide with `sluice promote` ({of})"
     told = [finding.sentence for finding in findings if finding.verdict is verdict]
     if verdict is Verdict.PASS:  # the comparison comes first; what holds besides is in the findings
-        told = [told[0], f"{len(told) - 1} more demands hold"] if len(told) > 1 else told
+        more = len(told) - 1
+        told = [told[0], f"{more} more demand{'s hold' if more > 1 else ' holds'}"] if more else told
     return f"{'; '.join(told)} ({of})"
