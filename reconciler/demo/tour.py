@@ -127,13 +127,12 @@ class Stage:
         self._file.write_text(text)
 
     def act(self, number: int, act: Act) -> bool:
-        """Declare what the act wants, show the plan, apply it, and say what the clients saw meanwhile."""
+        """Declare what the act wants, apply it, which shows the plan, and say what the clients saw meanwhile."""
         self._say(f"{number}/{_STEPS}  chat-llm/{act.model}: {act.title}")
         text = _put(self._file.read_text(), r"mlflow:chat-llm/\d+", f"mlflow:chat-llm/{act.model}")
         text = _put(text, r"max_model_len: \d+", f"max_model_len: {act.context}")
         self._file.write_text(_put(text, r"mlflow:chat-system/\d+", "mlflow:chat-system/2"))
         before, began = self.counted(), time.monotonic()
-        self.sluice("plan", ENVIRONMENT)
         code = self.sluice("apply", ENVIRONMENT, "--yes")
         seen = self.counted() - before
         told = f", {seen['rejected']} rejected by the challenger" if seen["rejected"] else ""

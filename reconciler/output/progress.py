@@ -58,6 +58,7 @@ class Progress:
         self._told: dict[str, frozenset[str]] = {}
         self._gates: dict[tuple[str, str], tuple[GateResult, ...]] = {}
         self._since: dict[str, float] = {}
+        self._repeated: dict[str, float] = {}
         self._traffic = _Traffic()
         self._reason = ""
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
@@ -88,15 +89,13 @@ class Progress:
         self._traffic.take(snapshot)
         for region in snapshot.rollout.regions:
             self._answers(snapshot, region)
-        told = {self._stem(snapshot, step): step for step in snapshot.steps if not isinstance(step, Note)}
+        told = {self._stem(snapshot, step): step for step in snapshot.steps if not isinstance(step, Note | Await)}
         for stem, step in told.items():
-            if stem not in self._told.get(name, ()) and not (self._live and isinstance(step, Await)):
+            if stem not in self._told.get(name, ()):
                 self._line(snapshot, step)
-        asked = self._asked(snapshot)
-        for stem, (region_name, words) in asked.items():
-            if stem not in self._told.get(name, ()) and not self._live:
-                self._print(snapshot, region_name, words, "")
-        self._told[name] = frozenset((*told, *asked))
+        self._told[name] = frozenset(told)
+        if not self._live:
+            self._remind(snapshot)
         if self._live:
             self._live.update(Group(*(self._block(each) for each in self._latest.values())))
 
@@ -107,7 +106,7 @@ class Progress:
             took = duration_words(self._clock() - self._since[snapshot.rollout.id])
             met = self._traffic.of(snapshot.rollout.id)
             told = f"{name}: took {took}"
-            if met:
+            if met and any(part.champion_slot for part in snapshot.rollout.regions):
                 requests, failed = sum(m.requests for m in met.values()), sum(m.failed for m in met.values())
                 told += f"; while both releases had traffic: {Met(requests, failed)}"
             lines.append(told)
@@ -120,22 +119,27 @@ class Progress:
         elapsed_s = self._clock() - self._since[snapshot.rollout.id]
         return block(snapshot, self._traffic.of(snapshot.rollout.id), urls, elapsed_s)
 
-    def _quiet(self) -> int:
-        return int((self._clock() - self._began) / _REPEAT_S)
-
     def _stem(self, snapshot: Snapshot, step: Step) -> str:
-        """Return what makes a line new: the step itself; for waiting, its phase and every so many seconds."""
-        if not isinstance(step, Await):
-            return f"{getattr(step, 'region', '*')} {step_kind(step)} {said(step)}"
-        part = snapshot.rollout.region(step.region)
-        return f"{step.region} await {part.phase} {part.step} {self._quiet()}"
+        """Return what makes a line new."""
+        return f"{getattr(step, 'region', '*')} {step_kind(step)} {said(step)}"
 
-    def _asked(self, snapshot: Snapshot) -> dict[str, tuple[str, str]]:
-        """Return what gates that are being asked have to say, new every so many seconds."""
-        return {
-            f"{region} {gate.gate} {self._quiet()}": (region, ", ".join(gate_words(gate)))
-            for region, gate in snapshot.gates.items()
-        }
+    def _remind(self, snapshot: Snapshot) -> None:
+        """Say what is being waited for and where gates stand, at once and then from time to time."""
+        for region, gate in snapshot.gates.items():
+            if self._is_due(f"{snapshot.rollout.id} {region} {gate.gate}"):
+                self._print(snapshot, region, ", ".join(gate_words(gate)), "")
+        for step in snapshot.steps:
+            if isinstance(step, Await) and step.region not in snapshot.gates:
+                part = snapshot.rollout.region(step.region)
+                if self._is_due(f"{snapshot.rollout.id} {step.region} {part.phase} {part.step}"):
+                    self._print(snapshot, step.region, self._waiting(snapshot, step), "")
+
+    def _is_due(self, what: str) -> bool:
+        now, last = self._clock(), self._repeated.get(what)
+        if last is not None and now - last < _REPEAT_S:
+            return False
+        self._repeated[what] = now
+        return True
 
     def _answers(self, snapshot: Snapshot, region: RegionRollout) -> None:
         """Print what gates have answered since the last turn."""
@@ -148,7 +152,7 @@ class Progress:
         self._gates[key] = region.gates
 
     def _line(self, snapshot: Snapshot, step: Step) -> None:
-        words = self._waiting(snapshot, step) if isinstance(step, Await) else self._once(said(step))
+        words = self._once(said(step))
         style = "bold" if isinstance(step, Weigh) else _STYLES.get(getattr(step, "phase", Phase.PENDING), "")
         self._print(snapshot, getattr(step, "region", "*"), words, style)
 
@@ -157,7 +161,7 @@ class Progress:
         url = self._urls.get((step.region, snapshot.rollout.endpoint))
         phase = snapshot.rollout.region(step.region).phase
         idle = phase in _WITH_TRAFFIC and not self._traffic.any(snapshot.rollout.id, step.region)
-        call = f"; no requests yet: clients call {url}" if idle and url else ""
+        call = f"; clients call {url}" if idle and url else ""
         return f"{step.reason.split(';')[0]}{left}{call}"
 
     def _once(self, words: str) -> str:
