@@ -150,3 +150,10 @@ def test_a_gate_that_cannot_pass_a_first_deployment_is_told_by_the_plan(project:
     assert "add `slo:`" in warned[1]
     project.endpoint["slo"] = {"error_rate": 0.05}
     assert len([f for f in project.plan()["findings"] if f["policy"] == "GATE-005"]) == 1
+
+
+def test_outputs_are_the_addresses_that_clients_call(project: Project) -> None:
+    out, _ = project.run("outputs", "dev", code=0)
+    assert out == "dev/local/chat  http://127.0.0.1:18080/chat/v1\n"
+    found = json.loads(project.run("outputs", "dev", "--json", code=0)[0])
+    assert found["outputs"] == [{"address": "dev/local/chat", "url": "http://127.0.0.1:18080/chat/v1", "how": ""}]

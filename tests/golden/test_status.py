@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from reconciler.cli import status
 from reconciler.output.status_text import print_status
 
 URL = "http://127.0.0.1:18080/chat/v1"
@@ -99,3 +100,22 @@ def test_nothing_is_cut(width: int) -> None:
     shown = lines({"endpoints": [broken], "gaps": ["region us: this build has no adapter " * 4]}, width)
     assert max(map(len, shown)) <= width
     assert "".join(shown).count("…") == 0
+
+
+def test_a_watch_that_is_piped_prints_what_changed_and_only_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, after = ({"environment": "local", "endpoints": [endpoint(serving=name)]} for name in (RELEASE, NEW))
+    looks = iter([[before], [before], [after], [after], [after]])
+
+    def look() -> list[dict[str, Any]]:
+        found = next(looks, None)
+        if found is None:
+            raise KeyboardInterrupt
+        return found
+
+    monkeypatch.setattr(status, "_WATCH_S", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        status._watch(look, as_json=False)
+    shown = capsys.readouterr().out
+    assert [line.split()[-1] for line in shown.splitlines() if "serves" in line] == [RELEASE, NEW]
