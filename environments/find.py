@@ -65,5 +65,13 @@ def find(
         where=folder.name,
         what=f'there is no environment "{name}"' if name is not None else "no environment is named",
         why=f"{FOLDER_VARIABLE} or the folder environments/ decides which there are",
-        do=f"name one of them ({nearest(name or '', known)}), or give a file with -f FILE",
+        do=f"name one of them ({nearest(name or '', known)}), or give a file with -f FILE" if known else _begin(name),
+    )
+
+
+def _begin(name: str | None) -> str:
+    called = name if name and "/" not in name else "NAME"
+    return (
+        f"write environments/{called}.yaml, beginning with `environment: {called}`: each plan then says what is "
+        "missing and gives an example; `sluice schema` explains every key"
     )
