@@ -1,6 +1,6 @@
 """One error type that says where, what, why and what to do; every part of Sluice raises it.
 
-Imports only the standard library.
+Imports only `environments.redact`.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from environments.redact import redact
 
 
 @dataclass(frozen=True, order=True)
@@ -22,6 +24,11 @@ class Problem:
     what: str
     why: str = ""
     do: str = ""
+
+    def __post_init__(self) -> None:
+        """Hide secrets, so that no message, log or ledger ever holds one, whoever made the text."""
+        for name in ("where", "what", "why", "do"):
+            object.__setattr__(self, name, redact(getattr(self, name)))
 
     def render(self) -> str:
         """Return the problem as up to four lines of text, without colour."""

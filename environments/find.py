@@ -9,6 +9,7 @@ from pathlib import Path
 from environments.errors import SluiceError, nearest
 
 FOLDER_VARIABLE = "SLUICE_ENVIRONMENTS"
+_FAR_AWAY = os.path.join("..", "..", "..")
 
 
 def environments_folder(*, environ: Mapping[str, str] | None = None, start: Path | None = None) -> Path:
@@ -27,6 +28,16 @@ def environments_folder(*, environ: Mapping[str, str] | None = None, start: Path
 def known_environments(folder: Path) -> tuple[str, ...]:
     """Return the names of the environments in a folder, sorted; empty when it is not there."""
     return tuple(sorted(path.stem for path in folder.glob("*.yaml"))) if folder.is_dir() else ()
+
+
+def reachable(path: Path, *, start: Path | None = None) -> str:
+    """Return a path as it can be opened from where one stands: relative where that is short, else absolute.
+
+    `start` is the working directory when None.
+    """
+    here = (start or Path.cwd()).absolute()
+    relative = os.path.relpath(path.absolute(), here)
+    return str(path.absolute()) if relative.startswith(_FAR_AWAY) else relative
 
 
 def find(
@@ -54,5 +65,13 @@ def find(
         where=folder.name,
         what=f'there is no environment "{name}"' if name is not None else "no environment is named",
         why=f"{FOLDER_VARIABLE} or the folder environments/ decides which there are",
-        do=f"name one of them ({nearest(name or '', known)}), or give a file with -f FILE",
+        do=f"name one of them ({nearest(name or '', known)}), or give a file with -f FILE" if known else _begin(name),
+    )
+
+
+def _begin(name: str | None) -> str:
+    called = name if name and "/" not in name else "NAME"
+    return (
+        f"write environments/{called}.yaml, beginning with `environment: {called}`: each plan then says what is "
+        "missing and gives an example; `sluice schema` explains every key"
     )

@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from environments.errors import Problem
+from environments.trust import ALLOWED_VARIABLES, STORE, trust_of
 from environments.yaml_tree import Block, Items, Lines, Node, PathPart, Scalar, join_path
 
 Unset = Literal["refuse", "keep"]
@@ -23,6 +24,8 @@ ADDRESSES = (
     "regions.*.prometheus",
     "endpoints.*.rollout.limits[[]*].query",
 )
+WHOLE = ("store", "registry.mlflow", "regions.*.prometheus")
+"""Addresses of servers: a variable in the middle of one would be sent to a host that the file names."""
 _MARKER = "${env:"
 _REFERENCE = re.compile(r"\$\{env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<fallback>:-(?P<default>(?:(?!\$\{)[^}])*))?\}")
 
@@ -38,6 +41,8 @@ class Interpolation:
     environ: Mapping[str, str]
     unset: Unset = "refuse"
     problems: dict[tuple[PathPart, ...], Problem] = field(default_factory=dict)
+    from_outside: set[str] = field(default_factory=set)
+    """Paths whose value came from a variable, not from the file."""
 
     def plain(self, node: Node, path: tuple[PathPart, ...] = ()) -> Any:
         """Return dicts, lists and scalars."""
@@ -72,11 +77,39 @@ class Interpolation:
                 "write ${env:NAME} or ${env:NAME:-default}",
             )
             return text
+        if problem := self._untrusted(name, text, where):
+            self.problems[path] = problem
+            return text
         return _REFERENCE.sub(lambda found: self._value(found, path, where), text)
+
+    def _untrusted(self, name: str, text: str, where: str) -> Problem | None:
+        """Return what is wrong with the variables in a value, in the eyes of whoever runs a stranger's pull request."""
+        trust = trust_of(self.environ)
+        for found in _REFERENCE.finditer(text):
+            variable = found["name"]
+            if not trust.allows_variable(variable) or (variable == STORE and name != "store"):
+                why = "a changed file must not read what else this machine knows, and send it to a server that it names"
+                do = f"call it SLUICE_…, or allow it where Sluice runs: export {ALLOWED_VARIABLES}={variable}"
+                if variable == STORE:
+                    why, do = (
+                        "it holds the store's password, and this is sent to another server",
+                        "use another variable",
+                    )
+                return Problem(where, "SPEC-046", f"{name} may not read the variable {variable}", why, do)
+        if any(fnmatchcase(name, pattern) for pattern in WHOLE) and not _REFERENCE.fullmatch(text):
+            return Problem(
+                where,
+                "SPEC-047",
+                f"{name} has a variable in the middle",
+                "its value would be sent to the host that stands around it",
+                "let the variable hold the whole address: ${env:SLUICE_NAME:-http://…}",
+            )
+        return None
 
     def _value(self, found: re.Match[str], path: tuple[PathPart, ...], where: str) -> str:
         value = self.environ.get(found["name"])
         if value or (value is not None and not found["fallback"]):
+            self.from_outside.add(join_path(path))
             return value
         if found["fallback"]:
             return found["default"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,15 +15,18 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from environments.crosscheck import check_references
-from environments.errors import Problem, SpecError
+from environments.errors import Problem, SluiceError, SpecError
+from environments.files import readable_file
 from environments.interpolate import Interpolation, Unset
-from environments.redact import SECRET_KEY, redact, secret_kind
+from environments.redact import SECRET_KEY, secret_kind
 from environments.spec import EnvironmentSpec
 from environments.translate import problems_of
+from environments.trust import TRUSTED_HOSTS, trust_of
 from environments.yaml_parse import parse_yaml
 from environments.yaml_tree import Block, Items, Lines, Node, PathPart, Scalar, join_path
 
 MAX_BYTES = 1_000_000
+_DATABASE_SECRETS = ("PGPASSWORD", "PGPASSFILE")
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -47,16 +50,19 @@ def load(
     environ: Mapping[str, str] | None = None,
     policy_ids: Collection[str] | None = None,
     unset: Unset = "refuse",
+    shown: Callable[[Path], str] = lambda path: f"{path.absolute().parent.name}/{path.name}",
 ) -> Loaded:
     """Return the environment that a file declares.
 
     `environ` is `os.environ` when None. `policy_ids` turns on the check that overrides name existing policies.
-    `unset="keep"` leaves references to unset variables as text, for callers that connect to nothing.
+    `unset="keep"` leaves references to unset variables as text, for callers that connect to nothing. `shown` is how
+    messages name a file: by its folder, or as it can be opened from where somebody stands.
 
     Raises:
-        SpecError: everything that is wrong with the file, codes `SPEC-002` to `SPEC-049`, sorted by line.
+        SpecError: everything that is wrong with the file, codes `SPEC-002` to `SPEC-049` and `FILE-001` to `FILE-003`,
+            sorted by line.
     """
-    file = f"{path.absolute().parent.name}/{path.name}"
+    file = shown(path)
     root = path.absolute().parent.parent
     text = _read(path, file)
     tree, problems = parse_yaml(text, file)
@@ -64,14 +70,16 @@ def load(
     problems += _secrets(text, lines)
     if not isinstance(tree, Block):
         _refuse(problems or [_not_a_block(tree, file)])
-    interpolation = Interpolation(lines, os.environ if environ is None else environ, unset)
+    known = os.environ if environ is None else environ
+    interpolation = Interpolation(lines, known, unset)
     data = interpolation.plain(tree)
     spec, found = _typed(data, lines)
     unreadable = {p.where for p in problems}
     wrong = {path: p for path, p in found.items() if p.where not in unreadable} | interpolation.problems
     problems += [*wrong.values(), *check_references(data, lines, policy_ids, wrong=wrong)]
     problems += _check_name(data, path, lines) if ("environment",) not in wrong else []
-    problems += _check_files(data, root, lines)
+    problems += _check_files(data, root, lines, known, shown)
+    problems += _check_store(data, lines, interpolation)
     problems += [p for p in _empty_values(tree, lines, wrong) if p.where not in unreadable]
     if spec is None or problems:
         _refuse(problems)
@@ -79,7 +87,7 @@ def load(
 
 
 def _refuse(problems: list[Problem]) -> NoReturn:
-    raise SpecError([replace(p, what=redact(p.what), why=redact(p.why), do=redact(p.do)) for p in problems])
+    raise SpecError(problems)
 
 
 def _read(path: Path, file: str) -> str:
@@ -140,7 +148,9 @@ def _check_name(data: Mapping[str, Any], path: Path, lines: Lines) -> list[Probl
     ]
 
 
-def _check_files(data: Mapping[str, Any], root: Path, lines: Lines) -> list[Problem]:
+def _check_files(
+    data: Mapping[str, Any], root: Path, lines: Lines, environ: Mapping[str, str], shown: Callable[[Path], str]
+) -> list[Problem]:
     """Return a problem for each suite or profile that is not there; `file:` references are the registry's question."""
     problems = []
     endpoints = data.get("endpoints")
@@ -148,20 +158,44 @@ def _check_files(data: Mapping[str, Any], root: Path, lines: Lines) -> list[Prob
         for gate, key in (("eval", "suite"), ("load", "profile")):
             path = ("endpoints", name, "rollout", "gates", gate, key)
             node = lines.node(path)
-            if (
-                isinstance(node, Scalar)
-                and isinstance(node.value, str)
-                and node.value
-                and not _is_file(root / node.value)
-            ):
-                what = f"the {key} {node.value} is not there"
-                why = f"the {gate} gate would have nothing to run"
-                problems.append(
-                    Problem(
-                        lines.where(path), "SPEC-032", what, why, f"create it under {root.name}/, or correct the path"
-                    )
-                )
+            if isinstance(node, Scalar) and isinstance(node.value, str) and node.value:
+                found = _gate_file(root, gate, (key, node.value), environ, shown)
+                problems += [replace(found, where=lines.where(path))] if found else []
     return problems
+
+
+def _gate_file(
+    root: Path, gate: str, named: tuple[str, str], environ: Mapping[str, str], shown: Callable[[Path], str]
+) -> Problem | None:
+    key, path = named
+    try:
+        if readable_file(root, path, environ=environ).is_file():
+            return None
+    except SluiceError as error:
+        return error.problem
+    except (OSError, ValueError):
+        return Problem("", "SPEC-032", f"the {key} cannot be a path", do="correct it")
+    what, why = f"the {key} {path} is not there", f"the {gate} gate would have nothing to run"
+    return Problem("", "SPEC-032", what, why, f"create {shown(root / path)}, or correct the path")
+
+
+def _check_store(data: Mapping[str, Any], lines: Lines, interpolation: Interpolation) -> list[Problem]:
+    """Return a problem when a database that the file names would be given this machine's password."""
+    url = data.get("store")
+    given = [name for name in _DATABASE_SECRETS if interpolation.environ.get(name)]
+    if not isinstance(url, str) or "store" in interpolation.from_outside or not given:
+        return []
+    if not url.startswith("postgres") or trust_of(interpolation.environ).allows_host(url):
+        return []
+    return [
+        Problem(
+            lines.where(("store",)),
+            "SPEC-048",
+            f"the file names a database server, and {given[0]} would be sent there",
+            "whoever can change the file could have this machine's password sent anywhere",
+            f"name it through the variable SLUICE_STORE, or trust its host where Sluice runs: export {TRUSTED_HOSTS}=…",
+        )
+    ]
 
 
 def _empty_values(tree: Node, lines: Lines, wrong: Collection[tuple[PathPart, ...]]) -> list[Problem]:
@@ -193,13 +227,6 @@ def _nulls(node: Node, path: tuple[PathPart, ...] = ()) -> list[tuple[PathPart, 
 def _means_nothing(text: str) -> bool:
     """Return whether a value is left out or written as null; a number that cannot be used is None as well."""
     return text.lower() in ("", "~", "null")
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
 
 
 def _secrets(text: str, lines: Lines) -> list[Problem]:

@@ -228,10 +228,11 @@ class EvalGateSpec(Strict):
 
 
 class LoadGateSpec(Strict):
-    """The load gate: a profile and the largest regression against the champion, as a share."""
+    """The load gate: a profile, the largest regression against the champion as a share, and the time for its rounds."""
 
     profile: Annotated[str, StringConstraints(min_length=1)]
     max_regression: Annotated[float, Field(gt=0, lt=10)] = 0.10
+    max_duration_s: Annotated[float, Field(gt=0, le=86400)] = 600
 
 
 class GatesSpec(Strict):

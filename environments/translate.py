@@ -25,6 +25,7 @@ _WANTED = {
     "model_attributes_type": "a block of keys",
     "union_tag_not_found": "a block of keys",
 }
+_BLOCK_KINDS = ("model_type", "model_attributes_type", "dict_type")
 _BOUNDS = {
     "greater_than": ("gt", "more than"),
     "greater_than_equal": ("ge", "at least"),
@@ -39,6 +40,39 @@ _PATTERNS = {
     "domain": "a domain such as models.example.com",
     "kubernetes_version": 'a quoted version such as "1.33"',
 }
+_EXAMPLES = {
+    "adapters": "{acme: file:adapters/acme}",
+    "capacity_reservation": "cr-0123456789abcdef0",
+    "context": "prod-eu-west-1",
+    "endpoints": "{chat: {team: …, runtime: vllm, release: {model: file:models/v1}}}",
+    "environment": "NAME, as the file is called",
+    "error_rate": "0.01",
+    "gateway_port": "18080",
+    "gpu": "L4",
+    "gpus_per_node": "1",
+    "instance": "g6.2xlarge",
+    "max": "4",
+    "metric": "error_rate",
+    "min": "1",
+    "model": "file:models/v1, or mlflow:NAME/VERSION",
+    "nodes": "{min: 1, max: 4}",
+    "owner": "ml-platform",
+    "platform": "local",
+    "profile": "loadtests/profiles/chat.yaml",
+    "query": 'errors_total{release="$release"} for prometheus, an address for http, rejected_rate for traffic',
+    "ratio": "2.0",
+    "ref": "file:guardrails/chat.yaml",
+    "regions": "{local: {platform: local, gateway_port: 18080, serve_command: [vllm, serve]}}",
+    "release": "{model: file:models/v1}",
+    "runtime": "vllm",
+    "serve_command": "[vllm, serve]",
+    "source": "prometheus, http or traffic",
+    "store": "sqlite:///.sluice/NAME.db, or postgresql+psycopg://USER@HOST/DATABASE",
+    "suite": "environments/evals/chat.yaml",
+    "team": "support",
+    "vram_gib": "24",
+}
+"""Key → what somebody who has never seen one would write there."""
 _NAME = "a name of small letters, digits and hyphens that begins with a letter and is at most 40 long"
 
 
@@ -103,7 +137,12 @@ def _problem(path: tuple[PathPart, ...], items: list[dict[str, Any]], lines: Lin
         wanted = " or ".join(dict.fromkeys(_expected(i, path) for i in items))
         return Problem(where, "SPEC-014", f"{name} is {shown}; it must be {wanted}", do="write one of these")
     if kind == "value_error":
-        return Problem(where, "SPEC-016", f"{name}: {item['msg'].removeprefix('Value error, ')}", do=_ref_advice(item))
+        return Problem(
+            where,
+            "SPEC-016",
+            f"{name}: {item['msg'].removeprefix('Value error, ')}",
+            do=_ref_advice(item, lines.node(path)),
+        )
     if kind in ("literal_error", "union_tag_invalid"):
         node = lines.node((*path, "platform")) if kind == "union_tag_invalid" else lines.node(path)
         if kind == "union_tag_invalid":
@@ -116,7 +155,7 @@ def _problem(path: tuple[PathPart, ...], items: list[dict[str, Any]], lines: Lin
         where,
         _code(kind),
         f"{name or 'the file'} is {shown}; it must be {_expected(item, path)}",
-        do=_advice(item, lines.node(path)),
+        do=_advice(item, lines.node(path), known_keys(path, data)),
     )
 
 
@@ -128,7 +167,7 @@ def _missing(path: tuple[PathPart, ...], lines: Lines) -> Problem:
         "SPEC-010",
         f"`{key}` is missing in {inside}",
         "nothing sensible can be assumed for it",
-        f"add `{key}:` to {inside}",
+        f"add `{key}: {_EXAMPLES[str(key)]}` to {inside}" if key in _EXAMPLES else f"add `{key}:` to {inside}",
     )
 
 
@@ -187,17 +226,24 @@ def _choices(item: Mapping[str, Any]) -> list[str]:
     return [part.strip().strip("'") for part in text.replace(" or ", ",").split(",") if part.strip()]
 
 
-def _advice(item: Mapping[str, Any], node: Node | None) -> str:
+def _advice(item: Mapping[str, Any], node: Node | None, known: Sequence[str]) -> str:
     if item["type"] == "string_type" and isinstance(node, Scalar) and node.value is not None:
         return "put it in quotes if it is meant as text"
     if item["type"] == "bool_type":
         return "YAML 1.2 knows only true and false"
+    if item["type"] in _BLOCK_KINDS and known:
+        value = node.text if isinstance(node, Scalar) and node.text else "…"
+        return f"write `{{{known[0]}: {value}}}` (it knows: {', '.join(known)})"
     if isinstance(node, Scalar) and isinstance(node.value, str) and _is_number(node.text):
         return "write the number without quotes, underscores, units or leading zeros"
     return f"write {_WANTED[item['type']]}" if item["type"] in _WANTED else "change the value"
 
 
-def _ref_advice(item: Mapping[str, Any]) -> str:
+def _ref_advice(item: Mapping[str, Any], node: Node | None) -> str:
+    if "unknown reference" in item["msg"] and isinstance(node, Scalar):
+        looks_like_a_path = "/" in node.text and ":" not in node.text
+        first = f"write `file:{node.text}` if it is a file or folder here; else" if looks_like_a_path else "write"
+        return f"{first} mlflow:NAME/VERSION, hf:ORG/NAME@COMMIT, s3://BUCKET/KEY@VERSION_ID or file:PATH"
     return "pin it: a reference that can move would move under a release" if "reference" in item["msg"] else "change it"
 
 

@@ -149,7 +149,7 @@ class _Builder:
         frame.size += node.size
         if frame.size > MAX_NODES:
             what = f"the file has more than {MAX_NODES} values once aliases are followed"
-            self.report(line or node.line, "SPEC-007", what, do="remove the aliases, or split the environment")
+            self.report(line or node.line, "SPEC-007", what, do="remove the aliases, or split the file")
             return False
         if not frame.is_block:
             frame.items.append(node)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 PathPart = str | int
 
@@ -91,6 +92,17 @@ def child(node: Node | None, part: PathPart) -> tuple[int, Node] | None:
         case Items(items=items) if isinstance(part, int) and 0 <= part < len(items):
             return items[part].line, items[part]
     return None
+
+
+def plain(node: Node) -> Any:
+    """Return the node as dicts, lists and scalars."""
+    match node:
+        case Block(entries=entries):
+            return {key: plain(value) for key, (_, value) in entries.items()}
+        case Items(items=items):
+            return [plain(item) for item in items]
+        case Scalar(value=value):
+            return value
 
 
 def split_path(path: str) -> tuple[PathPart, ...]:

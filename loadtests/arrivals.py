@@ -77,12 +77,17 @@ def _spike(spike: Spike, duration_s: float, rng: np.random.Generator) -> Floats:
 
 
 def _trace(trace: Trace, duration_s: float, folder: Path) -> Schedule:
-    lines = sorted(_read_trace(folder / trace.file), key=lambda line: line.at_s)
+    lines = sorted(read_trace(folder / trace.file), key=lambda line: line.at_s)
     kept = tuple(line for line in lines if line.at_s / trace.speed < duration_s)
     return Schedule(np.array([line.at_s / trace.speed for line in kept]), kept)
 
 
-def _read_trace(path: Path) -> list[TraceLine]:
+def read_trace(path: Path) -> list[TraceLine]:
+    """Return the recorded arrivals of a file, in its order.
+
+    Raises:
+        SpecError: `LOAD-007` it cannot be read, is empty or has bad lines.
+    """
     do = 'write a JSON object a line: {"at_s": 0.31, "prompt_tokens": 120, "output_tokens": 48}'
     try:
         rows = path.read_text(encoding="utf-8").splitlines()

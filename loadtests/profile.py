@@ -165,15 +165,13 @@ class Search(Strict):
 
 
 class Compare(Strict):
-    """How two targets are compared. Rounds stop as soon as the verdict is clear; `confidence` covers all of them.
+    """How two targets are compared. Rounds stop as soon as the verdict is clear; `confidence` is that of a PASS.
 
     `error_rate_margin` is how many more requests of the challenger may fail, as a share of all.
     """
 
     metrics: Annotated[list[Metric], Field(min_length=1)] = list(DEFAULT_METRICS)
     confidence: Annotated[float, Field(ge=0.5, le=0.999)] = 0.95
-    resamples: Annotated[int, Field(ge=1000, le=20_000)] = 4000
-    rounds_max: Annotated[int, Field(ge=1, le=20)] = 4
     error_rate_margin: Share = 0.01
 
 
@@ -189,8 +187,8 @@ class LiveGuard(Strict):
 class Profile(Strict):
     """One load profile. Times in seconds, lengths in tokens (a made-up word is taken as one token).
 
-    `late_ms`: how late the generator itself may be (99th percentile) before its figures are not believed; a quarter of
-    the fastest TTFT p95 is always allowed. Raise it only where medians are compared and cores are shared.
+    `late_ms`: how late the generator itself may be before latencies of that second are left out; a quarter of the
+    fastest median TTFT is always allowed. Raise it only where medians are compared and cores are shared.
     `ignore_eos` asks vLLM for answers of exactly the length drawn; turn it off for servers that refuse the key.
     With `sessions`, arrivals open conversations and `max_requests` bounds their turns together.
     """

@@ -1,20 +1,19 @@
-"""Reads a load profile from YAML and says file and line of everything that is wrong with it, all at once.
-
-Imports `environments.errors` and `loadtests.profile`. The load gate, the locust entry and the bench call it.
-"""
+"""Reads a load profile from YAML and says file and line of everything that is wrong with it, all at once."""
 
 from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from environments.errors import Problem, SpecError, nearest
+from environments.yaml_parse import parse_yaml
+from environments.yaml_tree import Block, Lines, Node, child, plain
 from loadtests.profile import Profile
 
 Loc = tuple[str | int, ...]
@@ -33,16 +32,18 @@ def load_profile(path: Path) -> Profile:
 
 def parse_profile(text: str, name: str) -> Profile:
     """Return the profile that `text` holds; `name` is the file's name in errors. Raises as `load_profile` does."""
-    root, data = _compose(text, name)
-    lines: dict[Loc, int] = {(): 1}
-    problems = [
-        Problem(f"{name}:{line}", "LOAD-005", f'key "{key}" is given twice', "the first would be lost", "remove one")
-        for key, line in _walk(root, (), lines)
-    ]
+    root, found = parse_yaml(text, name)
+    problems = [replace(p, code="LOAD-005" if "twice" in p.what else "LOAD-002") for p in found]
+    if not isinstance(root, Block):
+        do = "start with `profile: NAME`; loadtests/profiles/ has examples"
+        raise SpecError(
+            problems or [Problem(f"{name}:1", "LOAD-002", "the load profile is not a mapping of keys", "", do)]
+        )
+    lines = Lines(name, root)
     try:
-        profile = Profile.model_validate(data)
+        profile = Profile.model_validate(plain(root))
     except ValidationError as error:
-        problems += [_problem(item, lines, name) for item in error.errors(include_url=False)]
+        problems += [_problem(item, lines) for item in error.errors(include_url=False)]
         raise SpecError(problems) from None
     if problems:
         raise SpecError(problems)
@@ -57,40 +58,10 @@ def _read(path: Path) -> str:
         raise SpecError([Problem(str(path), "LOAD-001", "the load profile cannot be read", str(error), do)]) from None
 
 
-def _compose(text: str, name: str) -> tuple[yaml.Node, Any]:
-    """Return the YAML nodes, which know their lines, and the plain data that they stand for."""
-    try:
-        root, data = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{name}:{mark.line + 1 if mark else 1}"
-        why = str(getattr(error, "problem", error))
-        raise SpecError([Problem(where, "LOAD-002", "the load profile is not YAML", why, "correct the line")]) from None
-    if not isinstance(root, yaml.MappingNode):
-        do = "start with `profile: NAME`; loadtests/profiles/ has examples"
-        raise SpecError([Problem(f"{name}:1", "LOAD-002", "the load profile is not a mapping of keys", "", do)])
-    return root, data
-
-
-def _walk(node: yaml.Node, loc: Loc, lines: dict[Loc, int]) -> Iterator[tuple[str, int]]:
-    """Fill `lines` with the line of every key and item, and yield keys that stand twice in one block."""
-    children: Sequence[tuple[str | int, yaml.Node, yaml.Node]] = []
-    if isinstance(node, yaml.MappingNode):
-        children = [(str(key.value), key, value) for key, value in node.value]
-    elif isinstance(node, yaml.SequenceNode):
-        children = [(index, value, value) for index, value in enumerate(node.value)]
-    for name, mark, value in children:
-        line = mark.start_mark.line + 1
-        if (*loc, name) in lines:
-            yield str(name), line
-        lines[(*loc, name)] = line
-        yield from _walk(value, (*loc, name), lines)
-
-
-def _problem(item: Mapping[str, Any], lines: Mapping[Loc, int], name: str) -> Problem:
+def _problem(item: Mapping[str, Any], lines: Lines) -> Problem:
     loc = tuple(item["loc"])
-    found = _found(loc, lines)
-    where, path = f"{name}:{lines[found]}", ".".join(str(part) for part in found)
+    found = _found(loc, lines.root)
+    where, path = f"{lines.file}:{lines.key_line(found)}", ".".join(str(part) for part in found)
     match item["type"]:
         case "extra_forbidden":
             why = nearest(str(loc[-1]), _fields(Profile, loc[:-1]))
@@ -109,12 +80,14 @@ def _reason(item: Mapping[str, Any]) -> str:
     return str(item["msg"]).removeprefix("Value error, ") + shown
 
 
-def _found(loc: Loc, lines: Mapping[Loc, int]) -> Loc:
+def _found(loc: Loc, root: Node | None) -> Loc:
     """Return the part of a pydantic location that the file has; union tags that pydantic puts in are left out."""
     found: Loc = ()
+    node = root
     for part in loc:
-        if (*found, part) in lines:
-            found = (*found, part)
+        entry = child(node, part)
+        if entry is not None:
+            found, node = (*found, part), entry[1]
     return found
 
 

@@ -1,18 +1,16 @@
-"""Reports of a load test: a self-contained HTML page with plots, and JUnit XML.
-
-Imports `loadtests.charts`, `loadtests.compare`, `loadtests.result` and `loadtests.search`. Called by the load gate,
-which passes the verdict in words: nothing here judges.
-"""
+"""Reports of a load test: a self-contained HTML page with plots, and JUnit XML; nothing here judges."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from xml.etree import ElementTree
 
 from loadtests.charts import Axes, Series, bar_chart, line_chart
-from loadtests.compare import Comparison, MetricFigures, SloFigures
+from loadtests.figures import Comparison, MetricFigures, SloFigures
+from loadtests.interval import Interval
 from loadtests.result import ArmResult, Spread
 from loadtests.search import Capacity
 
@@ -109,16 +107,29 @@ def _metric(figures: MetricFigures) -> tuple[str, ...]:
         f"{figures.champion:.1f} ms",
         f"{figures.challenger:.1f} ms",
         f"{change.value - 1:+.1%}",
-        f"{change.low - 1:+.1%} … {change.high - 1:+.1%}",
+        f"{change.low - 1:+.1%} … {_high(change.high - 1, '+.1%')}",
     )
 
 
 def _slo(figures: SloFigures) -> tuple[str, ...]:
-    champion = "–" if figures.champion is None else f"{figures.champion:.4g}"
+    champion = "–" if figures.champion is None else f"{figures.champion.value:.4g}"
     if figures.challenger is None:
         return figures.name, f"{figures.limit:g}", champion, "–", f"{figures.samples} samples"
     shown = figures.challenger
-    return figures.name, f"{figures.limit:g}", champion, f"{shown.value:.4g}", f"{shown.low:.4g} … {shown.high:.4g}"
+    return figures.name, f"{figures.limit:g}", champion, f"{shown.value:.4g}", _range(shown)
+
+
+def _styles(arms: Sequence[ArmResult]) -> tuple[str, ...]:
+    """Return how each arm looks: champion and challenger, or the challenger alone."""
+    return _STYLES[-len(arms) :]
+
+
+def _range(shown: Interval) -> str:
+    return f"{shown.low:.4g} … {_high(shown.high, '.4g')}"
+
+
+def _high(value: float, shape: str) -> str:
+    return format(value, shape) if math.isfinite(value) else "no bound"
 
 
 def _arms(arms: Sequence[ArmResult]) -> str:
@@ -144,7 +155,7 @@ def _spread(spread: Spread) -> str:
 
 def _ttft_over_time(comparison: Comparison) -> str:
     series = []
-    for index, style in enumerate(_STYLES):
+    for index, style in enumerate(_styles(comparison.rounds[-1].arms)):
         for figure, dim in (("ttft_p50_ms", ""), ("ttft_p95_ms", " dim")):
             points, start = [], 0.0
             for result in comparison.rounds:
@@ -160,7 +171,7 @@ def _ttft_over_time(comparison: Comparison) -> str:
 
 def _percentiles(name: str, arms: Sequence[ArmResult]) -> str:
     series = []
-    for style, arm in zip(_STYLES, arms, strict=False):
+    for style, arm in zip(_styles(arms), arms, strict=True):
         values = [getattr(getattr(arm, name), percentile) for percentile in _PERCENTILES]
         series.append(Series(style, style, [(i, value) for i, value in enumerate(values) if value is not None]))
     return bar_chart(f"{name.removesuffix('_ms')} percentiles", _PERCENTILES, series, Axes("", "ms"))
@@ -174,7 +185,7 @@ def _goodput(comparison: Comparison, capacity: Capacity | None) -> str:
             Series(
                 style, style, sorted((r.arms[i].offered_rps, r.arms[i].goodput_rps) for r in comparison.rounds), False
             )
-            for i, style in enumerate(_STYLES)
+            for i, style in enumerate(_styles(comparison.rounds[-1].arms))
         ]
         return line_chart("Goodput by rate", series, axes)
     probes = sorted(capacity.probes, key=lambda probe: probe.rate_rps)

@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from loadtests.columns import Columns, Floats, columns_of, gaps_ms, good_rows, measured
+from loadtests.columns import Columns, Floats, columns_of, gaps_ms, good_rows, late_limit_ms, measured
 from loadtests.engine import LoadRun
 from loadtests.profile import Slo
 
-LATE_SHARE = 0.25
 SAMPLES_MIN = 20
 _BINS_MAX = 120
 _EXAMPLES = 5
@@ -97,7 +96,6 @@ def result_of(run: LoadRun) -> LoadResult:
     """Return the figures of a run."""
     arms = tuple(_arm_result(run, index) for index in range(len(run.arms)))
     lag_ms = float(np.percentile(run.lags_s, 99) * 1e3) if run.lags_s else 0.0
-    fastest = min((arm.ttft_ms.p95 or 0.0 for arm in arms), default=0.0)
     return LoadResult(
         profile=run.profile.profile,
         outcome=run.outcome,
@@ -105,7 +103,7 @@ def result_of(run: LoadRun) -> LoadResult:
         reason=run.reason,
         duration_s=run.profile.duration_s,
         lag_p99_ms=round(lag_ms, 3),
-        late=lag_ms > max(run.profile.late_ms, LATE_SHARE * fastest),
+        late=lag_ms > late_limit_ms(run),
         cut=run.cut,
         arms=arms,
     )

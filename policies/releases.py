@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from environments.spec import EnvironmentSpec
+from policies.engine import escapes
 from policies.policy import Hit, OnPlan, PlanContext, Policy, levels
 from reconciler.core.capacity import node_usd_per_hour
 from reconciler.core.change import Action, MovesBy
@@ -45,6 +46,13 @@ def context_length(context: PlanContext) -> Iterator[Hit]:
                 address,
                 "engine.max_model_len is not set: the model's maximum decides how much KV cache a request takes",
             )
+
+
+def sealed(context: PlanContext) -> Iterator[Hit]:
+    """Find engine arguments that lead to code, files or hosts which the release's digest does not cover."""
+    for address, endpoint in context.each():
+        for name, why in escapes(endpoint.runtime, endpoint.release.engine):
+            yield address, f"engine.{name}: {why}"
 
 
 def parallelism(context: PlanContext) -> Iterator[Hit]:
@@ -164,6 +172,12 @@ POLICIES = (
     Policy(
         "REL-004", "A replica has the GPUs that its engine splits over", "the server would never start",
         "raise gpus_per_replica, or lower tensor_parallel_size", OnPlan(parallelism),
+        levels(dev="deny", staging="deny", prod="deny"), "release.engine",
+    ),
+    Policy(
+        "REL-005", "Engine arguments stay inside the release", "a digest that leaves out what runs proves nothing",
+        "leave the argument out, or put what it names into the model's folder, which is hashed; no level lets it run:"
+        " the runtime refuses it as RUN-006", OnPlan(sealed),
         levels(dev="deny", staging="deny", prod="deny"), "release.engine",
     ),
     Policy(

@@ -15,6 +15,7 @@ from pathlib import Path
 from environments.errors import SluiceError
 from environments.load import Loaded
 from environments.spec import LocalRegion, RegionSpec, RegistrySpec
+from reconciler.checks import Checks
 from reconciler.core.canonical import Json
 from reconciler.planning import Planner
 from reconciler.ports import Gate, MetricSource, Registry, Runtime, Store
@@ -53,6 +54,13 @@ class Composed:
             reports=str(self.home / "reports"),
             rebuild=self._rebuild,
         )
+
+    def orphans(self) -> int:
+        """Return how many processes of this environment run on this machine without a record that leads to them."""
+        from reconciler.platforms.local.orphans import orphans
+
+        has_local = any(isinstance(region, LocalRegion) for region in self.loaded.spec.regions.values())
+        return orphans(self.home, self.loaded.spec.environment) if has_local else 0
 
     def _rebuild(self, name: str, spec: Json) -> Region | None:
         """Return a region that the file no longer declares, from what a rollout remembers of it."""
@@ -116,6 +124,12 @@ def runtime_for(name: str) -> Runtime:
             do=f"use one of: {', '.join(sorted(_RUNTIMES))}",
         )
     return build()
+
+
+def checks_of(loaded: Loaded) -> Checks:
+    """Return what this build can say of an environment's files; nothing is opened or contacted."""
+    known = {name: partial(build, loaded.spec.registry) for name, build in _GATES.items()}
+    return Checks(loaded, {name: build() for name, build in _RUNTIMES.items()}, known)
 
 
 def gates(registry: RegistrySpec) -> dict[str, Gate]:

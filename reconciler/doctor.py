@@ -60,7 +60,7 @@ def _modules() -> Iterator[Check]:
     )
     for module, use, do in wanted:
         there = importlib.util.find_spec(module) is not None or (module == "envoy" and _envoy())
-        yield Check(module, "ok" if there else "absent", use, "" if there else do)
+        yield Check(f"package {module}", "ok" if there else "absent", use, "" if there else do)
 
 
 def _envoy() -> bool:
@@ -74,7 +74,7 @@ def _programs() -> Iterator[Check]:
         ("promtool", "checks the alert rules", "apt-get install prometheus"),
     ):
         path = shutil.which(program)
-        yield Check(program, "ok" if path else "absent", path or use, "" if path else do)
+        yield Check(f"program {program}", "ok" if path else "absent", path or use, "" if path else do)
 
 
 def _environment(loaded: Loaded) -> Iterator[Check]:

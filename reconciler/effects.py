@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import assert_never
@@ -24,18 +25,22 @@ from reconciler.core.steps import (
 from reconciler.core.traffic_split import drawn_releases
 from reconciler.core.verdict import Verdict
 from reconciler.counters import read_counters
-from reconciler.ports import DrawnRelease, GateContext, ReleaseSplit, SlotAddress, SlotCounts
+from reconciler.ports import DrawnRelease, GateContext, GateProgress, ReleaseSplit, SlotAddress, SlotCounts, untold
 from reconciler.region import Region, Workshop
 
 
 @dataclass(frozen=True)
 class Doing:
-    """An effect on its way: the rollout it belongs to, its region as it was seen, and the lease's token."""
+    """An effect on its way: the rollout it belongs to, its region as it was seen, and the lease's token.
+
+    `alpha` is a gate's share of the rollout's; `tell` is given where it stands while it is asked.
+    """
 
     rollout: Rollout
     seen: ObservedEndpoint | None
     fence: int
     alpha: float = 0.01
+    tell: Callable[[GateProgress], None] = untold
 
 
 async def carry_out(step: Effect, doing: Doing, shop: Workshop) -> GateResult | None:
@@ -102,6 +107,7 @@ async def _ask(doing: Doing, shop: Workshop, part: RegionRollout, gate: str) -> 
         reports=shop.reports,
         live=partial(_live, shop.regions[part.region], doing, part),
         alpha=doing.alpha,
+        progress=doing.tell,
     )
     try:
         found = await asked.evidence(context)

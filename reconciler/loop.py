@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from environments.errors import SluiceError
@@ -35,7 +36,7 @@ from reconciler.core.verdict import Verdict
 from reconciler.core.view import NO_EVIDENCE, Evidence
 from reconciler.effects import Doing, carry_out
 from reconciler.observing import observe
-from reconciler.ports import SlotCounts
+from reconciler.ports import GateProgress, SlotCounts, untold
 from reconciler.record import Record
 from reconciler.region import Region, Workshop
 
@@ -52,7 +53,10 @@ _PARTING_STEPS = 4
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What the regions last saw and decided, for whoever watches. `counters` is keyed by region, then slot."""
+    """What the regions last saw and decided, for whoever watches. `counters` is keyed by region, then slot.
+
+    `gates` says by region where a gate stands that is being asked.
+    """
 
     rollout: Rollout
     steps: tuple[Step, ...]
@@ -60,6 +64,7 @@ class Snapshot:
     evidence: Mapping[str, Evidence]
     counters: Mapping[str, Mapping[str, SlotCounts]] = field(default_factory=dict)
     judged: Mapping[str, Json] = field(default_factory=dict)
+    gates: Mapping[str, GateProgress] = field(default_factory=dict)
 
 
 Watcher = Callable[[Snapshot], None]
@@ -88,6 +93,7 @@ class Loop:
         self._watch = watch
         self._analysts: dict[str, Analyst] = {}
         self._turns: dict[str, _Turn] = {}
+        self._asking: dict[str, GateProgress] = {}
         self._wake: dict[str, asyncio.Event] = {}
         self._changed = asyncio.Event()
         self._leaving = False
@@ -262,7 +268,8 @@ class Loop:
 
     async def _effect(self, step: Effect, decided_on: Rollout, seen: ObservedEndpoint | None) -> None:
         await self._record.before(step)
-        doing = Doing(decided_on, seen, self._record.held.lease.token)
+        tell = partial(self._asking.__setitem__, step.region) if isinstance(step, RunGate) else untold
+        doing = Doing(decided_on, seen, self._record.held.lease.token, tell=tell)
         try:
             found = await self._interruptible(step, doing)
         except _Interrupted:
@@ -273,6 +280,9 @@ class Loop:
             await self._record.failed(step, error)
         else:
             await self._record.after(step, found)
+        finally:
+            if isinstance(step, RunGate):
+                self._asking.pop(step.region, None)
         self._changed.set()
 
     async def _interruptible(self, step: Effect, doing: Doing) -> GateResult | None:
@@ -316,6 +326,7 @@ class Loop:
                 {name: turn.evidence for name, turn in turns.items()},
                 {name: analyst.latest for name, analyst in self._analysts.items()},
                 {name: a.judgement.evidence for name, a in self._analysts.items() if a.judgement},
+                dict(self._asking),
             )
         )
 

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from environments.errors import SluiceError, nearest
+from environments.errors import SluiceError, SpecError, nearest
 from environments.load import Loaded
 from environments.names import Address
 from environments.refs import parse_ref
-from environments.spec import EndpointSpec, EnvironmentSpec
+from environments.spec import EnvironmentSpec
 from policies.plans import check_plan
+from reconciler.checks import Checks
 from reconciler.core.change import Action, Change
 from reconciler.core.desired import DesiredEndpoint, ResolvedRef, desired_state, references, release_of
 from reconciler.core.diff import narrowed
@@ -58,8 +59,9 @@ class Planner:
         """
         world = await self.world(scope)
         changes = changes_of(world)
-        self._check_gates(changes)
+        world = replace(world, gate_digests=self._gate_digests(changes))
         findings = [*self.judged(world, changes, now=now), *await self._recalled(world, changes)]
+        findings += self._checks().first_rollouts(_created(changes))
         return make_plan(world, changes, findings, timestamp(now))
 
     def judged(self, world: World, changes: tuple[Change, ...], *, now: float) -> list[Finding]:
@@ -145,15 +147,44 @@ class Planner:
         return narrowed(observed, frozenset(scope.endpoints), frozenset(scope.regions))
 
     async def _releases(self, names: list[str]) -> tuple[dict[str, Release], list[str]]:
-        found = await asyncio.gather(*(self._release(n, self.loaded.spec.endpoints[n]) for n in names))
-        return {n: r for n, (r, _) in zip(names, found, strict=True)}, [gap for _, gaps in found for gap in gaps]
+        """Return the releases of these endpoints, and what this build has no adapter for.
 
-    async def _release(self, name: str, endpoint: EndpointSpec) -> tuple[Release, list[str]]:
-        self._check_engine(name, endpoint)
-        listed = references(endpoint.release)
-        answers = await asyncio.gather(*(self._resolve(name, path, kind, ref) for path, kind, ref in listed))
-        resolved = {path: found for (path, _, _), (found, _) in zip(listed, answers, strict=True)}
-        return release_of(name, endpoint, resolved), [gap for _, gap in answers if gap]
+        Raises:
+            SluiceError: everything that is wrong with engine arguments, references and files of gates, at once.
+        """
+        endpoints = self.loaded.spec.endpoints
+        asked = [(name, *each) for name in names for each in references(endpoints[name].release)]
+        answers = await asyncio.gather(*(self._resolve(*each) for each in asked), return_exceptions=True)
+        self._refuse_broken(names, [answer for answer in answers if isinstance(answer, BaseException)])
+        resolved: dict[str, dict[str, ResolvedRef]] = {name: {} for name in names}
+        gaps = []
+        for (name, path, _, _), answer in zip(asked, answers, strict=True):
+            if not isinstance(answer, BaseException):
+                resolved[name][path] = answer[0]
+                gaps += [answer[1]] if answer[1] else []
+        return {name: release_of(name, endpoints[name], found) for name, found in resolved.items()}, gaps
+
+    def _refuse_broken(self, names: list[str], broken: list[BaseException]) -> None:
+        checks, errors = self._checks(), [error for error in broken if isinstance(error, SluiceError)]
+        for unforeseen in broken:
+            if not isinstance(unforeseen, SluiceError):
+                raise unforeseen
+        problems = [*checks.engine_problems(names), *(problem for error in errors for problem in error.problems)]
+        if not problems:
+            return
+        problems += checks.gate_problems(names)
+        raise errors[0] if errors and len(problems) == 1 else SpecError(problems)
+
+    def _gate_digests(self, changes: tuple[Change, ...]) -> dict[str, str]:
+        """Return what the gates of what is to move are made of: a bad suite is found now, not beside a challenger."""
+        moving = {c.address.endpoint for c in changes if c.action in (Action.CREATE, Action.ROLLOUT)}
+        names, checks = sorted(moving & set(self.loaded.spec.endpoints)), self._checks()
+        if problems := checks.gate_problems(names):
+            raise SpecError(problems)
+        return checks.gate_digests(names)
+
+    def _checks(self) -> Checks:
+        return Checks(self.loaded, self.runtimes, self.gates)
 
     def _unbuildable(self, changes: tuple[Change, ...]) -> list[Finding]:
         """Deny what the file may declare and this build cannot run: nothing else is ever done in its place."""
@@ -172,23 +203,6 @@ class Planner:
                 for what in lacking
             ]
         return found
-
-    def _check_gates(self, changes: tuple[Change, ...]) -> None:
-        """Let the gates of what is to move read their files: a bad suite is found now, not beside a warm challenger."""
-        moving = {c.address.endpoint for c in changes if c.action in (Action.CREATE, Action.ROLLOUT)}
-        for name in sorted(moving & set(self.loaded.spec.endpoints)):
-            asked = self.loaded.spec.endpoints[name].rollout.gates.model_dump(exclude_none=True)
-            for gate in sorted(asked.keys() & self.gates.keys()):
-                self.gates[gate]().check(asked[gate], self.loaded.root)
-
-    def _check_engine(self, name: str, endpoint: EndpointSpec) -> None:
-        runtime = self.runtimes.get(endpoint.runtime)
-        if runtime is None:
-            return
-        try:
-            runtime.check(endpoint.release.engine)
-        except SluiceError as error:
-            raise self._placed(error, name, "engine") from error
 
     async def _resolve(self, name: str, path: str, kind: str, ref: str) -> tuple[ResolvedRef, str | None]:
         """Resolve one reference; a scheme without an adapter is pinned by its own text and named as a gap."""
@@ -268,6 +282,11 @@ def _moving(world: World, changes: tuple[Change, ...]) -> Iterator[tuple[Change,
     for change in changes:
         if change.action in (Action.CREATE, Action.ROLLOUT) and change.address in wanted:
             yield change, wanted[change.address]
+
+
+def _created(changes: tuple[Change, ...]) -> dict[str, str]:
+    """Return the address of each endpoint that is to be deployed for the first time, in the first of its regions."""
+    return {c.address.endpoint: str(c.address) for c in reversed(changes) if c.action is Action.CREATE}
 
 
 def _spoke_against(past: Rollout, change: Change) -> bool:

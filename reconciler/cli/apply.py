@@ -88,10 +88,13 @@ async def _apply(composed: Composed, scope: object, saved: Plan | None, flags: d
     if not fresh.pending:
         _report(fresh, [], as_json=bool(flags["as_json"]))
         return 0
+    _refuse_orphans(composed)
     if not _agreed(fresh, saved, flags):
         return 1
     outcomes = await _carry_out(composed, fresh, as_json=bool(flags["as_json"]))
     _report(fresh, outcomes, as_json=bool(flags["as_json"]))
+    if not flags["as_json"]:
+        _print_outputs(composed, fresh)
     return _code(outcomes)
 
 
@@ -117,6 +120,9 @@ def refuse_stale(saved: Plan, fresh: Plan) -> None:
         what = "; ".join(f"{d.address} {d.path} was {d.recorded} and is now {d.live}" for d in moved)
     elif saved.spec_digest != fresh.spec_digest:
         what = "the environment file has changed since it was made"
+    elif saved.gate_digests != fresh.gate_digests:
+        changed = {key for key, _ in saved.gate_digests.items() ^ fresh.gate_digests.items()}
+        what = f"a file that decides has changed since it was made: that of {', '.join(sorted(changed))}"
     elif saved.releases != fresh.releases:
         what = "what a release refers to has other content now"
     raise SluiceError(
@@ -159,6 +165,18 @@ def _refuse_gaps(plan: Plan) -> None:
             what="; ".join(plan.gaps),
             why="there is nothing left that this build could apply",
             do="use a region with platform: local, or a build with that adapter",
+        )
+
+
+def _refuse_orphans(composed: Composed) -> None:
+    environment, orphans = composed.loaded.spec.environment, composed.orphans()
+    if orphans:
+        raise SluiceError(
+            "APPLY-004",
+            where=environment,
+            what=f"orphans of this environment are serving: {orphans} supervisor(s) run whose state was deleted",
+            why="they hold the ports and the memory that this plan needs, and no command reaches them",
+            do=f"end them with: sluice down {environment}",
         )
 
 
@@ -217,6 +235,16 @@ def _code(outcomes: list[Outcome]) -> int:
     codes = [EXIT_CODES.get(o.error.code, EXIT_ERROR) if o.error else EXIT_STOPPED for o in outcomes if not o.good]
     errors = [code for code in codes if code != EXIT_STOPPED]
     return (errors or codes or [0])[0]
+
+
+def _print_outputs(composed: Composed, plan: Plan) -> None:
+    """Print where clients call what the plan was about."""
+    from reconciler.core.outputs import outputs_of
+
+    touched = {change.address for change in plan.pending}
+    for each in outputs_of(composed.loaded.spec):
+        if each.address in touched:
+            click.echo(f"  {each.address}  {each.url or each.how}")
 
 
 def outcome_json(outcome: Outcome) -> dict[str, object]:

@@ -43,10 +43,10 @@ def json_option(function: F) -> F:
 
 def load_environment(env: str | None, file: Path | None) -> Loaded:
     """Return the environment that ENV or `-f` names, checked."""
-    from environments.find import find
+    from environments.find import find, reachable
     from environments.load import load
 
-    return load(find(env, file=file), policy_ids=policy_ids())
+    return load(find(env, file=file), policy_ids=policy_ids(), shown=reachable)
 
 
 def policy_ids() -> frozenset[str]:

@@ -80,10 +80,16 @@ def _searched(env: str | None, file: Path | None, endpoint: str, region: str | N
 
 
 async def _ask(composed: Composed, name: str, endpoint: str, region: str | None) -> GateEvidence:
+    from dataclasses import replace
+
     from reconciler.compose import gates
+    from reconciler.output.console import console
+    from reconciler.output.live_block import gate_words
 
     context = await _context(composed, name, endpoint, region)
-    return await gates(composed.loaded.spec.registry)[name].evidence(context)
+    with console(stderr=True).status(f"asking the {name} gate") as shown:
+        asked = replace(context, progress=lambda progress: shown.update(", ".join(gate_words(progress))))
+        return await gates(composed.loaded.spec.registry)[name].evidence(asked)
 
 
 async def _context(
@@ -126,6 +132,7 @@ async def _context(
         root=str(composed.loaded.root),
         reports=str(composed.home / "reports"),
         live=_live(composed.regions[where], settings.runtime, seen, champion, challenger if to_the_limit else None),
+        alpha=float(settings.judge["alpha"]),
         **arms,
     )
 

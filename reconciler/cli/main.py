@@ -22,6 +22,7 @@ _COMMANDS = {
     "plan": ("reconciler.cli.plan", "Show what would change, why, and how it would be done."),
     "apply": ("reconciler.cli.apply", "Carry out a plan: canary, judge, bake, promote or roll back."),
     "status": ("reconciler.cli.status", "Show what serves, what is warm and what is on its way."),
+    "outputs": ("reconciler.cli.outputs", "Print where clients call each endpoint."),
     "history": ("reconciler.cli.status", "Show the ledger, newest first."),
     "drift": ("reconciler.cli.drift", "Show where live differs from what the ledger last recorded."),
     "rollback": ("reconciler.cli.hands", "Return to the last good release: a weight while its slot is warm."),
@@ -128,15 +129,17 @@ def _closed_pipe() -> int:
 
 
 def _unexpected(error: Exception) -> SluiceError:
-    """Return an error for what nobody foresaw, with the traceback in a file that can be reported."""
+    """Return an error for what nobody foresaw, with the traceback in a file of this user's that can be reported."""
     import tempfile
     import traceback
-    from pathlib import Path
 
-    path = Path(tempfile.gettempdir()) / "sluice-crash.txt"
+    from environments.redact import redact
+
     try:
-        path.write_text("".join(traceback.format_exception(error)))
-        kept = f"the traceback is in {path}"
+        # A name that nobody can foresee, readable by this user alone.
+        with tempfile.NamedTemporaryFile("w", prefix="sluice-crash-", suffix=".txt", delete=False) as kept_in:
+            kept_in.write(redact("".join(traceback.format_exception(error))))
+        kept = f"send us {kept_in.name}, which holds the traceback, and what you called"
     except OSError as full:
         kept = f"the traceback could not be kept: {full}"
     return SluiceError(

@@ -12,7 +12,8 @@ import click
 from reconciler.cli.common import environment_options, json_option, print_json, scope_options, with_ports
 
 if TYPE_CHECKING:
-    from reconciler.core.plan import Plan
+    from reconciler.compose import Composed
+    from reconciler.core.plan import Plan, Scope
 
 EXIT_PENDING, EXIT_DENIED, EXIT_DRIFT = 2, 3, 5
 
@@ -44,12 +45,20 @@ def plan(
     from reconciler.core.plan import Scope
 
     scope = Scope(tuple(sorted(endpoints)), tuple(sorted(regions)))
-    made = with_ports(env, file, lambda composed: composed.planner().plan(scope, now=time.time()))
+    made, orphans = with_ports(env, file, lambda composed: _plan(composed, scope))
     _show(made, flags)
+    if orphans:
+        from reconciler.output.status_text import orphan_words
+
+        click.echo(orphan_words(made.environment, orphans), err=True)
     out = flags["out"]
     if isinstance(out, Path):
         save(made, out)
     return _exit_code(made, detailed=bool(flags["detailed_exitcode"]), drift_only=bool(flags["refresh_only"]))
+
+
+async def _plan(composed: Composed, scope: Scope) -> tuple[Plan, int]:
+    return await composed.planner().plan(scope, now=time.time()), composed.orphans()
 
 
 def save(made: Plan, path: Path) -> None:

@@ -23,18 +23,21 @@ def policy() -> None:
 
 
 @policy.command(name="list")
-@click.option("--env", default="prod", show_default=True, help="Whose default levels to show.")
+@environment_options
+@click.option("--env", "kind", default="prod", hidden=True, help="Whose default levels to show without ENV.")
 @json_option
-def list_(env: str, as_json: bool) -> int:
-    """List every policy with its level in an environment."""
+def list_(env: str | None, file: Path | None, kind: str, as_json: bool) -> int:
+    """List every policy with its level: the one in force with ENV, the default of production without."""
     from policies.catalog import CATALOG
     from policies.policy import kind_of
 
+    spec = load_environment(env, file).spec if env or file else None
     if as_json:
-        print_json([_to_json(each) for each in CATALOG])
+        print_json([_to_json(each) | ({"level": each.level(spec)} if spec else {}) for each in CATALOG])
         return 0
     for each in CATALOG:
-        click.echo(f"{each.id:10} {each.levels[kind_of(env)]:5} {each.subject:15} {each.title}")
+        level = each.level(spec) if spec else each.levels[kind_of(kind)]
+        click.echo(f"{each.id:10} {level:5} {each.subject:15} {each.title}")
     return 0
 
 
@@ -60,13 +63,21 @@ def explain(id: str, as_json: bool) -> int:
 @json_option
 @click.option("--sarif", type=click.Path(path_type=Path, dir_okay=False), help="Also write SARIF 2.1.0 to this file.")
 def check(env: str | None, file: Path | None, as_json: bool, sarif: Path | None) -> int:
-    """Check an environment file against the policies, without looking at what is live; exits 3 when one denies."""
+    """Check an environment file, with its suites and profiles, against the policies; exits 3 when one denies.
+
+    Looks at files alone: nothing that is live is read, and no server is asked.
+    """
     from datetime import UTC, datetime
 
+    from environments.errors import SpecError
     from policies.plans import check_spec
+    from reconciler.compose import checks_of
     from reconciler.output.sarif import sarif_of
 
     loaded = load_environment(env, file)
+    checks, names = checks_of(loaded), sorted(loaded.spec.endpoints)
+    if problems := [*checks.engine_problems(names), *checks.gate_problems(names)]:
+        raise SpecError(problems)
     findings = check_spec(loaded.spec, now=datetime.now(UTC))
     if sarif:
         text = json.dumps(sarif_of(findings, loaded.lines, loaded.spec), indent=1, sort_keys=True)

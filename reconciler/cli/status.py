@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +17,18 @@ if TYPE_CHECKING:
     from reconciler.compose import Composed
     from reconciler.core.canonical import Json
 
+_WATCH_S = 2.0
+
 
 @click.command()
 @environment_options
 @scope_options
 @json_option
-@click.option("--watch", is_flag=True, help="Show it again every two seconds until interrupted.")
+@click.option(
+    "--watch",
+    is_flag=True,
+    help="Look every two seconds until interrupted: redrawn in place, or printed when something changed.",
+)
 def status(
     env: str | None, file: Path | None, endpoints: tuple[str, ...], regions: tuple[str, ...], as_json: bool, watch: bool
 ) -> int:
@@ -28,16 +36,52 @@ def status(
     from environments.find import environments_folder, known_environments
 
     known = [] if env or file else known_environments(environments_folder())
+
+    def look() -> list[Json]:
+        return [_readable(name, endpoints, regions) for name in known] or [_of(env, file, endpoints, regions)]
+
+    if not watch:
+        _show(look(), as_json=as_json)
+        return 0
+    with contextlib.suppress(KeyboardInterrupt):
+        _watch(look, as_json=as_json)
+    return 0
+
+
+def _show(found: list[Json], *, as_json: bool) -> None:
+    if as_json:
+        print_json(found[0] if len(found) == 1 else {"environments": found})
+        return
+    from reconciler.output.console import console
+    from reconciler.output.status_text import print_status
+
+    for each in found:
+        print_status(each, console())
+
+
+def _watch(look: Callable[[], list[Json]], *, as_json: bool) -> None:
+    """Redraw in place on a terminal; elsewhere print again what has changed, and only then."""
+    from reconciler.output.console import console
+
+    out = console()
+    if not as_json and out.is_terminal:
+        from rich.console import Group
+        from rich.live import Live
+
+        from reconciler.output.status_text import status_block
+
+        with Live(console=out, auto_refresh=False, vertical_overflow="visible") as live:
+            while True:
+                live.update(Group(*map(status_block, look())), refresh=True)
+                time.sleep(_WATCH_S)
+    shown: list[Json] = []
     while True:
-        found = [_readable(name, endpoints, regions) for name in known] or [_of(env, file, endpoints, regions)]
-        if as_json:
-            print_json(found[0] if len(found) == 1 else {"environments": found})
-        else:
-            for each in found:
-                _print(each)
-        if not watch:
-            return 0
-        time.sleep(2)
+        found = look()
+        if found != shown:
+            _show(found, as_json=as_json)
+            sys.stdout.flush()
+        shown = found
+        time.sleep(_WATCH_S)
 
 
 @click.command()
@@ -71,6 +115,7 @@ def _of(name: str | None, file: Path | None, endpoints: tuple[str, ...], regions
 
 
 async def _status(composed: Composed, endpoints: tuple[str, ...], regions: tuple[str, ...]) -> Json:
+    from reconciler.core.outputs import outputs_of
     from reconciler.core.plan import Scope
     from reconciler.core.status import status_json
     from reconciler.planning import active_rollouts, check_scope
@@ -86,14 +131,9 @@ async def _status(composed: Composed, endpoints: tuple[str, ...], regions: tuple
         owners[name] = lease.owner if lease and lease.left_s > 0 else None
     declared = composed.planner().declared(scope)
     gaps = sorted(composed.gaps.values())
-    return status_json(environment, declared, live, active=active, owners=owners, gaps=gaps)
-
-
-def _print(found: Json) -> None:
-    from reconciler.output.console import console
-    from reconciler.output.status_text import print_status
-
-    print_status(found, console())
+    urls = {each.address: each.url for each in outputs_of(composed.loaded.spec) if each.url}
+    found = status_json(environment, declared, live, active=active, owners=owners, gaps=gaps, urls=urls)
+    return found | {"orphans": composed.orphans()}
 
 
 async def _entries(composed: Composed, limit: int, endpoints: tuple[str, ...]) -> list[Json]:

@@ -72,8 +72,9 @@ class Plan:
     """What will be done and why. `gaps` says in words what this build has no adapter for.
 
     `observed` holds the facts of every address as they were, so that a stale plan can say what moved; `spec_digest`
-    covers the environment file as it was read. `capacity` is what the pools need, `measured` what endpoints carry: the
-    one part beside `created_at` that the digest leaves out, because measuring again changes nothing that is planned.
+    covers the environment file as it was read, `gate_digests` (ENDPOINT/GATE) the files that its gates decide by.
+    `capacity` is what the pools need, `measured` what endpoints carry: the one part beside `created_at` that the digest
+    leaves out, because measuring again changes nothing that is planned.
     """
 
     environment: str
@@ -91,6 +92,7 @@ class Plan:
     releases: tuple[Json, ...]
     gaps: tuple[str, ...] = ()
     measured: tuple[MeasuredCapacity, ...] = ()
+    gate_digests: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def pending(self) -> tuple[Change, ...]:
@@ -126,6 +128,7 @@ class World:
     scope: Scope = Scope()
     measured: Mapping[Address, Measurement] = field(default_factory=dict)
     wanted: Mapping[str, str] = field(default_factory=dict)
+    gate_digests: Mapping[str, str] = field(default_factory=dict)
 
 
 def changes_of(world: World) -> tuple[Change, ...]:
@@ -156,6 +159,7 @@ def make_plan(world: World, changes: tuple[Change, ...], findings: Sequence[Find
         releases=tuple(releases[key] for key in sorted(releases)),
         gaps=tuple(sorted(world.gaps)),
         measured=measured_capacity(world.spec, world.desired, world.measured),
+        gate_digests=dict(world.gate_digests),
     )
 
 
@@ -172,6 +176,7 @@ def plan_body(plan: Plan) -> Json:
         "created_at": plan.created_at,
         "observed_fingerprint": plan.observed_fingerprint,
         "spec_digest": plan.spec_digest,
+        "gate_digests": dict(plan.gate_digests),
         "scope": {"endpoints": list(plan.scope.endpoints), "regions": list(plan.scope.regions)},
         "changes": [change_to_json(c) for c in plan.changes],
         "steps": [s.to_json() for s in plan.steps],
@@ -219,6 +224,7 @@ def _read(data: Any) -> Plan:
         created_at=data["created_at"],
         observed_fingerprint=data["observed_fingerprint"],
         spec_digest=data["spec_digest"],
+        gate_digests=dict(data["gate_digests"]),
         scope=Scope(tuple(data["scope"]["endpoints"]), tuple(data["scope"]["regions"])),
         changes=tuple(_change_from_json(c) for c in data["changes"]),
         steps=tuple(PlannedStep(**s) for s in data["steps"]),

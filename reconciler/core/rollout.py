@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from environments.names import Address
+from environments.redact import redact
 from reconciler.core.canonical import Json
 from reconciler.core.release import Release, release_from_json, release_to_json
 from reconciler.core.settings import RolloutSettings, settings_from_json, settings_to_json
@@ -162,10 +163,11 @@ class Rollout:
 
 
 def rollout_to_json(rollout: Rollout) -> Json:
-    """Return JSON from which `rollout_from_json` makes an equal rollout."""
+    """Return JSON from which `rollout_from_json` makes an equal rollout; secrets in reasons are hidden."""
     plain = ("id", "environment", "endpoint", "started_at", "reason", "actor", "mode", "aliased")
     return {
         **{name: getattr(rollout, name) for name in plain},
+        "reason": redact(rollout.reason),
         "trouble": _trouble_to_json(rollout.trouble),
         "phase": str(rollout.phase),
         "intent": str(rollout.intent),
@@ -195,7 +197,7 @@ def _region_to_json(region: RegionRollout) -> Json:
         {
             "gate": g.gate,
             "verdict": str(g.verdict),
-            "sentence": g.sentence,
+            "sentence": redact(g.sentence),
             "attempts": g.attempts,
             "figures": g.figures,
             "links": list(g.links),
@@ -204,6 +206,7 @@ def _region_to_json(region: RegionRollout) -> Json:
     ]
     return {
         **{name: getattr(region, name) for name in plain},
+        "reason": redact(region.reason),
         "phase": str(region.phase),
         "champion": release_to_json(region.champion) if region.champion else None,
         "verdict": str(region.verdict) if region.verdict else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from environments.names import Address
 from reconciler.core.begin import empty_endpoint
@@ -19,10 +20,13 @@ def status_json(
     active: Mapping[str, Rollout],
     owners: Mapping[str, str | None],
     gaps: Sequence[str],
+    urls: Mapping[Address, str] = MappingProxyType({}),
 ) -> Json:
     """Return the status of every endpoint that is declared or live, sorted by address."""
     addresses = sorted({*live.endpoints, *declared})
-    endpoints = [_endpoint(live.endpoints.get(a) or empty_endpoint(a), active, owners) for a in addresses]
+    endpoints = [
+        _endpoint(live.endpoints.get(a) or empty_endpoint(a), active, owners) | {"url": urls.get(a)} for a in addresses
+    ]
     return {"environment": environment, "endpoints": endpoints, "gaps": list(gaps)}
 
 
@@ -49,11 +53,15 @@ def _endpoint(seen: ObservedEndpoint, active: Mapping[str, Rollout], owners: Map
 
 
 def _prompt(seen: ObservedEndpoint, name: str) -> Json:
-    release, share = max(seen.prompts[name], key=lambda variant: variant[1])
-    slot = seen.slot_of(release)
-    held = seen.slots[slot].release if slot else None
-    ref = held.prompts[name].ref if held and name in held.prompts else release
-    return {"ref": ref, "weight_pct": share}
+    """Return the reference that most users get; releases with one and the same prompt are one share."""
+    shares: dict[str, float] = {}
+    for release, share in seen.prompts[name]:
+        slot = seen.slot_of(release)
+        held = seen.slots[slot].release if slot else None
+        ref = held.prompts[name].ref if held and name in held.prompts else release
+        shares[ref] = shares.get(ref, 0.0) + share
+    ref = max(shares, key=lambda each: shares[each])
+    return {"ref": ref, "weight_pct": shares[ref]}
 
 
 def _rollout(rollout: Rollout, seen: ObservedEndpoint, owners: Mapping[str, str | None]) -> Json | None:
@@ -69,5 +77,6 @@ def _rollout(rollout: Rollout, seen: ObservedEndpoint, owners: Mapping[str, str 
         "verdict": str(part.verdict) if part.verdict else None,
         "reason": part.reason or rollout.reason,
         "owner": owners.get(rollout.endpoint),
+        "reports": [link for gate in part.gates for link in gate.links],
         "started_at": rollout.started_at,
     }

@@ -45,7 +45,7 @@ class Act:
 ACTS = (
     Act("a new model and a new prompt, as good as the old ones: through all three gates", model=2, exit_code=0),
     Act("a model that sends 5 % of the questions to the wrong team: the eval gate has to see it", model=3, exit_code=4),
-    Act("a model with eight times the layers, right but slow: the load gate has to see it", model=4, exit_code=4),
+    Act("a model with ten times the layers, right but slow: the load gate has to see it", model=4, exit_code=4),
     Act(
         "the good model with a short context, which rejects long questions: the canary has to see it",
         model=2, exit_code=4, context=256, rejects=True,
@@ -83,8 +83,10 @@ def _play(folder: Path, repository: Path, cache: Path, models: dict[str, Path], 
     stage = Stage(folder, address, port, say)
     stage.declare(repository / "environments" / "local.yaml", serve_command(cache))
     say(f"3/{_STEPS}  the first deployment: chat-llm/1")
+    began = time.monotonic()
     if stage.sluice("apply", ENVIRONMENT, "--yes") != 0:
         return False
+    say(f"     after {time.monotonic() - began:.0f} s")
     say(f"     clients: {RATE_RPS:g} streaming chats a second through http://127.0.0.1:{port}/chat/v1")
     clients = stage.clients()
     watchdog.guard(clients)
@@ -125,17 +127,17 @@ class Stage:
         self._file.write_text(text)
 
     def act(self, number: int, act: Act) -> bool:
-        """Declare what the act wants, show the plan, apply it, and say what the clients saw meanwhile."""
+        """Declare what the act wants, apply it, which shows the plan, and say what the clients saw meanwhile."""
         self._say(f"{number}/{_STEPS}  chat-llm/{act.model}: {act.title}")
         text = _put(self._file.read_text(), r"mlflow:chat-llm/\d+", f"mlflow:chat-llm/{act.model}")
         text = _put(text, r"max_model_len: \d+", f"max_model_len: {act.context}")
         self._file.write_text(_put(text, r"mlflow:chat-system/\d+", "mlflow:chat-system/2"))
-        before = self.counted()
-        self.sluice("plan", ENVIRONMENT)
+        before, began = self.counted(), time.monotonic()
         code = self.sluice("apply", ENVIRONMENT, "--yes")
         seen = self.counted() - before
         told = f", {seen['rejected']} rejected by the challenger" if seen["rejected"] else ""
-        self._say(f"     meanwhile: {seen.total()} client requests, {seen['failed']} failed{told}; exit code {code}")
+        met = f"{seen.total()} client requests, {seen['failed']} failed{told}"
+        self._say(f"     exit code {code} after {time.monotonic() - began:.0f} s; meanwhile: {met}")
         answered = seen["ok"] > 0 and not seen["failed"] and act.rejects == bool(seen["rejected"])
         return code == act.exit_code and answered and not self.in_flight()
 

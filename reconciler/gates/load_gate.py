@@ -1,44 +1,73 @@
-"""The load gate: challenger against champion under the same open-loop load at the same time, and against the SLO.
-
-Imports `loadtests`, the ports and its sibling `load`. The loop asks it between a warm challenger and the first traffic.
-"""
+"""The load gate: challenger against champion under the same open-loop load at the same time, and against the SLO."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from environments.errors import SluiceError
+from environments.files import readable_file
 from reconciler.core.canonical import Json
 from reconciler.core.verdict import Verdict
-from reconciler.ports import GateContext, GateEvidence, LiveCounts, SlotCounts
+from reconciler.gates.files import digest_of_files
+from reconciler.gates.load_memory import recall, remember, subject_of
+from reconciler.ports import GateContext, GateEvidence, GateProgress, LiveCounts, SlotCounts
 
 if TYPE_CHECKING:
-    from loadtests.compare import Comparison
+    from loadtests.compare import Sent
     from loadtests.engine import Abort, Hooks
+    from loadtests.figures import Comparison
     from loadtests.profile import Profile
     from loadtests.search import Capacity
     from loadtests.target import Target
     from reconciler.gates.load import LoadJudgement
 
 GATE = "load"
+MAX_DURATION_S = 600.0
+"""How long the rounds may take where the settings, of an older rollout, do not say."""
 
 
 class LoadGate:
-    """A `reconciler.ports.Gate`. `settings` has `profile` (a file below `root`) and `max_regression` (a share)."""
+    """A `reconciler.ports.Gate`. `settings` has `profile` (a file below `root`), `max_regression` and `max_duration_s`.
+
+    `max_regression` is a share. Rounds of the profile go on until the verdict is clear or `max_duration_s` is up.
+    """
 
     def check(self, settings: Mapping[str, Any], root: Path) -> None:
-        """Read the profile.
+        """Read the profile and its trace, and see that one round of it fits into the gate's time.
 
         Raises:
-            SluiceError: `LOAD-001` to `LOAD-007`.
+            SluiceError: `LOAD-001` to `LOAD-008`, `FILE-001` to `FILE-003`.
         """
-        from loadtests.profile_file import load_profile
+        from loadtests.arrivals import read_trace
 
-        load_profile(root / settings["profile"])
+        profile = _read(root, settings)
+        for trace in _traces(profile, readable_file(root, str(settings["profile"]))):
+            read_trace(trace)
+        round_s, most_s = profile.warmup_s + profile.duration_s, _most_s(settings)
+        if round_s > most_s:
+            raise SluiceError(
+                "LOAD-008",
+                where=str(settings["profile"]),
+                what=f"one round takes {round_s:g} s, and the gate's max_duration_s is {most_s:g}",
+                why="a gate that never ends a round has no evidence",
+                do="raise max_duration_s, or lower the profile's duration_s",
+            )
+
+    def digest(self, settings: Mapping[str, Any], root: Path) -> str:
+        """Return a digest over the profile's text and its trace. Raises as `check`."""
+        profile, path = _read(root, settings), readable_file(root, str(settings["profile"]))
+        return digest_of_files([path, *_traces(profile, path)])
+
+    def remarks_without_champion(self, settings: Mapping[str, Any], root: Path) -> tuple[str, ...]:
+        """Say that a load without any promise has nothing to say without a champion. Raises as `check`."""
+        if settings.get("slo") or not _read(root, settings).slo.empty:
+            return ()
+        why = "the load gate will pause: no `slo` says what is good enough, and no champion serves yet"
+        return (f"{why}; add `slo:` to the endpoint or to {settings['profile']}, or expect `sluice promote`",)
 
     async def evidence(self, context: GateContext) -> GateEvidence:
         """Send the profile's load and judge what it showed; without a champion only the SLO can be judged.
@@ -46,13 +75,35 @@ class LoadGate:
         Raises:
             SluiceError: `LOAD-0xx` a bad profile, a target that does not answer, or one that may not be loaded.
         """
-        profile = _profile(context)
-        challenger = _target(context, "challenger", context.challenger_url)
-        hooks = await _hooks(context, profile)
-        if context.champion_url is None:
-            return await _alone(context, profile, challenger, hooks)
-        champion = _target(context, "champion", context.champion_url)
-        return await _compared(context, profile, (champion, challenger), hooks)
+        from loadtests.compare import Rounds, Terms, compare
+        from reconciler.gates.load import judge_load, settled
+
+        profile, sources = _profile(context)
+        limit = float(context.settings["max_regression"])
+        targets = [_target(context, "challenger", context.challenger_url)]
+        if context.champion_url is not None:
+            targets.insert(0, _target(context, "champion", context.champion_url))
+
+        def decided(found: Comparison) -> bool:
+            return settled(found, max_regression=limit)
+
+        before = recall(_memory(context), _subject(context, profile)) or Rounds()
+        found = await compare(
+            profile,
+            targets,
+            terms=Terms(context.alpha, _most_s(context.settings)),
+            decided=decided,
+            folder=_path(context).parent,
+            hooks=await _hooks(context, profile),
+            told=partial(_tell, context),
+            rounds=before,
+        )
+        found = dataclasses.replace(found, sources=sources)
+        judged = judge_load(found, max_regression=limit)
+        links = _write_reports(context, judged, found)
+        if judged.verdict is Verdict.INCONCLUSIVE:
+            remember(_memory(context), _subject(context, profile), before)
+        return GateEvidence(GATE, str(judged.verdict), judged.sentence, figures=_figures(judged, found), links=links)
 
 
 async def measure_capacity(context: GateContext) -> tuple[Profile, Capacity]:
@@ -64,7 +115,7 @@ async def measure_capacity(context: GateContext) -> tuple[Profile, Capacity]:
     """
     from loadtests.search import find_capacity
 
-    profile = _profile(context)
+    profile, _ = _profile(context)
     challenger, hooks = _target(context, "challenger", context.challenger_url), await _hooks(context, profile)
     found = await find_capacity(profile, challenger, folder=_path(context).parent, hooks=hooks)
     if found.bounded_by == "stopped":
@@ -80,45 +131,65 @@ async def measure_capacity(context: GateContext) -> tuple[Profile, Capacity]:
     return profile, found
 
 
-async def _compared(context: GateContext, profile: Profile, arms: tuple[Target, Target], hooks: Hooks) -> GateEvidence:
-    from loadtests.compare import compare
-    from reconciler.gates.load import judge_load, settled
-
-    limit = float(context.settings["max_regression"])
-    decided: Callable[[Comparison], bool] = partial(settled, max_regression=limit)
-    folder = _path(context).parent
-    found = await compare(profile, champion=arms[0], challenger=arms[1], decided=decided, folder=folder, hooks=hooks)
-    judged = judge_load(found, max_regression=limit)
-    links = _write_reports(context, judged, found)
-    return GateEvidence(GATE, str(judged.verdict), judged.sentence, figures=_figures(judged, found), links=links)
+def _memory(context: GateContext) -> Path:
+    return Path(context.reports) / f"{_stem(context)}.npz"
 
 
-async def _alone(context: GateContext, profile: Profile, challenger: Target, hooks: Hooks) -> GateEvidence:
-    from loadtests.engine import run_load
-    from loadtests.result import result_of, slo_breaches
-
-    run = await run_load(profile, (challenger,), folder=_path(context).parent, hooks=hooks)
-    result = result_of(run)
-    if run.outcome != "completed":
-        why = f"the load ended early: {run.reason}"
-        raise SluiceError(run.code or "LOAD-021", where=str(context.address), what=why)
-    breaches = slo_breaches(result.arms[0], profile.slo)
-    verdict = Verdict.FAIL if breaches else Verdict.PASS
-    said = "; ".join(breaches) or "the challenger keeps the SLO; there is no champion to compare with"
-    return GateEvidence(GATE, str(verdict), f"{said} ({result.arms[0].requests} requests)", figures=result.to_json())
+def _stem(context: GateContext) -> str:
+    return f"{context.rollout}-{context.address.region}-load"
 
 
-def _profile(context: GateContext) -> Profile:
-    """Return the gate's profile with the endpoint's promises laid over its own."""
+def _subject(context: GateContext, profile: Profile) -> str:
+    champion = context.champion.id if context.champion and context.champion_url else None
+    return subject_of(profile.model_dump(mode="json"), (champion, context.challenger.id))
+
+
+def _tell(context: GateContext, sent: Sent) -> None:
+    words = f"round {sent.round}, {sent.requests:,} requests an arm"
+    context.progress(GateProgress(GATE, words, sent.elapsed_s, _most_s(context.settings)))
+
+
+def _most_s(settings: Mapping[str, Any]) -> float:
+    return float(settings.get("max_duration_s", MAX_DURATION_S))
+
+
+def _read(root: Path, settings: Mapping[str, Any]) -> Profile:
+    """Return the profile as it stands; it and a trace that it names lie where the environment may read.
+
+    Raises:
+        SluiceError: `LOAD-001` to `LOAD-005`, `FILE-001` to `FILE-003`.
+    """
     from loadtests.profile_file import load_profile
 
-    profile = load_profile(_path(context))
-    return profile.model_copy(update={"slo": profile.slo.model_copy(update=context.settings.get("slo", {}))})
+    path = readable_file(root, str(settings["profile"]))
+    profile = load_profile(path)
+    for trace in _traces(profile, path):
+        readable_file(root, str(trace))
+    return profile
+
+
+def _traces(profile: Profile, path: Path) -> tuple[Path, ...]:
+    """Return the recorded arrivals that a profile names, relative to itself."""
+    from loadtests.profile import Trace
+
+    return (path.parent / profile.arrivals.file,) if isinstance(profile.arrivals, Trace) else ()
+
+
+def _profile(context: GateContext) -> tuple[Profile, dict[str, str]]:
+    """Return the gate's profile with the endpoint's promises laid over its own, and where each promise stands."""
+    profile = _read(Path(context.root), context.settings)
+    ours, theirs = context.settings.get("slo", {}), profile.slo.model_dump(exclude_none=True)
+    endpoint = f"endpoints.{context.address.endpoint}.slo"
+    sources = {name: f"the profile's slo.{name}" for name in theirs}
+    for name, limit in ours.items():
+        over = f", over {theirs[name]:g} in the profile" if theirs.get(name, limit) != limit else ""
+        sources[name] = f"{endpoint}.{name}{over}"
+    return profile.model_copy(update={"slo": profile.slo.model_copy(update=ours)}), sources
 
 
 def _path(context: GateContext) -> Path:
     """Return the profile's path; its folder is where a relative name in it begins."""
-    return Path(context.root, context.settings["profile"])
+    return readable_file(Path(context.root), str(context.settings["profile"]))
 
 
 def _target(context: GateContext, name: str, url: str) -> Target:
@@ -159,11 +230,15 @@ def _abort(live: LiveCounts, before: SlotCounts, profile: Profile) -> Abort:
 
 def _figures(judged: LoadJudgement, found: Comparison) -> Json:
     """Return what the ledger keeps: every finding and metric, without the timelines of each round."""
+    from loadtests.figures import finite
+
     return {
         "findings": [{"name": f.name, "verdict": str(f.verdict), "sentence": f.sentence} for f in judged.findings],
-        "metrics": [dataclasses.asdict(m) for m in found.metrics],
+        "metrics": finite([dataclasses.asdict(m) for m in found.metrics]),
+        "slo": finite([dataclasses.asdict(s) for s in found.slo]),
         "requests": found.requests,
-        "rounds": len(found.rounds),
+        "rounds": found.looks,
+        "left_out": dataclasses.asdict(found.left_out),
         "method": found.method,
     }
 
@@ -173,7 +248,7 @@ def _write_reports(context: GateContext, judged: LoadJudgement, found: Compariso
 
     folder = Path(context.reports)
     folder.mkdir(parents=True, exist_ok=True)
-    stem = f"{context.rollout}-{context.address.region}-load"
+    stem = _stem(context)
     cases = [Case(f.name, str(f.verdict), f.sentence) for f in judged.findings]
     overall = Case("load", str(judged.verdict), judged.sentence)
     html, junit = folder / f"{stem}.html", folder / f"{stem}.xml"

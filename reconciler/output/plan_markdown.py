@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reconciler.core.change import Change
 from reconciler.core.plan import Plan
-from reconciler.output.plan_text import measured_line, summary
+from reconciler.output.plan_text import measured_line, steps_by_endpoint, steps_by_wave, summary
 
 _ICONS = {"deny": "⛔", "warn": "⚠️", "info": "ℹ️"}
 
@@ -18,6 +18,7 @@ def plan_markdown(plan: Plan) -> str:
         lines.append("")
         for change in plan.pending:
             lines += _details(change)
+        lines += [*_steps(plan), ""]
     if plan.findings:
         lines += ["| | Policy | Address | Finding |", "|---|---|---|---|"]
         lines += [f"| {_ICONS[f.level]} | {f.policy} | `{f.address}` | {_cell(f.message)} |" for f in plan.findings]
@@ -32,6 +33,16 @@ def plan_markdown(plan: Plan) -> str:
         )
     lines += ["", f"<sub>digest `{plan.digest}`</sub>", ""]
     return "\n".join(lines)
+
+
+def _steps(plan: Plan) -> list[str]:
+    """Return a list of what is done in which order, wave by wave."""
+    steps = steps_by_endpoint(plan.steps)
+    return [
+        f"- **{f'{endpoint}, ' if title.startswith('wave') else ''}{title}:** {listed}"
+        for endpoint in sorted({change.address.endpoint for change in plan.pending})
+        for title, listed in steps_by_wave(endpoint, steps[endpoint])
+    ]
 
 
 def _details(change: Change) -> list[str]:

@@ -32,7 +32,7 @@ _MOVES = {
 
 def print_plan(plan: Plan, console: Console) -> None:
     """Print a plan; with nothing to do, one line says so."""
-    steps = _by_endpoint(plan.steps)
+    steps = steps_by_endpoint(plan.steps)
     for change in plan.pending:
         _print_change(change, console)
     for endpoint in sorted({c.address.endpoint for c in plan.pending}):
@@ -109,15 +109,23 @@ def _print_change(change: Change, console: Console) -> None:
     console.print()
 
 
-def _print_steps(endpoint: str, steps: list[PlannedStep], console: Console) -> None:
+def steps_by_wave(endpoint: str, steps: Iterable[PlannedStep]) -> list[tuple[str, str]]:
+    """Return for each wave its title and its steps in a line; regions of a wave go the same way, so one is shown."""
     waves: dict[int, list[PlannedStep]] = defaultdict(list)
     for step in steps:
         waves[step.wave].append(step)
+    told = []
     for wave, listed in sorted(waves.items()):
         regions = sorted({s.address.split("/")[1] for s in listed} - {"*"})
         title = f"wave {wave + 1} ({', '.join(regions)})" if len(waves) > 1 else f"steps of {endpoint}"
         first = [s for s in listed if s.address.split("/")[1] in (*regions[:1], "*")]
-        console.print(Text.assemble((title + "  ", "bold"), " → ".join(_step(s) for s in first if s.kind != "publish")))
+        told.append((title, " → ".join(_step(s) for s in first if s.kind != "publish")))
+    return told
+
+
+def _print_steps(endpoint: str, steps: list[PlannedStep], console: Console) -> None:
+    for title, listed in steps_by_wave(endpoint, steps):
+        console.print(Text.assemble((title + "  ", "bold"), listed))
     console.print()
 
 
@@ -146,7 +154,8 @@ def _print_needs(plan: Plan, console: Console) -> None:
         console.print(Text(f"{words} (list prices)", style="dim"))
 
 
-def _by_endpoint(steps: Iterable[PlannedStep]) -> dict[str, list[PlannedStep]]:
+def steps_by_endpoint(steps: Iterable[PlannedStep]) -> dict[str, list[PlannedStep]]:
+    """Return the steps of each endpoint, in their order."""
     found: dict[str, list[PlannedStep]] = defaultdict(list)
     for step in steps:
         found[step.address.split("/")[2]].append(step)

@@ -6,7 +6,16 @@ Every writer verb takes `fence`, the token of the caller's lease. A writer refus
 seen for the same endpoint (`LEASE-002`), so that an owner that slept through its lease cannot act when it wakes.
 """
 
-from reconciler.ports.evidence import Gate, GateContext, GateEvidence, LiveCounts, MetricSource, Sample
+from reconciler.ports.evidence import (
+    Gate,
+    GateContext,
+    GateEvidence,
+    GateProgress,
+    LiveCounts,
+    MetricSource,
+    Sample,
+    untold,
+)
 from reconciler.ports.references import DrawnRelease, Files, Pointers, Registry, ReleaseSplit, Resolved
 from reconciler.ports.serving import (
     REJECTIONS,
@@ -34,6 +43,7 @@ __all__ = [
     "Gate",
     "GateContext",
     "GateEvidence",
+    "GateProgress",
     "Lease",
     "LiveCounts",
     "LoadsAdapters",
@@ -53,4 +63,5 @@ __all__ = [
     "Store",
     "StoredRollout",
     "Verification",
+    "untold",
 ]

@@ -30,6 +30,20 @@ class MetricSource(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class GateProgress:
+    """Where a gate stands that is being asked: what it has so far in words, and the most seconds that it may take."""
+
+    gate: str
+    words: str
+    elapsed_s: float
+    limit_s: float | None = None
+
+
+def untold(progress: GateProgress) -> None:
+    """Tell nobody."""
+
+
 LiveCounts = Callable[[], Awaitable[SlotCounts | None]]
 
 
@@ -40,6 +54,7 @@ class GateContext:
     `settings` is the gate's own block with the endpoint's `slo`; paths in it are relative to `root`. `reports` is a
     folder for reports. `live` reads the champion's counters, so that a gate can stop when its users suffer.
     `alpha` is the most chance with which this gate may FAIL a challenger that is no worse: its share of the rollout's.
+    `progress` is told where the gate stands, for whoever watches.
     """
 
     address: Address
@@ -53,6 +68,7 @@ class GateContext:
     reports: str
     live: LiveCounts
     alpha: float = 0.01
+    progress: Callable[[GateProgress], None] = untold
 
 
 @dataclass(frozen=True)
@@ -74,6 +90,22 @@ class Gate(Protocol):
 
         Raises:
             SluiceError: what `evidence` would raise for them.
+        """
+        ...
+
+    def digest(self, settings: Mapping[str, Any], root: Path) -> str:
+        """Return a digest over the content of every file that the settings name: what decides is what was approved.
+
+        Raises:
+            SluiceError: as `check`.
+        """
+        ...
+
+    def remarks_without_champion(self, settings: Mapping[str, Any], root: Path) -> tuple[str, ...]:
+        """Return why the gate could not pass a first deployment, with what to do; empty when it could.
+
+        Raises:
+            SluiceError: as `check`.
         """
         ...
 

@@ -91,6 +91,7 @@ def content_files(folder: Path, ref: str) -> Iterator[tuple[str, Path]]:
         for name in names:
             if not name.startswith("."):
                 path = Path(parent, name)
+                _refuse_special(path, ref)
                 yield path.relative_to(folder).as_posix(), path
 
 
@@ -106,6 +107,18 @@ def _refuse_outside(path: Path, inside: Path, ref: str) -> None:
         what=f"{path.name} is a link to {os.readlink(path)}, which is no file inside the folder",
         why="what lies outside is not covered by the digest and may change under a running release",
         do="copy the folder with its links resolved (`cp -rL`)",
+    )
+
+
+def _refuse_special(path: Path, ref: str) -> None:
+    if path.is_file():
+        return
+    raise SluiceError(
+        "REG-002",
+        where=ref,
+        what=f"{path.name} is a pipe, a socket or a device",
+        why="it has no content that could be hashed, and reading it may never end",
+        do="remove it from the folder",
     )
 
 

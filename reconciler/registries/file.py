@@ -10,6 +10,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from environments.errors import SluiceError
+from environments.files import readable_file, real_file, roots_of
 from environments.refs import FileRef, Ref, parse_ref
 from reconciler.core.release import Artifact, Lineage
 from reconciler.ports import Resolved
@@ -17,6 +18,8 @@ from reconciler.registries.copies import Copies
 from reconciler.registries.digests import DigestCache, content_digest
 
 DIGESTS = "digests.json"
+_WEIGHTS = ("model", "adapter")
+_PROMPT_MAX = 1_000_000
 
 
 class FileRegistry:
@@ -28,7 +31,11 @@ class FileRegistry:
         self._copies = Copies(home / "cache" / "artifacts", self._cache)
 
     async def resolve(self, ref: Ref, *, kind: str) -> Resolved:
-        """Return the digest; for a prompt its text as well, exactly as it stands in the file."""
+        """Return the digest; for a prompt its text as well, exactly as it stands in the file.
+
+        Raises:
+            SluiceError: `FILE-001` to `FILE-003` what may not be read, `REG-001` to `REG-003`.
+        """
         if not isinstance(ref, FileRef):
             raise TypeError(f"{ref} is not a file reference")
         return await asyncio.to_thread(self._resolve, ref, kind)
@@ -43,25 +50,25 @@ class FileRegistry:
         Raises:
             SluiceError: `REG-003`, `REG-006` neither source nor copy has the digest.
         """
-        source = self._path(parse_ref(artifact.ref))
+        ref = parse_ref(artifact.ref)
+        if not isinstance(ref, FileRef):
+            raise TypeError(f"{ref} is not a file reference")
+        source, _ = self._place(ref, kind)
         return await asyncio.to_thread(self._copies.take, artifact, source, kind=kind)
 
     async def keep(self, digests: Collection[str]) -> None:
         """Delete copies of other digests, but for some that were used last."""
         await asyncio.to_thread(self._copies.keep, digests)
 
-    def _path(self, ref: Ref) -> Path:
-        if not isinstance(ref, FileRef):
-            raise TypeError(f"{ref} is not a file reference")
-        return self._root / ref.path
-
     def _resolve(self, ref: FileRef, kind: str) -> Resolved:
-        path = self._path(ref)
+        path, is_shown = self._place(ref, kind)
         try:
             if not path.exists():
                 raise _absent(ref, path)
             text = _text(ref, path) if kind == "prompt" else None
             digest = content_digest(path, DigestCache(self._cache), ref=str(ref), kind=kind)
+        except SluiceError as error:
+            raise error if is_shown else _without_contents(error) from None
         except OSError as error:
             raise SluiceError(
                 "REG-003",
@@ -73,6 +80,26 @@ class FileRegistry:
             ) from error
         return Resolved(Artifact(str(ref), digest), Lineage(source=str(ref)), text)
 
+    def _place(self, ref: FileRef, kind: str) -> tuple[Path, bool]:
+        """Return where a reference leads, and whether errors may say what is there.
+
+        Weights may lie anywhere, because nothing of them but a digest reaches a plan; the rest stays below the root.
+        """
+        try:
+            if kind in _WEIGHTS:
+                path = real_file(self._root, ref.path)
+                return path, any(path.is_relative_to(root) for root in roots_of(self._root))
+            return readable_file(self._root, ref.path), True
+        except SluiceError as error:
+            p = error.problem
+            raise SluiceError(error.code, where=str(ref), what=p.what, why=p.why, do=p.do) from None
+
+
+def _without_contents(error: SluiceError) -> SluiceError:
+    """Return the error without the names that it lists of a folder which the environment may not show."""
+    p = error.problem
+    return SluiceError(error.code, where=p.where, what=p.what, do=p.do, retryable=error.retryable)
+
 
 def _text(ref: FileRef, path: Path) -> str:
     if path.is_dir():
@@ -81,6 +108,13 @@ def _text(ref: FileRef, path: Path) -> str:
             where=str(ref),
             what=f"{path} is a folder, not a prompt",
             do="name the text file that holds the prompt",
+        )
+    if path.stat().st_size > _PROMPT_MAX:
+        raise SluiceError(
+            "REG-001",
+            where=str(ref),
+            what=f"{path} is larger than {_PROMPT_MAX:,} bytes",
+            do="name the file of a prompt",
         )
     try:
         return path.read_text("utf-8")

@@ -13,16 +13,21 @@ from urllib.parse import quote
 
 from environments.errors import SluiceError
 from environments.redact import redact
+from environments.trust import TRACKING_URI, TRUSTED_HOSTS, origin_of, trust_of
 
 if TYPE_CHECKING:
     import httpx
 
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "ENDPOINT_NOT_FOUND")
 _TIMEOUT_S = 30.0
+_CREDENTIALS = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME")
 
 
 class MlflowApi:
-    """Calls one tracking server. Credentials come from the variables that MLflow's own clients read."""
+    """Calls one tracking server.
+
+    Credentials come from the variables that MLflow's own clients read, and go to servers that `Trust` allows alone.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
@@ -88,8 +93,7 @@ class MlflowApi:
     def _client(self) -> httpx.AsyncClient:
         import httpx
 
-        token = os.environ.get("MLFLOW_TRACKING_TOKEN")
-        user = os.environ.get("MLFLOW_TRACKING_USERNAME")
+        token, user = (os.environ.get(name) if self._is_trusted() else None for name in _CREDENTIALS)
         return httpx.AsyncClient(
             base_url=self._url,
             timeout=_TIMEOUT_S,
@@ -99,6 +103,10 @@ class MlflowApi:
             headers={"Authorization": f"Bearer {token}"} if token else {},
             auth=(user, os.environ.get("MLFLOW_TRACKING_PASSWORD", "")) if user and not token else None,
         )
+
+    def _is_trusted(self) -> bool:
+        """Return whether credentials may go there: the environment file, which names the server, cannot say so."""
+        return trust_of(os.environ).allows_host(self._url)
 
     def _refused(self, answer: httpx.Response, where: str) -> SluiceError:
         said = _json_object(answer)
@@ -114,6 +122,9 @@ class MlflowApi:
         do = "check `registry: {mlflow: …}` and that the server is a tracking server that serves artifacts"
         if answer.status_code in (401, 403):
             do = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+            if not self._is_trusted():
+                host = origin_of(self._url)[1]
+                do += f"; they go to this server only with {TRACKING_URI} naming it, or {TRUSTED_HOSTS}={host}"
         what = f"MLflow at {self.url} refused with HTTP {answer.status_code}"
         return SluiceError("REG-003", where=where, what=what, why=why, do=do, retryable=answer.status_code >= 500)
 

@@ -8,17 +8,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from environments.errors import Problem, SluiceError, SpecError
+from policies.engine import escapes
 from reconciler.core.release import Release
 from reconciler.runtimes.vllm_arguments import KNOWN, ON_ONLY, OWNED, SPREAD
 
 
 def check_engine(engine: Mapping[str, Any]) -> None:
-    """Refuse arguments that vLLM does not know, that Sluice sets itself, or that have no value.
+    """Refuse arguments that vLLM does not know, that Sluice sets itself, that have no value or leave the release.
 
     Raises:
-        SpecError: `RUN-001` for each of them, sorted by name.
+        SpecError: `RUN-001`, and `RUN-006` for those that lead to code, files or hosts outside the release; for each of
+            them, sorted by name.
     """
-    if problems := [problem for name, value in sorted(engine.items()) if (problem := _problem(name, value))]:
+    leaving = dict(escapes("vllm", engine))
+    found = [_problem(name, value) or _leaving(name, leaving.get(name)) for name, value in sorted(engine.items())]
+    if problems := [problem for problem in found if problem]:
         raise SpecError(problems)
 
 
@@ -28,7 +32,7 @@ def command_line(
     """Return `<serve_command…> MODEL_DIR --port N --host … --served-model-name ENDPOINT` and the engine arguments.
 
     Raises:
-        SpecError: `RUN-001` an engine argument cannot be used.
+        SpecError: `RUN-001`, `RUN-006` an engine argument cannot be used.
         SluiceError: `RUN-004` an adapter has no local folder.
     """
     check_engine(release.engine)
@@ -48,6 +52,13 @@ def _problem(name: str, value: Any) -> Problem | None:
         what = f'engine argument "{name}" has no value'
         return Problem(where, "RUN-001", what, do="leave the argument out to get vLLM's default")
     return None
+
+
+def _leaving(name: str, why: str | None) -> Problem | None:
+    if why is None:
+        return None
+    what = f'engine argument "{name}" leads out of the release'
+    return Problem(f"engine.{name}", "RUN-006", what, why, "leave it out; `sluice policy explain REL-005` says more")
 
 
 def _nearest(name: str) -> str:

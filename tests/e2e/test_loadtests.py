@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -13,8 +14,9 @@ from typing import Any
 import pytest
 
 from environments.errors import SluiceError
-from loadtests.compare import compare
+from loadtests.compare import Rounds, Sent, Terms, compare
 from loadtests.engine import Hooks, LoadRun, run_load
+from loadtests.figures import Comparison
 from loadtests.profile import Compare, Constant, FixedLength, Profile, Search, Sessions, Slo
 from loadtests.result import ArmResult, result_of
 from loadtests.search import find_capacity
@@ -262,29 +264,65 @@ async def test_a_slower_challenger_is_found_and_more_rounds_are_not_run() -> Non
         shape = profile(
             arrivals=Constant(kind="constant", rate_rps=100.0),
             duration_s=2.0,
-            compare=Compare(metrics=["ttft_p50"], resamples=1000, rounds_max=3),
+            compare=Compare(metrics=["ttft_p50"]),
+            late_ms=200,
         )
         found = await compare(
             shape,
-            champion=target(one),
-            challenger=target(two, name="challenger"),
+            (target(one), target(two, name="challenger")),
+            terms=Terms(alpha=0.01, max_duration_s=60.0),
             decided=lambda figures: settled(figures, max_regression=0.5),
         )
         judged = judge_load(found, max_regression=0.5)
         assert judged.verdict is Verdict.FAIL
-        assert len(found.rounds) == 1
+        assert found.looks == 1
         assert "ttft_p50" in judged.sentence
 
 
-async def test_rounds_go_on_until_something_is_clear_and_use_other_prompts() -> None:
+async def test_rounds_go_on_until_time_is_up_and_use_other_prompts() -> None:
     async with two_servers() as (one, two):
-        shape = profile(duration_s=0.5, warmup_s=0.0, compare=Compare(metrics=["ttft_p50"], rounds_max=3))
+        shape = profile(duration_s=0.5, warmup_s=0.0, compare=Compare(metrics=["ttft_p50"]))
+        told: list[Sent] = []
         found = await compare(
-            shape, champion=target(one), challenger=target(two, name="challenger"), decided=lambda figures: False
+            shape,
+            (target(one), target(two, name="challenger")),
+            terms=Terms(alpha=0.01, max_duration_s=3.0),
+            decided=lambda figures: False,
+            told=told.append,
         )
-        assert len(found.rounds) == 3
-        assert found.requests == 75
+        assert found.out_of_time
+        assert 2 <= found.looks <= 6
+        assert found.requests == 25 * found.looks
         assert len(set(one.bodies)) == len(one.bodies)
+        assert {sent.round for sent in told} == set(range(1, found.looks + 1))
+
+
+async def test_the_loop_goes_on_while_figures_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever shares the loop renews a lease meanwhile; a cancelled gate does not wait for the figures."""
+    turns, begun = 0, asyncio.Event()
+    loop = asyncio.get_running_loop()
+    release = threading.Event()
+
+    def slow(*_: object) -> Comparison:
+        loop.call_soon_threadsafe(begun.set)
+        assert release.wait(60)
+        raise AssertionError("nobody waits for this")
+
+    monkeypatch.setattr(Rounds, "figures", slow)
+    async with two_servers() as (one, two):
+        shape = profile(duration_s=0.2, warmup_s=0.0)
+        terms = Terms(alpha=0.01, max_duration_s=1.0)
+        targets = (target(one), target(two, name="challenger"))
+        task = asyncio.create_task(compare(shape, targets, terms=terms, decided=lambda _: True))
+        await begun.wait()
+        for _ in range(100):
+            await asyncio.sleep(0)
+            turns += 1
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        release.set()
+    assert turns == 100
 
 
 async def test_the_search_finds_a_rate_between_one_that_works_and_one_that_does_not() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -105,7 +106,7 @@ def test_the_unforeseen_is_no_traceback(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def broken(*_: object) -> None:
-        raise ZeroDivisionError("of all things")
+        raise ZeroDivisionError("of all things, postgresql://u:hunter2@h/d")
 
     monkeypatch.setattr("reconciler.cli.plan.with_ports", broken)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -114,7 +115,25 @@ def test_the_unforeseen_is_no_traceback(
     assert shown.err.startswith("INTERNAL-001")
     assert "ZeroDivisionError: of all things" in shown.err
     assert "Traceback" not in shown.out + shown.err
-    assert "Traceback" in (tmp_path / "sluice-crash.txt").read_text()
+    (kept,) = tmp_path.glob("sluice-crash-*.txt")
+    assert str(kept) in shown.err
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert "Traceback" in kept.read_text()
+    assert "hunter2" not in kept.read_text() + shown.err
+
+
+def test_a_crash_writes_to_no_name_that_another_user_can_foresee(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("untouched")
+    (tmp_path / "sluice-crash.txt").symlink_to(victim)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("reconciler.cli.plan.with_ports", lambda *_: 1 / 0)
+    assert run(["plan", "dev"]) == 1
+    assert run(["plan", "dev"]) == 1
+    assert victim.read_text() == "untouched"
+    assert len(list(tmp_path.glob("sluice-crash-*.txt"))) == 2
 
 
 def on_a_terminal(**environ: str) -> bytes:

@@ -64,6 +64,14 @@ class FakeGate:
     def check(self, settings: Mapping[str, Any], root: Path) -> None:
         """Refuse nothing."""
 
+    def digest(self, settings: Mapping[str, Any], root: Path) -> str:
+        """Return a digest that never changes."""
+        return "sha256:gate"
+
+    def remarks_without_champion(self, settings: Mapping[str, Any], root: Path) -> tuple[str, ...]:
+        """Return nothing: it passes a first deployment."""
+        return ()
+
     async def evidence(self, context: GateContext) -> GateEvidence:
         self.asked += 1
         return GateEvidence("eval", self.verdict, f"said {self.verdict}")

@@ -24,7 +24,7 @@ class Asked:
 
 
 Answer = tuple[int, Any]
-"""Status, and content: bytes as they are, None for nothing, everything else as JSON."""
+"""Status, and content: bytes as they are, None for nothing, else JSON; for a redirect the address that it leads to."""
 
 
 @contextlib.contextmanager
@@ -39,11 +39,13 @@ def http_stub(answer: Callable[[Asked], Answer]) -> Iterator[str]:
             status, content = answer(Asked(self.command, parts.path, dict(parse_qsl(parts.query)), body, headers))
             data = content if isinstance(content, bytes) else b"" if content is None else json.dumps(content).encode()
             self.send_response(status)
+            if 300 <= status < 400:
+                self.send_header("location", str(content))
             self.send_header("content-length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = do_DELETE = _serve
+        do_GET = do_POST = do_PUT = do_DELETE = _serve
 
         def log_message(self, format: str, *args: Any) -> None:
             """Stay quiet."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -78,8 +78,10 @@ def messages_of(prompt: str | None) -> tuple[Message, ...]:
     return ({"role": "system", "content": prompt},)
 
 
-async def ask_all(target: Asked, suite: Suite, asked: Sequence[Question]) -> tuple[Answer, ...]:
-    """Return the answer to each question, in their order.
+async def ask_all(
+    target: Asked, suite: Suite, asked: Sequence[Question], told: Callable[[], None] = lambda: None
+) -> tuple[Answer, ...]:
+    """Return the answer to each question, in their order; `told` is called for each as it comes.
 
     Raises:
         SluiceError: `EVAL-021` one of them was not answered; the others are cancelled.
@@ -97,6 +99,8 @@ async def ask_all(target: Asked, suite: Suite, asked: Sequence[Question]) -> tup
             asyncio.TaskGroup() as group,
         ):
             tasks = [group.create_task(_ask(client, target, suite, question, places)) for question in asked]
+            for task in tasks:
+                task.add_done_callback(lambda _: told())
     except TimeoutError:
         raise _unanswered(target, f"the suite was not through after {wanted.total_s:g} s", requests=wanted) from None
     except ExceptionGroup as failed:

@@ -9,12 +9,15 @@ would make a verdict depend on a tracking server. MLflow gets the results when t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from environments.errors import SluiceError
+from environments.files import readable_file
 from reconciler.core.canonical import Json, digest
 from reconciler.core.release import Release
 from reconciler.gates.eval.ask import Asked, Question, ask_all, messages_of, questions
@@ -25,7 +28,8 @@ from reconciler.gates.eval.report import rows_of, write_reports
 from reconciler.gates.eval.scoring import Scored, judges_of, require_complete, score_all
 from reconciler.gates.eval.suite import Suite
 from reconciler.gates.eval.suite_file import load_suite
-from reconciler.ports import GateContext, GateEvidence
+from reconciler.gates.files import digest_of_files
+from reconciler.ports import GateContext, GateEvidence, GateProgress
 
 GATE = "eval"
 
@@ -43,29 +47,44 @@ class EvalGate:
         """Read the suite.
 
         Raises:
-            SluiceError: `EVAL-001` to `EVAL-010`.
+            SluiceError: `EVAL-001` to `EVAL-010`, `FILE-001` to `FILE-003`.
         """
-        load_suite(root / str(settings["suite"]))
+        load_suite(readable_file(root, str(settings["suite"])))
+
+    def digest(self, settings: Mapping[str, Any], root: Path) -> str:
+        """Return a digest over the suite's text. Raises as `check`."""
+        return digest_of_files([readable_file(root, str(settings["suite"]))])
+
+    def remarks_without_champion(self, settings: Mapping[str, Any], root: Path) -> tuple[str, ...]:
+        """Say that a suite which only compares has nothing to say without a champion. Raises as `check`."""
+        suite = load_suite(readable_file(root, str(settings["suite"])))
+        if suite.thresholds or suite.slices or suite.perturbations.max_loss is not None:
+            return ()
+        scorer = next(iter(suite.scorers))
+        why = f"the eval gate will pause: suite {suite.suite} demands nothing by itself, and no champion serves yet"
+        return (f"{why}; add `thresholds: {{{scorer}: 0.9}}` to {settings['suite']}, or expect `sluice promote`",)
 
     async def evidence(self, context: GateContext) -> GateEvidence:
         """Ask both arms every question of the suite, score the answers and judge them.
 
         Raises:
             SluiceError: `EVAL-001` to `EVAL-010` a bad suite, `EVAL-020` the release lacks the suite's prompt,
-                `EVAL-021` a target does not answer, `EVAL-022` to `EVAL-026` a score could not be had,
-                `EVAL-027` the report cannot be written.
+                `EVAL-021` a target does not answer, `EVAL-022` to `EVAL-026`, `EVAL-028` and `EVAL-029` a score could
+                not be had, `EVAL-027` the report cannot be written, `FILE-001` to `FILE-003`.
         """
-        suite = await asyncio.to_thread(load_suite, Path(context.root) / str(context.settings["suite"]))
+        path = readable_file(Path(context.root), str(context.settings["suite"]))
+        suite = await asyncio.to_thread(load_suite, path)
         targets = _targets(context, suite)
         judges = judges_of(suite)
         try:
             identities = [await _measured(judge) for judge in judges.values()]
-            arms = await _arms(suite, targets, judges)
+            arms = await _arms(suite, targets, judges, _teller(context, suite, len(targets)))
         finally:
             for judge in judges.values():
                 await judge.close()
         drop = float(context.settings.get("max_drop", 0.02))
-        judged = await asyncio.to_thread(judge_eval, suite, arms["challenger"], arms.get("champion"), max_drop=drop)
+        judging = partial(judge_eval, max_drop=drop, alpha=context.alpha)
+        judged = await asyncio.to_thread(judging, suite, arms["challenger"], arms.get("champion"))
         return await self._evidence(context, suite, judged, arms, identities)
 
     async def _evidence(
@@ -115,21 +134,36 @@ async def _measured(judge: Judge) -> Json:
     return judge.identity() | measured
 
 
-async def _arms(suite: Suite, targets: dict[str, Asked], judges: dict[str, Judge]) -> dict[str, tuple[Scored, ...]]:
+def _teller(context: GateContext, suite: Suite, arms: int) -> Callable[[], None]:
+    """Return what is called for each answer and tells how many there are."""
+    began, planned, answered = perf_counter(), arms * len(questions(suite)), 0
+
+    def answered_one() -> None:
+        nonlocal answered
+        answered += 1
+        words = f"{answered:,} of {planned:,} answers"
+        context.progress(GateProgress(GATE, words, perf_counter() - began, suite.requests.total_s))
+
+    return answered_one
+
+
+async def _arms(
+    suite: Suite, targets: dict[str, Asked], judges: dict[str, Judge], told: Callable[[], None]
+) -> dict[str, tuple[Scored, ...]]:
     """Ask and score all arms at the same time; the first that fails stops the other."""
     asked = questions(suite)
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = {name: group.create_task(_arm(suite, t, asked, judges)) for name, t in targets.items()}
+            tasks = {name: group.create_task(_arm(suite, t, asked, judges, told)) for name, t in targets.items()}
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from None
     return {name: task.result() for name, task in tasks.items()}
 
 
 async def _arm(
-    suite: Suite, target: Asked, asked: tuple[Question, ...], judges: dict[str, Judge]
+    suite: Suite, target: Asked, asked: tuple[Question, ...], judges: dict[str, Judge], told: Callable[[], None]
 ) -> tuple[Scored, ...]:
-    scored = await score_all(suite, await ask_all(target, suite, asked), judges)
+    scored = await score_all(suite, await ask_all(target, suite, asked, told), judges)
     require_complete(suite, asked, scored, target.name)
     return scored
 

@@ -1,12 +1,11 @@
-"""Turns scores into one of the four verdicts and sentences that a person can act on.
-
-Pure. Imports its siblings and `reconciler.core.verdict`. Called by the gate, once both arms are scored completely.
+"""Turns scores into one of the four verdicts and sentences that a person can act on. Pure.
 
 Three kinds of demand, and what is certain about each:
 - `max_drop`: champion against challenger on the same cases, with the bounds of `paired` when the cases are a sample
   (`population: prompts`). Equal answers on few cases rule out little: it takes 149 equal pairs to rule out a drop of
   2 % with 95 % confidence, so a smaller suite says INCONCLUSIVE and names that number. Where the cases are a complete
   list (`population: cases`) there is nothing to infer: the drop that was seen is the drop.
+  What convicts is as sure as `alpha` says, shared among the demands that can convict by chance.
 - `thresholds` and `max_loss`: what this suite has to score. They are promises about the suite, so they have no bounds.
 - `slices`: the gap between the best and the worst tag, FAIL only when chance does not explain it.
 """
@@ -19,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 
 from reconciler.core.canonical import Json
 from reconciler.core.verdict import Verdict, fold
-from reconciler.gates.eval.paired import METHOD, Bounds, above, bounded, cases_needed, exactly
+from reconciler.gates.eval.paired import METHOD, Bounds, Sure, above, bounded, cases_needed, exactly
 from reconciler.gates.eval.perturb import ORIGINAL
 from reconciler.gates.eval.scoring import Scored
 from reconciler.gates.eval.suite import Slices, Suite
@@ -49,16 +48,18 @@ class EvalJudgement:
 
 
 def judge_eval(
-    suite: Suite, challenger: Sequence[Scored], champion: Sequence[Scored] | None, *, max_drop: float
+    suite: Suite, challenger: Sequence[Scored], champion: Sequence[Scored] | None, *, max_drop: float, alpha: float
 ) -> EvalJudgement:
     """Return the verdict on the challenger; without a champion only the absolute demands count.
 
     Both arms must be complete. A suite that demands nothing of a challenger without a champion is INCONCLUSIVE.
+    `alpha` is the most chance with which a challenger that is no worse may FAIL.
     """
+    share = alpha / (1 + len(suite.slices))
     findings = [
-        *_drop(suite, challenger, champion, max_drop),
+        *_drop(suite, challenger, champion, max_drop, Sure(1 - share, suite.confidence)),
         *_thresholds(suite, challenger, champion),
-        *(_slices(suite, name, slices, challenger) for name, slices in suite.slices.items()),
+        *(_slices(suite, name, slices, challenger, share) for name, slices in suite.slices.items()),
         *_robustness(suite, challenger),
     ]
     ordered = tuple(sorted(findings, key=lambda finding: _WORST_FIRST.index(finding.verdict)))
@@ -83,31 +84,32 @@ def scorer_shares(scored: Sequence[Scored]) -> dict[str, float]:
     return {name: sum(passed) / len(passed) for name, passed in sorted(by_scorer.items())}
 
 
-def _moved(suite: Suite, bounds: Bounds) -> str:
+def _moved(suite: Suite, bounds: Bounds, sure: Sure) -> str:
     """Say what was lost; a gain is called one where no range follows, which speaks of drops."""
     if bounds.value < 0 and suite.population == "cases":
         return f"a gain of {_points(-bounds.value)}"
-    return f"a drop of {_points(bounds.value)}{_range(suite, bounds)}"
+    return f"a drop of {_points(bounds.value)}{_range(suite, bounds, sure)}"
 
 
 def _drop(
-    suite: Suite, challenger: Sequence[Scored], champion: Sequence[Scored] | None, max_drop: float
+    suite: Suite, challenger: Sequence[Scored], champion: Sequence[Scored] | None, max_drop: float, sure: Sure
 ) -> Iterator[Finding]:
     if champion is None:
         return
     ours, theirs = case_shares(challenger), case_shares(champion)
     drops = {case: theirs[case] - ours[case] for case in theirs}
-    bounds = _bounds(suite, list(drops.values()), suite.confidence)
+    bounds = _bounds(suite, list(drops.values()), sure)
     lost = sorted(case for case, drop in drops.items() if drop > 0)
     gained = sorted(case for case, drop in drops.items() if drop < 0)
     told = (
         f"the challenger passes {_mean(ours):.1%} of {len(ours)} cases, the champion {_mean(theirs):.1%}: "
-        f"{_moved(suite, bounds)}, {_points(max_drop)} of drop are allowed"
+        f"{_moved(suite, bounds, sure)}, {_points(max_drop)} of drop are allowed"
         f"{_named('lost', lost)}"
     )
     figures: Json = asdict(bounds) | {
         "max_drop": max_drop,
         "confidence": suite.confidence,
+        "alpha": 1 - sure.convicts,
         "method": METHOD if suite.population == "prompts" else "the cases are the population: no interval",
         "lost": lost,
         "gained": gained,
@@ -116,7 +118,7 @@ def _drop(
     if beyond is not None:
         yield Finding("drop", Verdict.FAIL if beyond else Verdict.PASS, told, figures)
         return
-    needed = cases_needed(list(drops.values()), suite.confidence, max_drop)
+    needed = cases_needed(list(drops.values()), sure, max_drop)
     yield Finding("drop", Verdict.INCONCLUSIVE, f"{told}; {_more(needed, len(ours))}", figures | {"needed": needed})
 
 
@@ -137,12 +139,12 @@ def _thresholds(suite: Suite, challenger: Sequence[Scored], champion: Sequence[S
         yield Finding(f"threshold {name}", Verdict.PASS if kept else Verdict.FAIL, said, figures)
 
 
-def _slices(suite: Suite, name: str, slices: Slices, challenger: Sequence[Scored]) -> Finding:
+def _slices(suite: Suite, name: str, slices: Slices, challenger: Sequence[Scored], alpha: float) -> Finding:
     """Compare tags by their best and worst share; each side of each bound has its part of the error (Bonferroni)."""
     shares = case_shares(challenger)
     values = {tag: [shares[case.id] for case in suite.cases if tag in case.tags] for tag in slices.tags}
-    confidence = 1 - (1 - suite.confidence) / (2 * len(values))
-    bounds = {tag: _bounds(suite, list(found), confidence, floor=0.0) for tag, found in values.items()}
+    each = 1 - alpha / (2 * len(values))
+    bounds = {tag: _bounds(suite, list(found), Sure(each, each), floor=0.0) for tag, found in values.items()}
     worst, *_, best = sorted(bounds, key=lambda tag: (bounds[tag].value, tag))
     gap = bounds[best].value - bounds[worst].value
     surely = max(bound.low for bound in bounds.values()) - min(bound.high for bound in bounds.values())
@@ -182,8 +184,8 @@ def _robustness(suite: Suite, challenger: Sequence[Scored]) -> Iterator[Finding]
     yield Finding("robustness", verdict, told, {"loss": loss, "max_loss": limit})
 
 
-def _bounds(suite: Suite, values: Sequence[float], confidence: float, *, floor: float = -1.0) -> Bounds:
-    return exactly(values) if suite.population == "cases" else bounded(values, confidence, floor=floor)
+def _bounds(suite: Suite, values: Sequence[float], sure: Sure, *, floor: float = -1.0) -> Bounds:
+    return exactly(values) if suite.population == "cases" else bounded(values, sure, floor=floor)
 
 
 def _mean(shares: Mapping[str, float]) -> float:
@@ -194,10 +196,11 @@ def _points(share: float) -> str:
     return f"{share * 100:.1f} points"
 
 
-def _range(suite: Suite, bounds: Bounds) -> str:
+def _range(suite: Suite, bounds: Bounds, sure: Sure) -> str:
     if suite.population == "cases":
         return ""
-    return f" (between {bounds.low * 100:.1f} and {bounds.high * 100:.1f}, each side {suite.confidence:.0%} sure)"
+    low, high = (f"{value * 100:.1f}" for value in (bounds.low, bounds.high))
+    return f" (between {low}, {sure.convicts * 100:.5g}% sure, and {high}, {sure.acquits * 100:.5g}% sure)"
 
 
 def _named(what: str, cases: Sequence[str]) -> str:
@@ -210,8 +213,10 @@ def _named(what: str, cases: Sequence[str]) -> str:
 def _sentence(verdict: Verdict, findings: Sequence[Finding], suite: Suite, answers: int) -> str:
     of = f"suite {suite.suite} version {suite.version}, {answers:,} answers an arm"
     if not findings:
-        return f"nothing is demanded and there is no champion to compare with ({of})"
+        why = "nothing is demanded and there is no champion to compare with"
+        return f"{why}: add `thresholds:` to the suite, or let a person decide with `sluice promote` ({of})"
     told = [finding.sentence for finding in findings if finding.verdict is verdict]
     if verdict is Verdict.PASS:  # the comparison comes first; what holds besides is in the findings
-        told = [told[0], f"{len(told) - 1} more demands hold"] if len(told) > 1 else told
+        more = len(told) - 1
+        told = [told[0], f"{more} more demand{'s hold' if more > 1 else ' holds'}"] if more else told
     return f"{'; '.join(told)} ({of})"

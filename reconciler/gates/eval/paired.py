@@ -21,6 +21,7 @@ from dataclasses import dataclass
 METHOD = "one-sided Gaffke bounds over cases (Clopper-Pearson where no pair gained)"
 CASES_SOUGHT_MAX = 100_000
 _DRAWS = 20_000
+_TAIL_DRAWS, _TAIL_DRAWS_MIN, _CELLS_MAX = 100, 10, 4_000_000
 _SEED = 20_051
 _ROUNDING = 1e-9
 _GRID = 200
@@ -28,8 +29,16 @@ _GRID = 200
 
 
 @dataclass(frozen=True)
+class Sure:
+    """How sure each bound is: `convicts` that the truth is not below `low`, `acquits` that it is not above `high`."""
+
+    convicts: float
+    acquits: float
+
+
+@dataclass(frozen=True)
 class Bounds:
-    """A mean of `cases` values. Each of `low` and `high` is passed by the truth with at most `1 - confidence`."""
+    """A mean of `cases` values. The truth lies beyond `low`, and beyond `high`, no more often than `Sure` allows."""
 
     value: float
     low: float
@@ -43,11 +52,11 @@ def exactly(values: Sequence[float]) -> Bounds:
     return Bounds(value, value, value, len(values))
 
 
-def bounded(values: Sequence[float], confidence: float, *, floor: float = -1.0) -> Bounds:
+def bounded(values: Sequence[float], sure: Sure, *, floor: float = -1.0) -> Bounds:
     """Return the mean of a sample of values between `floor` and 1, with its bounds."""
     counts = {value: float(count) for value, count in Counter(values).items()}
     value = math.fsum(values) / len(values)
-    low, high = _low(counts, confidence, floor), _high(counts, confidence)
+    low, high = _low(counts, sure.convicts, floor), _high(counts, sure.acquits)
     return Bounds(value, min(low, value), max(high, value), len(values))
 
 
@@ -58,7 +67,7 @@ def above(bounds: Bounds, limit: float) -> bool | None:
     return False if bounds.high <= limit + _ROUNDING else None
 
 
-def cases_needed(values: Sequence[float], confidence: float, limit: float) -> int | None:
+def cases_needed(values: Sequence[float], sure: Sure, limit: float) -> int | None:
     """Return how many cases would decide against `limit` if they went as these did; None if hardly any number would.
 
     The search is over the same shares of a larger suite, so it is a forecast, not a promise.
@@ -67,7 +76,7 @@ def cases_needed(values: Sequence[float], confidence: float, limit: float) -> in
 
     def enough(cases: int) -> bool:
         counts = {value: share * cases for value, share in shares.items()}
-        return _low(counts, confidence, -1.0) > limit or _high(counts, confidence) <= limit
+        return _low(counts, sure.convicts, -1.0) > limit or _high(counts, sure.acquits) <= limit
 
     few, many = len(values), 2 * len(values)
     while not enough(many):
@@ -99,6 +108,10 @@ def _high(counts: Mapping[float, float], confidence: float) -> float:
         place = min(1.0, math.ceil(value * _GRID) / _GRID) if on_grid else value
         binned[place] = binned.get(place, 0.0) + cases
     points, shapes = np.array([*binned, 1.0]), np.array([*binned.values(), 1.0])
-    weights = np.random.default_rng(_SEED).standard_gamma(shapes, size=(_DRAWS, len(shapes)))
+    tail = 1.0 - confidence
+    draws = min(max(_DRAWS, math.ceil(_TAIL_DRAWS / tail)), max(_DRAWS, _CELLS_MAX // len(shapes)))
+    if draws * tail < _TAIL_DRAWS_MIN:
+        return 1.0  # too small a chance for so many different values: the far end bounds any mean
+    weights = np.random.default_rng(_SEED).standard_gamma(shapes, size=(draws, len(shapes)))
     means = weights @ points / weights.sum(axis=1)
     return float(np.quantile(means, confidence))

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from environments.errors import SluiceError
+from reconciler.gates.eval.packages import needed
+from reconciler.gates.eval.patterns import search
+from reconciler.gates.eval.schemas import first_problem
 from reconciler.gates.eval.suite import (
     Contains,
     Exact,
@@ -26,7 +28,7 @@ from reconciler.gates.eval.suite import (
 )
 
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][-+]?\d+)?")
-_FENCE = re.compile(r"^\s*```[a-zA-Z]*\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
+_FENCE = re.compile(r"```[a-zA-Z]*[ \t]*\r?\n")
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
 REFUSALS = (
     r"\bI(?:'m| am) (?:sorry|unable|not able|not allowed)\b",
@@ -67,22 +69,19 @@ def score_contains(scorer: Contains, expected: Any, answer: str) -> Score:
 def score_regex(scorer: Regex, expected: Any, answer: str) -> Score:
     """Search the answer for the pattern; with `absent`, be content when nothing matches."""
     pattern = str(scorer.pattern if scorer.pattern is not None else expected)
-    found = re.search(pattern, answer)
+    found = search(pattern, answer)
     told = f"{_short(found[0])} matches" if found else f"nothing matches {_short(pattern)}"
     return Score((found is None) == scorer.absent, told)
 
 
 def score_json_schema(scorer: JsonSchema, expected: Any, answer: str) -> Score:
-    """Parse the answer and hold it against the JSON Schema. References to other documents are not fetched."""
-    validators = _optional("jsonschema.validators", "jsonschema")
-    fenced = _FENCE.match(answer)
+    """Parse the answer and hold it against the JSON Schema; nothing outside the schema is read."""
     try:
-        content = json.loads(fenced[1] if fenced else answer, parse_constant=_no_constant)
+        content = json.loads(_unfenced(answer), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         return Score(False, f"not JSON: {error}")
-    validator = validators.validator_for(expected)(expected)
-    problem = next(iter(validator.iter_errors(content)), None)
-    return Score(problem is None, "valid" if problem is None else _short(problem.message, 120))
+    problem = first_problem(expected, content)
+    return Score(problem is None, "valid" if problem is None else _short(problem, 120))
 
 
 def score_numeric(scorer: Numeric, expected: Any, answer: str) -> Score:
@@ -100,7 +99,7 @@ def score_similarity(scorer: Similarity, expected: Any, answer: str) -> Score:
 
     Source: rapidfuzz `token_sort_ratio`, an indel similarity of the sorted words; no embedding, so equal everywhere.
     """
-    fuzz = _optional("rapidfuzz.fuzz", "rapidfuzz")
+    fuzz = needed("rapidfuzz.fuzz")
     ours = _words(answer)
     ratio = max(float(fuzz.token_sort_ratio(ours, _words(text))) / 100 for text in _listed(expected))
     return Score(ratio >= scorer.threshold, f"{ratio:.2f} alike, {scorer.threshold:g} wanted")
@@ -141,15 +140,11 @@ SCORE: dict[str, Callable[[Any, Any, str], Score]] = {
 }
 
 
-def _optional(module: str, package: str) -> Any:
-    import importlib
-
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise SluiceError(
-            "EVAL-025", where=package, what=f"the package {package} is not installed", do="pip install 'sluice[eval]'"
-        ) from None
+def _unfenced(answer: str) -> str:
+    """Return what stands between two fences of three backticks around the whole answer, or the answer."""
+    text = answer.strip()
+    opening = _FENCE.match(text)
+    return text[opening.end() : -3] if opening and text.endswith("```") and len(text) > opening.end() else text
 
 
 def _no_constant(name: str) -> Any:

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from environments.errors import nearest
+from environments.errors import SluiceError, nearest
 from environments.yaml_tree import PathPart
+from reconciler.gates.eval.schemas import bad_schema
 from reconciler.gates.eval.suite import ANSWERS_MAX, Length, Regex, Scorer, Suite
 
 
@@ -165,15 +166,9 @@ def _bad_pattern(pattern: str) -> str | None:
 
 
 def _bad_schema(schema: Any) -> str | None:
-    if not isinstance(schema, dict):
-        return "it needs a JSON Schema as a block of keys"
     try:
-        from jsonschema.exceptions import SchemaError
-        from jsonschema.validators import validator_for
-    except ImportError:
+        return bad_schema(schema)
+    except SluiceError as error:
+        if error.code != "EVAL-025":
+            raise
         return None  # the scorer itself says which package is missing; a plan must not need it
-    try:
-        validator_for(schema).check_schema(schema)
-    except SchemaError as error:
-        return f"the JSON Schema is not valid: {error.message}"
-    return None

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from environments.errors import Problem, SpecError, nearest
 from environments.yaml_parse import parse_yaml
-from environments.yaml_tree import Block, Items, Lines, Node, PathPart, Scalar, child, join_path
+from environments.yaml_tree import Block, Lines, Node, PathPart, Scalar, child, join_path, plain
 from reconciler.gates.eval.suite import (
     SCORERS,
     Case,
@@ -59,7 +59,7 @@ def parse_suite(text: str, name: str) -> Suite:
         raise SpecError(problems or [missing])
     lines = Lines(name, root)
     try:
-        suite = Suite.model_validate(_plain(root))
+        suite = Suite.model_validate(plain(root))
     except ValidationError as error:
         found: dict[tuple[Any, ...], Problem] = {}
         for item in error.errors(include_url=False):  # a union reports once for each of its members
@@ -75,16 +75,6 @@ def parse_suite(text: str, name: str) -> Suite:
 def _as_ours(problem: Problem) -> Problem:
     code = "EVAL-005" if "twice" in problem.what else "EVAL-002"
     return Problem(problem.where, code, problem.what, problem.why, problem.do)
-
-
-def _plain(node: Node) -> Any:
-    match node:
-        case Block(entries=entries):
-            return {key: _plain(value) for key, (_, value) in entries.items()}
-        case Items(items=items):
-            return [_plain(item) for item in items]
-        case Scalar(value=value):
-            return value
 
 
 def _problem(item: Mapping[str, Any], lines: Lines) -> Problem:

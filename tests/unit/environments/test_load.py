@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from environments.errors import SluiceError, SpecError
-from environments.find import find, known_environments
+from environments.find import find, known_environments, reachable
 from environments.load import load
-from environments.redact import redact
 from environments.yaml_tree import join_path, split_path
 from tests.unit.environments.loading import BASE, load_text
 
@@ -65,31 +64,33 @@ def test_an_alias_stands_for_a_whole_value(tmp_path: Path) -> None:
 
 
 def test_variables_are_filled_in(tmp_path: Path) -> None:
-    text = BASE.replace("sqlite:///.sluice/base.db", "${env:STORE:-sqlite:///${env:NOT_NESTED}}")
+    text = BASE.replace("sqlite:///.sluice/base.db", "${env:SLUICE_STORE:-sqlite:///${env:NOT_NESTED}}")
     with pytest.raises(SpecError):
         load_text(text, tmp_path)
     path = tmp_path / "environments" / "base.yaml"
-    path.write_text(BASE.replace("sqlite:///.sluice/base.db", "${env:STORE:-sqlite:///x.db}"))
+    path.write_text(BASE.replace("sqlite:///.sluice/base.db", "${env:SLUICE_STORE:-sqlite:///x.db}"))
     assert load(path, environ={}).spec.store == "sqlite:///x.db"
-    assert load(path, environ={"STORE": ""}).spec.store == "sqlite:///x.db"
-    assert load(path, environ={"STORE": "postgresql://u:pw@h/d"}).spec.store == "postgresql://u:pw@h/d"
+    assert load(path, environ={"SLUICE_STORE": ""}).spec.store == "sqlite:///x.db"
+    assert load(path, environ={"SLUICE_STORE": "postgresql://u:pw@h/d"}).spec.store == "postgresql://u:pw@h/d"
 
 
 def test_callers_that_connect_to_nothing_may_keep_unset_variables(tmp_path: Path) -> None:
     load_text(BASE, tmp_path)
     path = tmp_path / "environments" / "base.yaml"
-    path.write_text(BASE.replace("http://mlflow:5000", "${env:NOT_SET_ANYWHERE}"))
-    with pytest.raises(SpecError, match="NOT_SET_ANYWHERE"):
+    path.write_text(BASE.replace("http://mlflow:5000", "${env:SLUICE_NOT_SET_ANYWHERE}"))
+    with pytest.raises(SpecError, match="SLUICE_NOT_SET_ANYWHERE"):
         load(path, environ={})
-    assert load(path, environ={}, unset="keep").spec.registry.mlflow == "${env:NOT_SET_ANYWHERE}"
+    assert load(path, environ={}, unset="keep").spec.registry.mlflow == "${env:SLUICE_NOT_SET_ANYWHERE}"
 
 
 def test_a_secret_from_a_variable_is_in_no_message(tmp_path: Path) -> None:
     load_text(BASE, tmp_path)
     path = tmp_path / "environments" / "base.yaml"
-    path.write_text(BASE.replace("sqlite:///.sluice/base.db", "${env:STORE}").replace("owner: ml-platform", "owner: 7"))
+    path.write_text(
+        BASE.replace("sqlite:///.sluice/base.db", "${env:SLUICE_STORE}").replace("owner: ml-platform", "owner: 7")
+    )
     with pytest.raises(SpecError) as caught:
-        load(path, environ={"STORE": "postgresql://u:topsecret@h/d"})
+        load(path, environ={"SLUICE_STORE": "postgresql://u:topsecret@h/d"})
     assert "topsecret" not in str(caught.value)
 
 
@@ -98,26 +99,6 @@ def test_a_missing_file_is_a_coded_error(tmp_path: Path) -> None:
         with pytest.raises(SpecError) as caught:
             load(path)
         assert caught.value.code == "SPEC-002"
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("postgresql+psycopg://sluice:pw@db:5432/x", "postgresql+psycopg://sluice:***@db:5432/x"),
-        ("postgresql://sluice:a/b@db/x", "postgresql://sluice:***@db/x"),
-        (
-            "postgresql://db/x?user=a&password=pw&sslmode=require",
-            "postgresql://db/x?user=a&password=***&sslmode=require",
-        ),
-        ("http://mlflow:5000/path@2", "http://mlflow:5000/path@2"),
-        ("sqlite:///.sluice/x.db", "sqlite:///.sluice/x.db"),
-        ("s3://bucket/key@VERSION", "s3://bucket/key@VERSION"),
-        ("postgresql://${env:USER}:${env:PASSWORD}@db/x", "postgresql://${env:USER}:${env:PASSWORD}@db/x"),
-        ("token hf_" + "a" * 20 + " end", "token *** end"),
-    ],
-)
-def test_redact(text: str, shown: str) -> None:
-    assert redact(text) == shown
 
 
 def test_find_takes_a_file_or_a_name(tmp_path: Path) -> None:
@@ -173,3 +154,25 @@ def test_production_is_what_the_stacks_expect() -> None:
     assert len(spec.endpoints) == 4
     assert {endpoint.runtime for endpoint in spec.endpoints.values()} == {"vllm", "triton"}
     assert sorted(region.platform for region in spec.regions.values()) == ["kubernetes", "kubernetes", "sagemaker"]
+
+
+@pytest.mark.parametrize(
+    ("path", "start", "shown"),
+    [
+        ("/repo/environments/prod.yaml", "/repo", "environments/prod.yaml"),
+        ("/repo/environments/prod.yaml", "/repo/stacks/platform", "../../environments/prod.yaml"),
+        ("/repo/user1/bad.yaml", "/repo/user1", "bad.yaml"),
+        ("/elsewhere/environments/prod.yaml", "/work/deep/down/here", "/elsewhere/environments/prod.yaml"),
+    ],
+)
+def test_a_path_in_a_message_can_be_opened_from_where_one_stands(path: str, start: str, shown: str) -> None:
+    assert reachable(Path(path), start=Path(start)) == shown
+
+
+def test_what_is_missing_is_named_so_that_it_can_be_made(tmp_path: Path) -> None:
+    load_text(BASE, tmp_path)
+    (tmp_path / "profiles" / "chat.yaml").unlink()
+    with pytest.raises(SpecError) as caught:
+        load(tmp_path / "environments" / "base.yaml", environ={}, shown=lambda path: f"<{path.relative_to(tmp_path)}>")
+    assert caught.value.problem.where.startswith("<environments/base.yaml>:")
+    assert "create <profiles/chat.yaml>" in caught.value.problem.do

@@ -7,11 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from loadtests.columns import columns_of, joined
-from loadtests.compare import Comparison, comparison_of
+from loadtests.compare import Rounds
 from loadtests.engine import LoadRun
+from loadtests.figures import Comparison
 from loadtests.profile import Compare, Poisson, Profile, Slo
-from loadtests.result import result_of
 from loadtests.stream import Outcome, Stream
 from loadtests.target import Target
 
@@ -27,7 +26,7 @@ def profile(**changes: Any) -> Profile:
         "arrivals": Poisson(kind="poisson", rate_rps=10.0),
         "duration_s": 60.0,
         "slo": Slo(ttft_p95_ms=200.0, error_rate=0.05),
-        "compare": Compare(metrics=["ttft_p50", "ttft_p95", "error_rate"], resamples=1000, rounds_max=1),
+        "compare": Compare(metrics=["ttft_p50", "ttft_p95", "error_rate"]),
     }
     return Profile(**(base | changes))
 
@@ -42,6 +41,7 @@ def stream(
 ) -> Stream:
     """Return a finished request; a timeout has waited 5 s and seen nothing."""
     made = Stream(arm=0, session=number, turn=0, at=at, wire=b"", output_tokens=len(gaps_s) + 1)
+    made.started = at
     made.outcome, made.detail = outcome, "" if outcome is Outcome.OK else "made to fail"
     if outcome is Outcome.TIMEOUT:
         made.end = at + 5.0
@@ -64,7 +64,7 @@ def run_of(
     """Return a run whose second 0 is at clock 100."""
     return LoadRun(
         profile=shape or profile(),
-        targets=TARGETS[: len(arms)],
+        targets=TARGETS[-len(arms) :],
         arms=tuple(tuple(arm) for arm in arms),
         outcome=outcome,
         code=code,
@@ -75,6 +75,16 @@ def run_of(
         in_flight_max=tuple(3 for _ in arms),
         cut=False,
     )
+
+
+def late(streams: Sequence[Stream], seconds: Sequence[int], *, by_s: float, slower: float = 1.0) -> list[Stream]:
+    """Return the requests as a generator sends them that is late in these seconds, and times them `slower` there."""
+    for one in streams:
+        if int(one.at - 100.0) in seconds:
+            one.started = one.at + by_s
+            for index, moment in enumerate(one.times):
+                one.times[index] = one.at + (moment - one.at) * slower
+    return list(streams)
 
 
 def drawn(
@@ -94,7 +104,16 @@ def drawn(
     ]
 
 
-def comparison(champion: Sequence[Stream], challenger: Sequence[Stream], **kind: Any) -> Comparison:
-    """Return the comparison of one round."""
-    run = run_of(champion, challenger, **kind)
-    return comparison_of(run.profile, (result_of(run),), joined([columns_of(run, 0)]), joined([columns_of(run, 1)]))
+def comparison(*arms: Sequence[Stream], alpha: float = 0.05, **kind: Any) -> Comparison:
+    """Return the comparison of one round: champion and challenger, or the challenger alone."""
+    rounds = Rounds()
+    rounds.add(run_of(*arms, **kind))
+    return rounds.figures(kind.get("shape") or profile(), alpha)
+
+
+def comparison_of_rounds(rounds: Sequence[Sequence[Sequence[Stream]]], alpha: float = 0.05) -> Comparison:
+    """Return the comparison of several rounds, each of which is a sequence of arms."""
+    known = Rounds()
+    for arms in rounds:
+        known.add(run_of(*arms))
+    return known.figures(profile(), alpha)

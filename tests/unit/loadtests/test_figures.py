@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from environments.errors import SluiceError
-from loadtests.columns import columns_of, joined
+from loadtests.columns import LeftOut, columns_of, joined, left_out_of, stalled_seconds
 from loadtests.guard import LiveFigures, LiveWatch
-from loadtests.interval import Tails, percentile_interval, percentile_ratio, rate_difference, rate_interval
+from loadtests.interval import Tails, percentile_interval, percentile_ratio, rate_difference, rate_interval, student
 from loadtests.profile import LiveGuard, Search, Slo
 from loadtests.result import LoadResult, result_of, slo_breaches
 from loadtests.search import bracket, find_capacity, probe_seconds
@@ -74,6 +75,18 @@ def test_a_late_generator_says_so() -> None:
     assert result_of(run_of(drawn(30), lag_s=0.2)).late
 
 
+def test_what_a_late_second_touched_is_left_out_and_nothing_else() -> None:
+    on_time = [stream(0, at=100.5), stream(1, at=101.9), stream(2, at=103.5, ttft_s=0.9), stream(3, at=105.5)]
+    waiting = stream(4, at=104.2)
+    waiting.started = 104.6
+    long = stream(5, at=102.5, ttft_s=0.1, gaps_s=(4.0,))
+    run = run_of([*on_time, waiting, long], shape=profile(late_ms=5.0, slo={}))
+    assert stalled_seconds(run) == {4}
+    timely = dict(zip(columns_of(run, 0).key.tolist(), columns_of(run, 0).timely.tolist(), strict=True))
+    assert list(timely.values()) == [True, True, True, False, False, True]  # by time: 0, 1, 5, 2, 4, 3
+    assert left_out_of(run) == LeftOut(2, 1, 400.0)
+
+
 def test_joined_rounds_keep_their_requests_apart() -> None:
     one = columns_of(run_of(drawn(10)), 0)
     both = joined([one, one])
@@ -86,8 +99,8 @@ def test_shared_weather_cancels_in_a_paired_ratio() -> None:
     weather = rng.normal(0.0, 1.0, 600)
     champion, challenger = (np.exp(weather + rng.normal(0.0, 0.05, 600)) for _ in range(2))
     tails = Tails(0.025, 0.025)
-    paired = percentile_ratio(challenger, champion, percent=50, tails=tails, resamples=1000, rng=rng)
-    apart = percentile_ratio(challenger, rng.permutation(champion), percent=50, tails=tails, resamples=1000, rng=rng)
+    paired = percentile_ratio(challenger, champion, percent=50, tails=tails)
+    apart = percentile_ratio(challenger, rng.permutation(champion), percent=50, tails=tails)
     assert paired.low < 1 < paired.high
     assert paired.high - paired.low < (apart.high - apart.low) / 2
 
@@ -98,19 +111,43 @@ def test_intervals_cover_about_as_often_as_they_say() -> None:
     hits = 0
     for _ in range(120):
         values = np.exp(rng.normal(0.0, 0.5, 300))
-        found = percentile_interval(values, percent=50, tails=tails, resamples=400, rng=rng)
+        found = percentile_interval(values, percent=50, tails=tails)
         hits += found.low <= 1.0 <= found.high
     assert hits >= 104
 
 
+def failures(count: int, total: int) -> npt.NDArray[np.bool_]:
+    """Return failures that are spread evenly."""
+    failed = np.zeros(total, dtype=np.bool_)
+    failed[np.linspace(0, total - 1, count).astype(int)] = True
+    return failed
+
+
 def test_rates_without_failures_still_have_an_interval() -> None:
     tails = Tails(0.025, 0.025)
-    found = rate_difference((0, 300), (0, 300), tails)
+    none = failures(0, 300)
+    found = rate_difference(none, none, tails)
     assert found.low < 0 < found.high < 0.02
-    assert rate_interval(0, 300, tails).low == 0.0
-    assert rate_interval(300, 300, tails).high == 1.0
-    worse = rate_difference((30, 300), (0, 300), tails)
+    assert rate_interval(none, tails).low == 0.0
+    assert rate_interval(~none, tails).high == 1.0
+    worse = rate_difference(failures(30, 300), none, tails)
     assert 0.06 < worse.low < worse.value == pytest.approx(0.1)
+
+
+def test_failures_that_come_in_a_burst_say_less_than_as_many_apart() -> None:
+    burst = np.zeros(600, dtype=np.bool_)
+    burst[200:260] = True
+    tails = Tails(0.01, 0.01)
+    apart, together = rate_interval(failures(60, 600), tails), rate_interval(burst, tails)
+    assert together.low < apart.low < apart.high < together.high
+    difference = burst.astype(np.float64)
+    wide = rate_difference(burst, failures(0, 600), tails, paired=difference)
+    assert wide.low < 0 < rate_difference(burst, failures(0, 600), tails).low
+
+
+def test_students_quantiles() -> None:
+    for tail, freedom, known in ((0.025, 11, 2.201), (0.0025, 19, 3.174), (0.0005, 29, 3.659), (3e-5, 29, 4.690)):
+        assert student(tail, freedom) == pytest.approx(known, abs=0.002)
 
 
 def load_at(rate: float, capacity: float, **kind: str) -> LoadResult:

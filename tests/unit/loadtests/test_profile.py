@@ -12,6 +12,7 @@ from loadtests.profile_file import load_profile, parse_profile
 
 ROOT = Path(__file__).resolve().parents[3]
 GOOD = "profile: p\narrivals: {kind: poisson, rate_rps: 5}\nduration_s: 10\n"
+BOMB = "a: &a0 [x, x]\n" + "".join(f"b{n}: &a{n} [*a{n - 1}, *a{n - 1}, *a{n - 1}]\n" for n in range(1, 40)) + GOOD
 
 BAD = [
     ("unknown key", GOOD + "durations_s: 4\n", "LOAD-003", 4, "duration_s"),
@@ -50,9 +51,12 @@ BAD = [
     ("reversed search", GOOD + "slo: {error_rate: 0.1}\nsearch: {min_rps: 5, max_rps: 2}\n", "LOAD-004", 5, "min_rps"),
     ("unknown metric", GOOD + "compare:\n  metrics:\n    - ttft_p95\n    - ttft_p96\n", "LOAD-004", 7, "ttft_p50"),
     ("bad name", GOOD.replace("profile: p", "profile: P P"), "LOAD-004", 1, "pattern"),
-    ("not YAML", "profile: [p\n", "LOAD-002", 2, ""),
+    ("not YAML", "profile: [p\n", "LOAD-002", 1, "not closed"),
     ("a list", "- profile\n", "LOAD-002", 1, ""),
     ("empty", "", "LOAD-002", 1, ""),
+    ("an alias bomb", BOMB, "LOAD-002", 9, "aliases"),
+    ("nested without end", "profile: " + "[" * 100_000, "LOAD-002", 1, "deep"),
+    ("a merge key", GOOD + "slo:\n  <<: {error_rate: 0.1}\n", "LOAD-002", 5, "merge"),
     ("a tag that builds objects", "profile: !!python/object:os.system x\n", "LOAD-002", 1, ""),
 ]
 

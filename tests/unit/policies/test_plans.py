@@ -84,6 +84,8 @@ CASES = (
     Case("REL-002", "adapters.acme is file:", {"endpoints.chat.release.adapters.acme": "file:x"}),
     Case("REL-003", "max_model_len is not set", {"endpoints.chat.release.engine": {}}, level="warn"),
     Case("REL-004", "over 4 GPUs", {"endpoints.chat.release.engine": {"tensor_parallel_size": 4}}),
+    Case("REL-005", "engine.worker_cls", {"endpoints.chat.release.engine": {"max_model_len": 8, "worker_cls": "x"}}),
+    Case("REL-005", "reads like a path", {"endpoints.chat.release.engine": {"max_model_len": 8, "dtype": "/x"}}),
     Case(
         "GPU-001", "needs 4 GPUs and 2 more", {"regions.eu-central-1.gpu_pools.l4.nodes.max": 5},
         address="prod/eu-central-1/l4",

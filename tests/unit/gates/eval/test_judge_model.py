@@ -73,12 +73,25 @@ async def test_a_judge_out_of_reach_is_an_error() -> None:
     assert caught.value.code == "EVAL-023"
 
 
-async def test_a_key_comes_from_the_environment_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("JUDGE_KEY", raising=False)
+async def test_a_key_comes_from_the_environment_and_goes_to_trusted_hosts_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A suite names both the variable and the server, so that neither may be enough to send a key away."""
+    sent: list[str | None] = []
+
+    def keep(asked: Asked) -> Answer:
+        sent.append(asked.headers.get("authorization"))
+        return honest(asked)
+
+    for name in ("JUDGE_KEY", "SLUICE_TRUSTED_HOSTS", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
     with pytest.raises(SluiceError, match="JUDGE_KEY"):
-        await verdict(honest, api_key_env="JUDGE_KEY")
+        await verdict(keep, api_key_env="JUDGE_KEY")
     monkeypatch.setenv("JUDGE_KEY", "k")
-    assert await verdict(honest, api_key_env="JUDGE_KEY")
+    with pytest.raises(SluiceError, match="SLUICE_TRUSTED_HOSTS"):
+        await verdict(keep, api_key_env="JUDGE_KEY")
+    assert sent == []
+    monkeypatch.setenv("SLUICE_TRUSTED_HOSTS", "127.0.0.1")
+    assert await verdict(keep, api_key_env="JUDGE_KEY")
+    assert sent == ["Bearer k"]
 
 
 async def test_equal_submissions_are_asked_once() -> None:
