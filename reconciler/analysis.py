@@ -1,7 +1,7 @@
 """Turn counters into evidence: one analyst for a rollout in a region makes ticks, judges them and keeps them.
 
-Imports the core and ports; the loop owns analysts. Every tick goes to the store, so that a new process judges on
-where a dead one stopped, and any decision can be replayed with other settings.
+Every tick goes to the store, so that a new process judges on where a dead one stopped, and any decision can be
+replayed with other settings.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Read and subtract the counters of an endpoint's slots: requests at the gateway, latencies and tokens at the servers.
 
-Imports ports and core. The analyst makes ticks of them; a gate watches live traffic with them.
+The analyst makes ticks of them; a gate watches live traffic with them.
 """
 
 from __future__ import annotations

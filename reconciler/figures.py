@@ -1,6 +1,6 @@
 """Figures a request that come with the traffic itself, for limits with `source: traffic`.
 
-Imports ports, core and the spec. Pure; `reconciler.limits` judges what it returns.
+Pure; `reconciler.limits` judges what it returns.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Judge fixed thresholds on metrics without a concurrent baseline. Imports ports and core; the analyst calls it."""
+"""Judge fixed thresholds on metrics without a concurrent baseline."""
 
 from __future__ import annotations
 

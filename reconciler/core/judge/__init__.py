@@ -1,7 +1,4 @@
-"""The canary judge: a pure function over serialisable state that bets on which arm the bad outcomes came from.
-
-May import numpy and environments.errors; the loop, the gates and `judge replay` call what is exported here.
-"""
+"""The canary judge: a pure function over serialisable state that bets on which arm the bad outcomes came from."""
 
 from reconciler.core.judge.decide import Judgement, judge, observe, replay, start
 from reconciler.core.judge.learn import LearnedNoise, learn

@@ -1,6 +1,6 @@
 """A bet on which arm the outcomes of a block came from, given the totals of both arms.
 
-Imports numpy; called by the error and the latency books. Arrays: R runs, B bets, C cells of the outcome table.
+Arrays: R runs, B bets, C cells of the outcome table.
 Source: JUDGE.md "One bet"; double saddlepoint after Skovgaard (1987), "Saddlepoint expansions".
 """
 

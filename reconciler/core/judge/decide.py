@@ -1,6 +1,6 @@
 """The judge: start, observe a tick, say what the evidence allows, replay recorded ticks.
 
-Imports numpy and the books; called by the loop on every tick and by `judge replay`. Pure: same ticks, same bytes.
+Pure: same ticks, same bytes.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from environments.errors import SluiceError
-from reconciler.core.judge import desk, routing
+from reconciler.core.judge import mixture, sample_ratio
 from reconciler.core.judge.bets import Array
-from reconciler.core.judge.desk import LATENCIES, Counts, Plans
-from reconciler.core.judge.sentence import sentence_for
+from reconciler.core.judge.explain import explain
+from reconciler.core.judge.mixture import LATENCIES, Counts, Plans
 from reconciler.core.judge.settings import JudgeSettings, Metric
 from reconciler.core.judge.state import Decision, JudgeState
 from reconciler.core.judge.ticks import ArmCounts, Histogram, Tick, bounds_of, cells, check_tick
@@ -38,7 +38,7 @@ class Judgement:
 
 def start(settings: JudgeSettings) -> JudgeState:
     """Return the state before the first tick."""
-    return JudgeState(desk.open_books(settings, 1))
+    return JudgeState(mixture.first_states(settings, 1))
 
 
 def observe(state: JudgeState, tick: Tick, settings: JudgeSettings) -> JudgeState:
@@ -53,21 +53,21 @@ def observe(state: JudgeState, tick: Tick, settings: JudgeSettings) -> JudgeStat
     state = _enter_totals(state, tick, elapsed_s)
     counts, state = _counts(state, tick, settings)
     plans = Plans(settings, state.bounds)
-    books = desk.advance(state.books, counts, elapsed_s, plans, warm=_warm(state, tick, settings))
-    state = replace(state, books=books)
+    bets = mixture.advance(state.bets, counts, elapsed_s, plans, warm=_warm(state, tick, settings))
+    state = replace(state, bets=bets)
     return replace(state, decision=_decide(state, plans, tick.t_s))
 
 
 def judge(state: JudgeState, settings: JudgeSettings) -> Judgement:
     """Return the verdict so far: FAIL, then a routing fault (ERROR), then PASS, else INCONCLUSIVE."""
-    stand = desk.standing(state.books, Plans(settings, state.bounds))
-    fault = routing.fault(state.routing)
+    stand = mixture.evidence_of(state.bets, Plans(settings, state.bounds))
+    fault = sample_ratio.fault(state.sample_ratio)
     verdict = _verdict(state, fault)
     decision = state.decision
     exposed = decision.exposed_requests if decision else state.exposed_requests
     return Judgement(
         verdict=verdict,
-        sentence=sentence_for(verdict, state, stand, settings, fault),
+        sentence=explain(verdict, state, stand, settings, fault),
         evidence=_evidence(stand, settings, fault),
         exposed_requests=exposed,
         decided_at_s=decision.decided_at_s if decision else None,
@@ -92,10 +92,10 @@ def _verdict(state: JudgeState, fault: str | None) -> Verdict:
 
 
 def _decide(state: JudgeState, plans: Plans, t_s: float) -> Decision | None:
-    failed, passed = desk.verdicts(desk.standing(state.books, plans), plans.settings)
+    failed, passed = mixture.verdicts(mixture.evidence_of(state.bets, plans), plans.settings)
     if failed[0]:
         return Decision(Verdict.FAIL, t_s, state.exposed_requests)
-    if passed[0] and routing.fault(state.routing) is None:
+    if passed[0] and sample_ratio.fault(state.sample_ratio) is None:
         return Decision(Verdict.PASS, t_s, state.exposed_requests)
     return None
 
@@ -110,7 +110,7 @@ def _enter_totals(state: JudgeState, tick: Tick, elapsed_s: float) -> JudgeState
         requests=(state.requests[0] + arms[0], state.requests[1] + arms[1]),
         errors=(state.errors[0] + tick.champion.errors, state.errors[1] + tick.challenger.errors),
         rejected=(state.rejected[0] + tick.champion.rejected, state.rejected[1] + tick.challenger.rejected),
-        routing=routing.follow(state.routing, tick.t_s, elapsed_s, tick.weight_pct, arms),
+        sample_ratio=sample_ratio.follow(state.sample_ratio, tick.t_s, elapsed_s, tick.weight_pct, arms),
     )
 
 
@@ -124,7 +124,7 @@ def _counts(state: JudgeState, tick: Tick, settings: JudgeSettings) -> tuple[Cou
     bounds, seen = dict(state.bounds), dict(state.seen)
     tables: dict[Metric, Array] = {}
     for metric in LATENCIES:
-        if not desk.rows_of(settings, metric):
+        if not mixture.rows_of(settings, metric):
             continue
         arms = _histograms(tick, metric)
         if metric not in bounds:
@@ -180,7 +180,7 @@ def _pair(arms: tuple[ArmCounts, ArmCounts], name: str) -> Array:
     return np.array([[getattr(arm, name) for arm in arms]], dtype=np.float64)
 
 
-def _evidence(stand: desk.Standing, settings: JudgeSettings, fault: str | None) -> dict[str, Any]:
+def _evidence(stand: mixture.Evidence, settings: JudgeSettings, fault: str | None) -> dict[str, Any]:
     """Return both sides' log e-values and limits, JSON-able; `refuted` and `proven` say which limits were passed."""
     limit_back, needed = -math.log(settings.alpha), stand.needed[0]
     rows = [

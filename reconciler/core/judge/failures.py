@@ -1,7 +1,7 @@
-"""The book of the error rate: what was bet on which arm the failures came from, for R runs side by side.
+"""The state of the error rate: what was bet on which arm the failures came from, for R runs side by side.
 
-Imports numpy; called by the desk. Failures are rare, so the past is long (20,000 requests), and a shared outage is
-recognised: being equal while everything fails does not make a release good.
+Failures are rare, so the past is long (20,000 requests), and a shared outage is recognised: being equal while
+everything fails does not make a release good.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ releases, whose first minutes were unlucky, stay undecided for half an hour.
 
 
 @dataclass(frozen=True)
-class FailureBook:
+class FailureState:
     """Pending [R, 2, 2] (arm; failed, served), past [R, 3] (failed, all, challenger's), log wealth [R, B].
 
     `overshoot` [R, B] of the latest block; `information` [R, B]: the variances of all blocks so far, added up.
@@ -59,46 +59,46 @@ def plan_bets(rows: tuple[Protect, ...], settings: JudgeSettings) -> FailurePlan
     return FailurePlan((*(row.ratio for row in rows), *(row.ratio**2 for row in rows)), settings)
 
 
-def open_book(plan: FailurePlan, runs: int) -> FailureBook:
-    """Return the book before any data."""
+def first_state(plan: FailurePlan, runs: int) -> FailureState:
+    """Return the state before any data."""
     wealth = np.zeros((runs, len(plan.ratios)))
     nothing = np.zeros((runs, 2, 2)), np.zeros((runs, 3))
-    return FailureBook(*nothing, wealth, wealth, np.zeros(runs), overshoot=wealth, information=wealth)
+    return FailureState(*nothing, wealth, wealth, np.zeros(runs), overshoot=wealth, information=wealth)
 
 
-def advance(book: FailureBook, counts: Array, plan: FailurePlan) -> FailureBook:
+def advance(state: FailureState, counts: Array, plan: FailurePlan) -> FailureState:
     """Add a tick's counts [R, 2, 2] and settle the bets of each run whose block is full."""
-    pending = book.pending + counts
+    pending = state.pending + counts
     full = pending.sum((1, 2)) >= BLOCK_REQUESTS
     block = np.where(full[:, None, None], pending, 0.0)
-    past = _remember(book.past, block)
+    past = _remember(state.past, block)
     table = _tables(past, block, plan)
     payoff = settle(table, block)
     paid, variance = payoff.log_e, payoff.variance(table)
     up, down = 2.0 / 3.0 * math.log(1.0 / plan.settings.alpha), 2.0 / 3.0 * math.log(plan.settings.beta)
     return replace(
-        book,
+        state,
         pending=np.where(full[:, None, None], 0.0, pending),
-        past=np.where(full[:, None], past, book.past),
-        up=book.up + np.minimum(paid, up),
-        down=book.down + np.maximum(paid, down),
-        own_rate=book.own_rate + _own_rate(block, plan.settings.slo_error_rate),
+        past=np.where(full[:, None], past, state.past),
+        up=state.up + np.minimum(paid, up),
+        down=state.down + np.maximum(paid, down),
+        own_rate=state.own_rate + _own_rate(block, plan.settings.slo_error_rate),
         overshoot=overshoot(null_variance(table, block)),
-        information=book.information + variance,
+        information=state.information + variance,
     )
 
 
-def in_favour(book: FailureBook) -> Array:
+def in_favour(state: FailureState) -> Array:
     """Return the log e-value against each row's regression, [R, rows]: equal to the champion, or good by itself."""
-    rows = book.down.shape[1] // 2
-    equal = math.log(1.0 - _OWN_RATE_WEIGHT) - book.down[:, :rows]
-    return np.logaddexp(equal, math.log(_OWN_RATE_WEIGHT) + book.own_rate[:, None])
+    rows = state.down.shape[1] // 2
+    equal = math.log(1.0 - _OWN_RATE_WEIGHT) - state.down[:, :rows]
+    return np.logaddexp(equal, math.log(_OWN_RATE_WEIGHT) + state.own_rate[:, None])
 
 
-def eased(book: FailureBook) -> Array:
+def eased(state: FailureState) -> Array:
     """Return what is taken off the log limit of refuting each row, [R, rows]."""
-    rows = book.information.shape[1] // 2
-    late: Array = np.where(book.information[:, :rows] >= LATE_INFORMATION, math.log(LATE_EASE), 0.0)
+    rows = state.information.shape[1] // 2
+    late: Array = np.where(state.information[:, :rows] >= LATE_INFORMATION, math.log(LATE_EASE), 0.0)
     return late
 
 

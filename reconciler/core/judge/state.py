@@ -1,7 +1,4 @@
-"""The judge's memory between two ticks, and its JSON form: a crash resumes mid-judgement.
-
-Imports numpy and environments.errors; called by the loop, which stores it with the rollout.
-"""
+"""The judge's memory between two ticks, and its JSON form: a crash resumes mid-judgement."""
 
 from __future__ import annotations
 
@@ -12,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from environments.errors import SluiceError
+from reconciler.core.judge.ar1_noise import Belief
 from reconciler.core.judge.bets import Array
-from reconciler.core.judge.desk import LATENCIES, Books
-from reconciler.core.judge.failures import FailureBook
-from reconciler.core.judge.latency import LatencyBook
-from reconciler.core.judge.routing import Routing
+from reconciler.core.judge.failures import FailureState
+from reconciler.core.judge.latency import LatencyState
+from reconciler.core.judge.mixture import LATENCIES, BetStates
+from reconciler.core.judge.sample_ratio import SampleRatio
 from reconciler.core.judge.settings import Metric
-from reconciler.core.judge.wander import Belief
 from reconciler.core.verdict import Verdict
 
 SCHEMA = "sluice/judge-state/v1"
@@ -37,7 +34,7 @@ class Decision:
 class JudgeState:
     """Everything the judge remembers. `seen` holds each latency's cell counts so far, [2, C], for the sentence."""
 
-    books: Books
+    bets: BetStates
     t_s: float | None = None
     first_request_s: float | None = None
     requests: tuple[int, int] = (0, 0)
@@ -45,7 +42,7 @@ class JudgeState:
     rejected: tuple[int, int] = (0, 0)
     bounds: dict[Metric, tuple[float, ...]] = field(default_factory=dict)
     seen: dict[Metric, Array] = field(default_factory=dict)
-    routing: Routing = field(default_factory=Routing)
+    sample_ratio: SampleRatio = field(default_factory=SampleRatio)
     decision: Decision | None = None
 
     @property
@@ -66,11 +63,11 @@ def state_to_json(state: JudgeState) -> dict[str, Any]:
         "rejected": list(state.rejected),
         "bounds": {metric: list(bounds) for metric, bounds in sorted(state.bounds.items())},
         "seen": {metric: _plain(table) for metric, table in sorted(state.seen.items())},
-        "routing": asdict(state.routing),
+        "sample_ratio": asdict(state.sample_ratio),
         "decision": asdict(decision) if decision else None,
-        "failures": _book_to_json(state.books.failures) if state.books.failures else None,
-        "rejections": _book_to_json(state.books.rejections) if state.books.rejections else None,
-        "latency": {metric: _book_to_json(book) for metric, book in sorted(state.books.latency.items())},
+        "failures": _bets_to_json(state.bets.failures) if state.bets.failures else None,
+        "rejections": _bets_to_json(state.bets.rejections) if state.bets.rejections else None,
+        "latency": {metric: _bets_to_json(state) for metric, state in sorted(state.bets.latency.items())},
     }
 
 
@@ -89,9 +86,9 @@ def state_from_json(record: object) -> JudgeState:
 
 def _read(record: Mapping[str, Any]) -> JudgeState:
     decision = record["decision"]
-    latency = {m: _latency_book(record["latency"][m]) for m in LATENCIES if m in record["latency"]}
+    latency = {m: _latency_state(record["latency"][m]) for m in LATENCIES if m in record["latency"]}
     return JudgeState(
-        books=Books(_failure_book(record["failures"]), latency, _failure_book(record["rejections"])),
+        bets=BetStates(_failure_state(record["failures"]), latency, _failure_state(record["rejections"])),
         t_s=record["t_s"],
         first_request_s=record["first_request_s"],
         requests=_pair(record["requests"]),
@@ -99,25 +96,25 @@ def _read(record: Mapping[str, Any]) -> JudgeState:
         rejected=_pair(record["rejected"]),
         bounds={m: tuple(record["bounds"][m]) for m in LATENCIES if m in record["bounds"]},
         seen={m: np.array(record["seen"][m], dtype=np.float64) for m in LATENCIES if m in record["seen"]},
-        routing=Routing(**record["routing"]),
+        sample_ratio=SampleRatio(**record["sample_ratio"]),
         decision=None if decision is None else Decision(**{**decision, "verdict": Verdict(decision["verdict"])}),
     )
 
 
-def _failure_book(record: Mapping[str, Any] | None) -> FailureBook | None:
-    return None if record is None else FailureBook(**_arrays(record, FailureBook))
+def _failure_state(record: Mapping[str, Any] | None) -> FailureState | None:
+    return None if record is None else FailureState(**_arrays(record, FailureState))
 
 
-def _latency_book(record: Mapping[str, Any]) -> LatencyBook:
-    values: dict[str, Any] = _arrays(record, LatencyBook)
-    return LatencyBook(**values, belief=Belief(**_arrays(record["belief"], Belief)))
+def _latency_state(record: Mapping[str, Any]) -> LatencyState:
+    values: dict[str, Any] = _arrays(record, LatencyState)
+    return LatencyState(**values, belief=Belief(**_arrays(record["belief"], Belief)))
 
 
-def _book_to_json(book: FailureBook | LatencyBook | Belief) -> dict[str, Any]:
+def _bets_to_json(state: FailureState | LatencyState | Belief) -> dict[str, Any]:
     record: dict[str, Any] = {}
-    for item in fields(book):
-        value = getattr(book, item.name)
-        record[item.name] = _book_to_json(value) if isinstance(value, Belief) else _plain(value[0])
+    for item in fields(state):
+        value = getattr(state, item.name)
+        record[item.name] = _bets_to_json(value) if isinstance(value, Belief) else _plain(value[0])
     return record
 
 

@@ -1,7 +1,4 @@
-"""Ticks: what both arms counted in one interval, and their JSON form.
-
-Imports environments.errors; called by the loop that collects counts and by `judge replay`.
-"""
+"""Ticks: what both arms counted in one interval, and their JSON form."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The judge's peers, from their documentation: fixed and ratio thresholds, Mann-Whitney as Kayenta uses it, the SPRT.
 
-Imports numpy and scipy; called by the bench. Each gets both an error rule and a latency rule, and rolls back on either.
+Each gets both an error rule and a latency rule, and rolls back on either.
 Sources: Flagger `analysis.interval/threshold/metrics`; Argo Rollouts `AnalysisTemplate` `interval`, `failureLimit`;
 Kayenta `NetflixACAJudge` (Mann-Whitney, confidence 0.98, tolerance 0.25 of the Hodges-Lehmann shift); Wald (1945).
 """

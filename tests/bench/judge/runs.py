@@ -1,7 +1,4 @@
-"""Run the judge's own desk over simulated rollouts, many at a time, and say when each was decided.
-
-Imports numpy and reconciler.core.judge; called by the bench.
-"""
+"""Run the judge's own desk over simulated rollouts, many at a time, and say when each was decided."""
 
 from __future__ import annotations
 
@@ -12,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from reconciler.core.judge import ArmCounts, Tick, desk
-from reconciler.core.judge.desk import Books, Counts, Plans
+from reconciler.core.judge import ArmCounts, Tick, mixture
+from reconciler.core.judge.mixture import BetStates, Counts, Plans
 from reconciler.core.judge.settings import JudgeSettings
 from tests.bench.judge.traffic import TICK_S, VLLM_TTFT_BOUNDS, Array, Recording
 
@@ -72,19 +69,19 @@ def judge_recording(recording: Recording, settings: JudgeSettings) -> Outcome:
     alive = np.arange(runs)
     failed_s, passed_s = np.full(runs, NEVER), np.full(runs, NEVER)
     recording, bounds = trimmed(recording)
-    books, plans = desk.open_books(settings, runs), Plans(settings, {"ttft": bounds})
+    states, plans = mixture.first_states(settings, runs), Plans(settings, {"ttft": bounds})
     for k in range(ticks):
         t_s = TICK_S * (k + 1)
         counts = Counts(
             recording.requests[k, alive], recording.errors[k, alive], _latency(recording, k, alive, settings)
         )
-        books = desk.advance(books, counts, TICK_S, plans, warm=t_s > settings.warmup_s)
-        failed, passed = desk.verdicts(desk.standing(books, plans), settings)
+        states = mixture.advance(states, counts, TICK_S, plans, warm=t_s > settings.warmup_s)
+        failed, passed = mixture.verdicts(mixture.evidence_of(states, plans), settings)
         failed_s[alive[failed]] = t_s
         newly = alive[passed]
         passed_s[newly] = np.minimum(passed_s[newly], t_s)
         if failed.any():
-            books, alive = keep(books, ~failed), alive[~failed]
+            states, alive = keep(states, ~failed), alive[~failed]
         if not len(alive):
             break
     return Outcome(failed_s, passed_s, exposed_until(recording, np.where(failed_s < passed_s, failed_s, NEVER)))
@@ -107,18 +104,18 @@ def exposed_until(recording: Recording, stopped_s: Array) -> Array:
     return total
 
 
-def keep(books: Books, mask: npt.NDArray[np.bool_]) -> Books:
-    """Return the books of the runs in `mask`."""
-    failed, rejected = (None if b is None else _select(b, mask) for b in (books.failures, books.rejections))
-    return Books(failed, {m: _select(book, mask) for m, book in books.latency.items()}, rejected)
+def keep(states: BetStates, mask: npt.NDArray[np.bool_]) -> BetStates:
+    """Return the states of the runs in `mask`."""
+    failed, rejected = (None if b is None else _select(b, mask) for b in (states.failures, states.rejections))
+    return BetStates(failed, {m: _select(state, mask) for m, state in states.latency.items()}, rejected)
 
 
-def _select(book: Any, mask: npt.NDArray[np.bool_]) -> Any:
-    values = {item.name: getattr(book, item.name) for item in fields(book)}
-    return type(book)(**{k: _select(v, mask) if is_dataclass(v) else v[mask] for k, v in values.items()})
+def _select(state: Any, mask: npt.NDArray[np.bool_]) -> Any:
+    values = {item.name: getattr(state, item.name) for item in fields(state)}
+    return type(state)(**{k: _select(v, mask) if is_dataclass(v) else v[mask] for k, v in values.items()})
 
 
 def _latency(recording: Recording, k: int, alive: npt.NDArray[np.intp], settings: JudgeSettings) -> dict[Any, Array]:
-    if not desk.rows_of(settings, "ttft"):
+    if not mixture.rows_of(settings, "ttft"):
         return {}
     return {"ttft": recording.ttft[k, alive].astype(np.float64)}

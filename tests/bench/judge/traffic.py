@@ -1,6 +1,6 @@
 """A seeded simulator of LLM traffic: counts per tick and arm for many rollouts at once.
 
-Imports numpy and scipy; called by the bench and its tests. What both arms share (rate, drift, bursts, outages) is drawn
+What both arms share (rate, drift, bursts, outages) is drawn
 once a run; what belongs to an arm (machine noise, a cold start, a retry storm) is drawn for that arm.
 """
 

@@ -1,7 +1,4 @@
-"""One batch of runs of one scenario: simulate, judge, and let the peers judge the same ticks.
-
-Imports the simulator, the peers and reconciler.core.judge; called by the bench in worker processes.
-"""
+"""One batch of runs of one scenario: simulate, judge, and let the peers judge the same ticks."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from reconciler.core.judge import ArmCounts, Tick, learn, routing
+from reconciler.core.judge import ArmCounts, Tick, learn, sample_ratio
 from tests.bench.judge.cases import Case, Noise
 from tests.bench.judge.peers import Thresholds, checks_of, grid, kayenta, stops
 from tests.bench.judge.runs import Outcome, exposed_until, histogram, join, judge_recording
@@ -117,9 +114,9 @@ def _routing_faults(recording: Recording, case: Case) -> int:
 
 
 def _faulty(recording: Recording, run: int) -> bool:
-    state = routing.Routing()
+    state = sample_ratio.SampleRatio()
     for k, (champion, challenger) in enumerate(recording.requests[:, run].astype(int).tolist()):
-        state = routing.follow(state, TICK_S * (k + 1), TICK_S, recording.weight_pct[k], (champion, challenger))
-        if routing.fault(state):
+        state = sample_ratio.follow(state, TICK_S * (k + 1), TICK_S, recording.weight_pct[k], (champion, challenger))
+        if sample_ratio.fault(state):
             return True
     return False

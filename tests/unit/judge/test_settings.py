@@ -8,7 +8,7 @@ import pytest
 
 from environments.errors import SluiceError
 from reconciler.core.judge import DEFAULT_NOISE, JudgeSettings, Protect, settings_from_mapping
-from reconciler.core.judge.desk import REJECTION_SHARE, alpha_shares
+from reconciler.core.judge.mixture import REJECTION_SHARE, alpha_shares
 
 CONTRACT: dict[str, Any] = {
     "alpha": 0.01,

@@ -1,7 +1,4 @@
-"""The sentence that goes with a verdict: which metric, both arms' figures, how sure, what it cost.
-
-Imports numpy through the desk; called by `judge`.
-"""
+"""The sentence that goes with a verdict: which metric, both arms' figures, how sure, what it cost."""
 
 from __future__ import annotations
 
@@ -10,17 +7,15 @@ from typing import assert_never
 
 import numpy as np
 
-from reconciler.core.judge import desk
+from reconciler.core.judge import mixture
 from reconciler.core.judge.bets import Array
-from reconciler.core.judge.desk import Standing
+from reconciler.core.judge.mixture import Evidence
 from reconciler.core.judge.settings import JudgeSettings, Protect
 from reconciler.core.judge.state import JudgeState
 from reconciler.core.verdict import Verdict
 
 
-def sentence_for(
-    verdict: Verdict, state: JudgeState, stand: Standing, settings: JudgeSettings, fault: str | None
-) -> str:
+def explain(verdict: Verdict, state: JudgeState, stand: Evidence, settings: JudgeSettings, fault: str | None) -> str:
     """Return one sentence a person can act on."""
     match verdict:
         case Verdict.FAIL:
@@ -35,11 +30,11 @@ def sentence_for(
             assert_never(verdict)
 
 
-def _harm(state: JudgeState, stand: Standing, settings: JudgeSettings) -> str:
-    weighted = stand.against[0] + np.log(desk.alpha_shares(settings))
+def _harm(state: JudgeState, stand: Evidence, settings: JudgeSettings) -> str:
+    weighted = stand.against[0] + np.log(mixture.alpha_shares(settings))
     row = settings.protect[int(np.argmax(weighted))]
     harm = f"{row.metric} is worse on the challenger ({_figures(row, state)})"
-    if stand.rejections[0] + math.log(desk.REJECTION_SHARE) > weighted.max():
+    if stand.rejections[0] + math.log(mixture.REJECTION_SHARE) > weighted.max():
         harm = f"the challenger rejects requests that the champion accepts ({_of_requests(state.rejected, state)})"
     return (
         f"Roll back: {harm}; "
@@ -48,7 +43,7 @@ def _harm(state: JudgeState, stand: Standing, settings: JudgeSettings) -> str:
     )
 
 
-def _cleared(state: JudgeState, stand: Standing, settings: JudgeSettings) -> str:
+def _cleared(state: JudgeState, stand: Evidence, settings: JudgeSettings) -> str:
     weakest = stand.weakest
     row = settings.protect[weakest]
     rows = ", ".join(row.name for row in settings.protect)
@@ -58,7 +53,7 @@ def _cleared(state: JudgeState, stand: Standing, settings: JudgeSettings) -> str
     )
 
 
-def _undecided(state: JudgeState, stand: Standing, settings: JudgeSettings) -> str:
+def _undecided(state: JudgeState, stand: Evidence, settings: JudgeSettings) -> str:
     if not state.exposed_requests:
         return f"Not decided: the challenger has answered no request yet ({state.requests[0]} went to the champion)."
     unmeasured = [

@@ -1,7 +1,4 @@
-"""The desk: all books of one judgement, advanced tick by tick for R runs side by side, and their limits.
-
-Imports numpy; called by `observe` with one run and by the bench with thousands: what is measured is what decides.
-"""
+"""Every bet of one judgement, mixed into one e-value: advanced tick by tick for R runs side by side, and its limits."""
 
 from __future__ import annotations
 
@@ -13,8 +10,8 @@ import numpy.typing as npt
 
 from reconciler.core.judge import failures, latency
 from reconciler.core.judge.bets import Array
-from reconciler.core.judge.failures import FailureBook, FailurePlan
-from reconciler.core.judge.latency import LatencyBook, LatencyPlan
+from reconciler.core.judge.failures import FailurePlan, FailureState
+from reconciler.core.judge.latency import LatencyPlan, LatencyState
 from reconciler.core.judge.settings import JudgeSettings, Metric, Protect
 
 LATENCIES: tuple[Metric, ...] = ("ttft", "itl")
@@ -44,12 +41,12 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Books:
-    """Every book of a judgement; a latency's book opens with its first histogram."""
+class BetStates:
+    """Every state of a judgement; a latency's state opens with its first histogram."""
 
-    failures: FailureBook | None
-    latency: dict[Metric, LatencyBook]
-    rejections: FailureBook | None = None
+    failures: FailureState | None
+    latency: dict[Metric, LatencyState]
+    rejections: FailureState | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ class Plans:
 
 
 @dataclass(frozen=True)
-class Standing:
+class Evidence:
     """Log e-values, one column a row of `protect`, and the log mixture [R] that is compared with 1/alpha.
 
     `needed`: the log limits that `in_favour` has to reach. `rejections` [R]: log e-value for rejecting more.
@@ -99,68 +96,68 @@ def rows_of(settings: JudgeSettings, metric: Metric) -> tuple[Protect, ...]:
     return tuple(row for row in settings.protect if row.metric == metric)
 
 
-def open_books(settings: JudgeSettings, runs: int) -> Books:
-    """Return the books before any data."""
+def first_states(settings: JudgeSettings, runs: int) -> BetStates:
+    """Return the states before any data."""
     plans = Plans(settings, {})
     if plans.failures is None:
-        return Books(None, {})
-    return Books(failures.open_book(plans.failures, runs), {}, failures.open_book(plans.rejections, runs))
+        return BetStates(None, {})
+    return BetStates(failures.first_state(plans.failures, runs), {}, failures.first_state(plans.rejections, runs))
 
 
-def advance(books: Books, counts: Counts, elapsed_s: float, plans: Plans, *, warm: bool) -> Books:
+def advance(states: BetStates, counts: Counts, elapsed_s: float, plans: Plans, *, warm: bool) -> BetStates:
     """Enter one tick; while the challenger warms up (`warm` false) latency only learns its shape."""
     plan = plans.failures
-    failed = books.failures
+    failed = states.failures
     if plan and failed is not None:
         served = counts.requests - counts.errors
         failed = failures.advance(failed, np.stack([counts.errors, served], -1), plan)
-    rejections = books.rejections
+    rejections = states.rejections
     if rejections is not None and counts.rejected is not None:
         accepted = counts.requests - counts.errors - counts.rejected
         rejections = failures.advance(rejections, np.stack([counts.rejected, accepted], -1), plans.rejections)
-    latencies = dict(books.latency)
+    latencies = dict(states.latency)
     for metric, table in counts.latency.items():
         latency_plan = plans.latency(metric)
-        book = latencies.get(metric) or latency.open_book(latency_plan, len(table))
+        state = latencies.get(metric) or latency.first_state(latency_plan, len(table))
         latencies[metric] = (
-            latency.advance(book, table, elapsed_s, latency_plan)
+            latency.advance(state, table, elapsed_s, latency_plan)
             if warm
-            else latency.learn_shape(book, table, elapsed_s)
+            else latency.learn_shape(state, table, elapsed_s)
         )
-    return Books(failed, latencies, rejections)
+    return BetStates(failed, latencies, rejections)
 
 
-def standing(books: Books, plans: Plans) -> Standing:
+def evidence_of(states: BetStates, plans: Plans) -> Evidence:
     """Return the evidence for and against, and the mixture over every bet; an unmeasured row stands at 0."""
     settings = plans.settings
-    runs = _runs(books)
+    runs = _runs(states)
     shares = alpha_shares(settings)
     against, favour = np.zeros((runs, len(settings.protect))), np.zeros((runs, len(settings.protect)))
     needed = np.full_like(favour, -math.log(settings.beta))
     parts: list[Array] = []
     for metric in ("error_rate", *LATENCIES):
         columns = [i for i, row in enumerate(settings.protect) if row.metric == metric]
-        found = _evidence(books, plans, metric)
+        found = _evidence(states, plans, metric)
         if not columns or found is None:
             parts += [np.full(runs, math.log(shares[i])) for i in columns]
             continue
         up, down, overshoot = found
         row_share = ERROR_ROW_SHARE if metric == "error_rate" else LATENCY_ROW_SHARE
         against[:, columns], favour[:, columns] = _per_row(up, row_share), down
-        if metric == "error_rate" and books.failures is not None:
-            needed[:, columns] -= failures.eased(books.failures)
+        if metric == "error_rate" and states.failures is not None:
+            needed[:, columns] -= failures.eased(states.failures)
         for k, column in enumerate(columns):
             square = k + len(columns)
             parts.append(math.log(shares[column] * row_share) + up[:, k] + overshoot[:, k])
             parts.append(math.log(shares[column] * (1.0 - row_share)) + up[:, square] + overshoot[:, square])
     rejections = np.zeros(runs)
-    if books.rejections is not None:
-        rejections = _per_row(books.rejections.up + books.rejections.overshoot, ERROR_ROW_SHARE)[:, 0]
+    if states.rejections is not None:
+        rejections = _per_row(states.rejections.up + states.rejections.overshoot, ERROR_ROW_SHARE)[:, 0]
         parts.append(math.log(REJECTION_SHARE) + rejections)
-    return Standing(against, favour, needed, rejections, np.logaddexp.reduce(np.stack(parts), 0))
+    return Evidence(against, favour, needed, rejections, np.logaddexp.reduce(np.stack(parts), 0))
 
 
-def verdicts(stand: Standing, settings: JudgeSettings) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+def verdicts(stand: Evidence, settings: JudgeSettings) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Return who is to be rolled back and who may be promoted, [R] each; rolling back is looked at first."""
     failed = stand.mixture >= -math.log(settings.alpha)
     passed = (stand.in_favour >= stand.needed).all(1)
@@ -183,15 +180,15 @@ def alpha_shares(settings: JudgeSettings) -> tuple[float, ...]:
     )
 
 
-def _evidence(books: Books, plans: Plans, metric: Metric) -> tuple[Array, Array, Array] | None:
+def _evidence(states: BetStates, plans: Plans, metric: Metric) -> tuple[Array, Array, Array] | None:
     if metric == "error_rate":
-        book = books.failures
-        return None if book is None else (book.up, failures.in_favour(book), book.overshoot)
-    latency_book = books.latency.get(metric)
-    if latency_book is None:
+        state = states.failures
+        return None if state is None else (state.up, failures.in_favour(state), state.overshoot)
+    latency_state = states.latency.get(metric)
+    if latency_state is None:
         return None
     plan = plans.latency(metric)
-    return latency.against(latency_book, plan), latency.in_favour(latency_book, plan), latency_book.overshoot
+    return latency.against(latency_state, plan), latency.in_favour(latency_state, plan), latency_state.overshoot
 
 
 def _per_row(up: Array, row_share: float) -> Array:
@@ -200,7 +197,7 @@ def _per_row(up: Array, row_share: float) -> Array:
     return np.logaddexp(math.log(row_share) + up[:, :rows], math.log(1.0 - row_share) + up[:, rows:])
 
 
-def _runs(books: Books) -> int:
-    if books.failures is not None:
-        return len(books.failures.up)
-    return len(next(iter(books.latency.values())).past) if books.latency else 1
+def _runs(states: BetStates) -> int:
+    if states.failures is not None:
+        return len(states.failures.up)
+    return len(next(iter(states.latency.values())).past) if states.latency else 1
