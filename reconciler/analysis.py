@@ -11,13 +11,13 @@ from typing import Any
 
 from environments.errors import SluiceError
 from reconciler.core import judge as judging
+from reconciler.core.counts import Counts, counts_of_both
 from reconciler.core.next_steps import NO_EVIDENCE, Evidence
 from reconciler.core.observed import ObservedEndpoint
-from reconciler.core.promises import Counts, judge_promises
+from reconciler.core.promises import judge_promises
 from reconciler.core.rollout import Phase, RegionRollout, Rollout
-from reconciler.core.tokens import tokens_of_both
 from reconciler.core.verdict import Verdict, fold
-from reconciler.counters import LATENCIES, difference, read_counters
+from reconciler.counters import carried, difference, read_counters
 from reconciler.limits import judge_limits
 from reconciler.ports import SlotCounts, Store
 from reconciler.region import Region
@@ -64,7 +64,8 @@ class Analyst:
     async def _tick(self, rollout: Rollout, part: RegionRollout, seen: ObservedEndpoint, now: float) -> None:
         counters = await read_counters(self._region, rollout.settings.runtime, seen)
         deltas = {slot: difference(self._counters.get(slot), c) for slot, c in counters.items()}
-        first, self._counters, self.latest = not self._counters, counters, counters
+        first, self.latest = not self._counters, counters
+        self._counters |= {slot: carried(self._counters.get(slot), c) for slot, c in counters.items()}
         self._began = now if self._began is None else self._began
         self._last_tick = now
         if self._period.begin((str(part.phase), part.step, part.since), now) or first:
@@ -129,23 +130,10 @@ class _Period:
         return True
 
     def add(self, champion: Counts, challenger: Counts) -> None:
-        self.champion, self.challenger = _sum(self.champion, champion), _sum(self.challenger, challenger)
-
-
-def _sum(one: Counts, two: Counts) -> Counts:
-    return Counts(
-        one.requests + two.requests,
-        one.errors + two.errors,
-        one.rejected + two.rejected,
-        tokens=tokens_of_both(one.tokens, two.tokens),
-        **{
-            name: {
-                le: getattr(one, name).get(le, 0.0) + getattr(two, name).get(le, 0.0)
-                for le in {**getattr(one, name), **getattr(two, name)}
-            }
-            for name in LATENCIES
-        },
-    )
+        self.champion, self.challenger = (
+            counts_of_both(self.champion, champion),
+            counts_of_both(self.challenger, challenger),
+        )
 
 
 def _arm(counts: Counts) -> judging.ArmCounts:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import assert_never
 
 from environments.spec import TrafficQuery
-from reconciler.core.promises import Counts
+from reconciler.core.counts import Counts
 from reconciler.core.tokens import Tokens
 from reconciler.ports import Sample
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from environments.errors import SluiceError
 from reconciler.core.canonical import Json
-from reconciler.core.promises import Counts
+from reconciler.core.counts import Counts
 from reconciler.core.rollout import Rollout
 from reconciler.core.verdict import Verdict
 from reconciler.figures import traffic_sample

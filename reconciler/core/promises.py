@@ -9,31 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
-from reconciler.core.tokens import Tokens
+from reconciler.core.counts import Counts
 from reconciler.core.verdict import Verdict, fold
 
 Z_99 = 2.326
 SAMPLES_MIN = 20
 P95_SHARE = 0.05
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Counts of one arm over a period; histograms are cumulative by upper bound in seconds, `+Inf` included.
-
-    `errors` and `rejected` are of `requests`, and no request is in both. A promise counts `errors` alone: what is
-    rejected may be the clients' own mistake, and without a second arm nobody can tell. `tokens` is None where nobody
-    counted them, which is not zero.
-    """
-
-    requests: int = 0
-    errors: int = 0
-    rejected: int = 0
-    ttft_s: Mapping[str, float] = field(default_factory=dict)
-    itl_s: Mapping[str, float] = field(default_factory=dict)
-    tokens: Tokens | None = None
 
 
 def judge_promises(counts: Counts, slo: Mapping[str, float]) -> tuple[Verdict, str]:
