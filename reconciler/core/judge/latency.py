@@ -10,16 +10,25 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
 from reconciler.core.judge import ar1_noise
 from reconciler.core.judge.ar1_noise import Belief
-from reconciler.core.judge.bets import BLOCK_REQUESTS, Array, null_variance, overshoot, settle, tilted_variance
+from reconciler.core.judge.bets import (
+    BLOCK_REQUESTS,
+    Array,
+    Flags,
+    null_variance,
+    overshoot,
+    settle,
+    tilted_variance,
+    zeroed,
+)
 from reconciler.core.judge.settings import JudgeSettings, Protect
 from reconciler.core.judge.shapes import Slower, Stretcher, smoothed_cdf, unmix
 
 SHAPE_HALF_LIFE_S = 60.0
 SHAPE_REQUESTS_MIN = 1000.0
+TAIL = 0.999  # a request that waits longer than all but one in a thousand is not waited for after a weight change
 
 
 @dataclass(frozen=True)
@@ -92,8 +101,38 @@ def learn_shape(state: LatencyState, counts: Array, elapsed_s: float) -> Latency
     return replace(state, past=past, past_challenger=challenger, since_s=state.since_s)
 
 
-def advance(state: LatencyState, counts: Array, elapsed_s: float, plan: LatencyPlan) -> LatencyState:
-    """Add a tick's cell counts [R, 2, C] and settle the bets of each run whose block is full."""
+def forget_pending(state: LatencyState) -> LatencyState:
+    """Return the state without the block that was filling: its requests met another weight than the next ones."""
+    return replace(state, pending=np.zeros_like(state.pending))
+
+
+def restarted(state: LatencyState, mask: Flags) -> LatencyState:
+    """Return the state with all wealth of the runs in `mask` back at the start; what was learned stays."""
+    return replace(
+        state,
+        fixed_up=zeroed(state.fixed_up, mask),
+        noisy_up=zeroed(state.noisy_up, mask),
+        fixed_down=zeroed(state.fixed_down, mask),
+        noisy_down=zeroed(state.noisy_down, mask),
+        overshoot=zeroed(state.overshoot, mask),
+    )
+
+
+def tail_s(state: LatencyState, plan: LatencyPlan) -> Array:
+    """Return the bound below which 99.9 % of the remembered latencies lie, [R]; infinite before there are any."""
+    cumulative = np.cumsum(state.past, -1)
+    index = (cumulative < TAIL * cumulative[:, -1:]).sum(-1)
+    bound: Array = np.where(cumulative[:, -1] > 0, np.array([*plan.bounds, math.inf])[index], math.inf)
+    return bound
+
+
+def advance(
+    state: LatencyState, counts: Array, elapsed_s: float, plan: LatencyPlan, *, clears: Flags | None = None
+) -> LatencyState:
+    """Add a tick's cell counts [R, 2, C] and settle the bets of each run whose block is full.
+
+    Where `clears` [R] is false the tick may speak for the regression but not against it.
+    """
     pending = state.pending + counts
     since_s = state.since_s + elapsed_s
     full = pending.sum((1, 2)) >= BLOCK_REQUESTS
@@ -101,12 +140,26 @@ def advance(state: LatencyState, counts: Array, elapsed_s: float, plan: LatencyP
     past, past_challenger = _remember(state, block, since_s)
     share = past_challenger / np.maximum(past.sum(-1), 1.0)
     moved = _settle_block(replace(state, past=past, past_challenger=past_challenger), block, share, since_s, plan)
+    moved = moved if clears is None else _without_clearing(state, moved, clears)
     held = replace(state, overshoot=np.zeros_like(state.overshoot))
     chosen = _choose(full, moved, held)
     return replace(
         chosen,
         pending=np.where(full[:, None, None], 0.0, pending),
         since_s=np.where(full, 0.0, since_s),
+    )
+
+
+def _without_clearing(before: LatencyState, after: LatencyState, clears: Flags) -> LatencyState:
+    """Return `after` with the wealth that promotes no lower than it was, in the runs that may not clear."""
+    fixed = np.maximum(after.fixed_down, before.fixed_down)
+    noisy = np.maximum(after.noisy_down, before.noisy_down)
+    noisy[:, 0] = np.minimum(after.noisy_down[:, 0], before.noisy_down[:, 0])
+    chosen = clears[:, None]
+    return replace(
+        after,
+        fixed_down=np.where(chosen, after.fixed_down, fixed),
+        noisy_down=np.where(chosen, after.noisy_down, noisy),
     )
 
 
@@ -188,7 +241,7 @@ def _remember(state: LatencyState, block: Array, elapsed_s: Array) -> tuple[Arra
     return kept[:, None] * state.past + block.sum(1), kept * state.past_challenger + block[:, 1].sum(-1)
 
 
-def _choose(full: npt.NDArray[np.bool_], moved: LatencyState, held: LatencyState) -> LatencyState:
+def _choose(full: Flags, moved: LatencyState, held: LatencyState) -> LatencyState:
     def pick(a: Array, b: Array) -> Array:
         return np.where(full.reshape((-1,) + (1,) * (a.ndim - 1)), a, b)
 

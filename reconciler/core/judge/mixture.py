@@ -1,52 +1,60 @@
-"""Every bet of one judgement, mixed into one e-value: advanced tick by tick for R runs side by side, and its limits."""
+"""Every bet of one judgement, advanced tick by tick for R runs side by side."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
-from reconciler.core.judge import failures, latency
-from reconciler.core.judge.bets import Array
+from reconciler.core.judge import closing, failures, latency, restarts, unanswered
+from reconciler.core.judge.bets import Array, Flags
+from reconciler.core.judge.closing import InForce, Judged
 from reconciler.core.judge.failures import FailurePlan, FailureState
 from reconciler.core.judge.latency import LatencyPlan, LatencyState
+from reconciler.core.judge.outcomes import Outcomes, Rows, window_outcomes
+from reconciler.core.judge.restarts import Restarts
 from reconciler.core.judge.settings import JudgeSettings, Metric, Protect
+from reconciler.core.judge.shares import bet_count
+from reconciler.core.judge.unanswered import UnansweredState
 
 LATENCIES: tuple[Metric, ...] = ("ttft", "itl")
-# Of alpha, for errors and for latencies. A nat about errors costs ten times the requests of a nat about latency, so
-# errors get more. The rest is kept back: overshoot is an approximation, and the filter that excuses noise is
-# calibrated and not proven.
-SHARES_NOISY = (0.56, 0.31)
-SHARES_QUIET = (0.48, 0.44)
-REJECTION_SHARE = 0.06
 REJECTION_RATIO = 4.0
 """Every judgement that protects the error rate also bets that the challenger rejects four times as many requests.
 
 It is no row: clients' own mistakes are as many on both arms, so promotion need not wait for them to be told apart.
 """
-ERROR_ROW_SHARE = 0.88  # of a row's alpha; the rest is on the row squared
-LATENCY_ROW_SHARE = 0.90
 
 
 @dataclass(frozen=True)
 class Counts:
-    """One tick of R runs: `requests`, `errors`, `rejected` [R, 2]; latency cells [R, 2, C] where they were measured."""
+    """One tick of R runs that ended at `t_s`, under the weight in force since `since_s`.
 
-    requests: Array
-    errors: Array
+    `latency`: cells [R, 2, C] where they were measured. `windows` that moved, where the gateway knows when requests
+    began; else `ended` has what ended, and `answer_s` [R] within which time nearly all answers end, if anybody knows.
+    """
+
+    t_s: float
+    elapsed_s: float
+    weight_pct: float
     latency: dict[Metric, Array]
-    rejected: Array | None = None
+    windows: tuple[Rows, ...] | None = None
+    ended: Outcomes | None = None
+    answer_s: Array | None = None
+    since_s: float | None = None
 
 
 @dataclass(frozen=True)
 class BetStates:
-    """Every state of a judgement; a latency's state opens with its first histogram."""
+    """The state of every bet; a latency's opens with its first histogram, `unanswered` with the first window."""
 
     failures: FailureState | None
+    rejections: FailureState | None
+    unanswered: UnansweredState | None
     latency: dict[Metric, LatencyState]
-    rejections: FailureState | None = None
+    restarts: Restarts
+    in_force: InForce | None = None
 
 
 @dataclass(frozen=True)
@@ -72,25 +80,6 @@ class Plans:
         return latency.plan_bets(self.bounds[metric], rows_of(self.settings, metric), self.settings)
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """Log e-values, one column a row of `protect`, and the log mixture [R] that is compared with 1/alpha.
-
-    `needed`: the log limits that `in_favour` has to reach. `rejections` [R]: log e-value for rejecting more.
-    """
-
-    against: Array
-    in_favour: Array
-    needed: Array
-    rejections: Array
-    mixture: Array
-
-    @property
-    def weakest(self) -> int:
-        """Return the row of the first run that is furthest from being refuted."""
-        return int(np.argmin(self.in_favour[0] - self.needed[0]))
-
-
 def rows_of(settings: JudgeSettings, metric: Metric) -> tuple[Protect, ...]:
     """Return the rows about `metric`, in their order."""
     return tuple(row for row in settings.protect if row.metric == metric)
@@ -99,105 +88,125 @@ def rows_of(settings: JudgeSettings, metric: Metric) -> tuple[Protect, ...]:
 def first_states(settings: JudgeSettings, runs: int) -> BetStates:
     """Return the states before any data."""
     plans = Plans(settings, {})
+    fresh = restarts.first(runs, bet_count(settings))
     if plans.failures is None:
-        return BetStates(None, {})
-    return BetStates(failures.first_state(plans.failures, runs), {}, failures.first_state(plans.rejections, runs))
+        return BetStates(None, None, None, {}, fresh)
+    errors, rejected = (failures.first_state(plan, runs) for plan in (plans.failures, plans.rejections))
+    return BetStates(errors, rejected, None, {}, fresh)
 
 
-def advance(states: BetStates, counts: Counts, elapsed_s: float, plans: Plans, *, warm: bool) -> BetStates:
+def advance(states: BetStates, counts: Counts, plans: Plans, *, warm: bool) -> BetStates:
     """Enter one tick; while the challenger warms up (`warm` false) latency only learns its shape."""
-    plan = plans.failures
-    failed = states.failures
-    if plan and failed is not None:
-        served = counts.requests - counts.errors
-        failed = failures.advance(failed, np.stack([counts.errors, served], -1), plan)
-    rejections = states.rejections
-    if rejections is not None and counts.rejected is not None:
-        accepted = counts.requests - counts.errors - counts.rejected
-        rejections = failures.advance(rejections, np.stack([counts.rejected, accepted], -1), plans.rejections)
+    outcomes = outcomes_of(states, counts)
+    states = _with_windows(states, counts, plans.settings)
+    states, changed = _with_weight(states, counts)
+    judged = _judged(states, counts, plans)
+    states = _with_outcomes(states, outcomes, judged, plans)
     latencies = dict(states.latency)
-    for metric, table in counts.latency.items():
-        latency_plan = plans.latency(metric)
-        state = latencies.get(metric) or latency.first_state(latency_plan, len(table))
-        latencies[metric] = (
-            latency.advance(state, table, elapsed_s, latency_plan)
-            if warm
-            else latency.learn_shape(state, table, elapsed_s)
-        )
-    return BetStates(failed, latencies, rejections)
+    for metric in (metric for metric in counts.latency if rows_of(plans.settings, metric)):
+        table = counts.latency[metric]
+        plan = plans.latency(metric)
+        state = latencies.get(metric) or latency.first_state(plan, len(table))
+        state = latency.forget_pending(state) if changed else state
+        latencies[metric] = _with_latency(state, table, counts.elapsed_s, plan, _moves(judged, metric, warm=warm))
+    return replace(states, latency=latencies)
 
 
-def evidence_of(states: BetStates, plans: Plans) -> Evidence:
-    """Return the evidence for and against, and the mixture over every bet; an unmeasured row stands at 0."""
-    settings = plans.settings
-    runs = _runs(states)
-    shares = alpha_shares(settings)
-    against, favour = np.zeros((runs, len(settings.protect))), np.zeros((runs, len(settings.protect)))
-    needed = np.full_like(favour, -math.log(settings.beta))
-    parts: list[Array] = []
-    for metric in ("error_rate", *LATENCIES):
-        columns = [i for i, row in enumerate(settings.protect) if row.metric == metric]
-        found = _evidence(states, plans, metric)
-        if not columns or found is None:
-            parts += [np.full(runs, math.log(shares[i])) for i in columns]
-            continue
-        up, down, overshoot = found
-        row_share = ERROR_ROW_SHARE if metric == "error_rate" else LATENCY_ROW_SHARE
-        against[:, columns], favour[:, columns] = _per_row(up, row_share), down
-        if metric == "error_rate" and states.failures is not None:
-            needed[:, columns] -= failures.eased(states.failures)
-        for k, column in enumerate(columns):
-            square = k + len(columns)
-            parts.append(math.log(shares[column] * row_share) + up[:, k] + overshoot[:, k])
-            parts.append(math.log(shares[column] * (1.0 - row_share)) + up[:, square] + overshoot[:, square])
-    rejections = np.zeros(runs)
-    if states.rejections is not None:
-        rejections = _per_row(states.rejections.up + states.rejections.overshoot, ERROR_ROW_SHARE)[:, 0]
-        parts.append(math.log(REJECTION_SHARE) + rejections)
-    return Evidence(against, favour, needed, rejections, np.logaddexp.reduce(np.stack(parts), 0))
+def outcomes_of(states: BetStates, counts: Counts) -> tuple[Outcomes, ...]:
+    """Return what the tick says of outcomes, by weight; those of the weight in force are first."""
+    if counts.windows is None:
+        return () if counts.ended is None else (counts.ended,)
+    known = {window.rows.key: window.rows for window in states.unanswered.windows} if states.unanswered else {}
+    rows = _recent(counts)
+    return window_outcomes(known, rows, counts.weight_pct, len(states.restarts.count))
 
 
-def verdicts(stand: Evidence, settings: JudgeSettings) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Return who is to be rolled back and who may be promoted, [R] each; rolling back is looked at first."""
-    failed = stand.mixture >= -math.log(settings.alpha)
-    passed = (stand.in_favour >= stand.needed).all(1)
-    return failed, passed & ~failed
-
-
-def alpha_shares(settings: JudgeSettings) -> tuple[float, ...]:
-    """Return each row's share of alpha; rows of one kind share equally, one kind alone gets all.
-
-    With the share of the bet on rejections, which rows of errors bring along, they are at most 1 together.
-    """
-    errors = len(rows_of(settings, "error_rate"))
-    others = len(settings.protect) - errors
-    if not errors or not others:
-        whole = 1.0 - REJECTION_SHARE if errors else 1.0
-        return tuple(whole / len(settings.protect) for _ in settings.protect)
-    error_share, latency_share = SHARES_NOISY if settings.noise > 0.0 else SHARES_QUIET
-    return tuple(
-        error_share / errors if row.metric == "error_rate" else latency_share / others for row in settings.protect
+def restarted(states: BetStates, wealth: Array, mask: Flags) -> BetStates:
+    """Return the states with a fresh judgement in the runs of `mask`; `wealth` [R, B] is what the ended one had."""
+    failed, rejected = (failures.restarted(s, mask) if s else None for s in (states.failures, states.rejections))
+    return replace(
+        states,
+        failures=failed,
+        rejections=rejected,
+        unanswered=unanswered.restarted(states.unanswered, mask) if states.unanswered else None,
+        latency={metric: latency.restarted(state, mask) for metric, state in states.latency.items()},
+        restarts=restarts.restarted(states.restarts, wealth, mask),
     )
 
 
-def _evidence(states: BetStates, plans: Plans, metric: Metric) -> tuple[Array, Array, Array] | None:
-    if metric == "error_rate":
-        state = states.failures
-        return None if state is None else (state.up, failures.in_favour(state), state.overshoot)
-    latency_state = states.latency.get(metric)
-    if latency_state is None:
-        return None
-    plan = plans.latency(metric)
-    return latency.against(latency_state, plan), latency.in_favour(latency_state, plan), latency_state.overshoot
+def _with_windows(states: BetStates, counts: Counts, settings: JudgeSettings) -> BetStates:
+    if counts.windows is None:
+        return states
+    state = states.unanswered or unanswered.first_state(len(states.restarts.count))
+    return replace(states, unanswered=unanswered.advance(state, _recent(counts), counts.t_s, settings))
 
 
-def _per_row(up: Array, row_share: float) -> Array:
-    """Return each row's own evidence: its bet and its square, mixed as alpha is."""
-    rows = up.shape[1] // 2
-    return np.logaddexp(math.log(row_share) + up[:, :rows], math.log(1.0 - row_share) + up[:, rows:])
+def _recent(counts: Counts) -> list[Rows]:
+    return [row for row in counts.windows or () if counts.t_s - row.began_s <= unanswered.HORIZON_S]
 
 
-def _runs(states: BetStates) -> int:
-    if states.failures is not None:
-        return len(states.failures.up)
-    return len(next(iter(states.latency.values())).past) if states.latency else 1
+def _with_weight(states: BetStates, counts: Counts) -> tuple[BetStates, bool]:
+    """Return the states that know the weight in force, and whether it has changed."""
+    before = states.in_force
+    if before is not None and before.weight_pct == counts.weight_pct:
+        return states, False
+    since_s = counts.t_s - counts.elapsed_s if counts.since_s is None else counts.since_s
+    rose = before is None or counts.weight_pct > before.weight_pct
+    late = _late(states, counts.weight_pct)
+    under_way = np.zeros(len(states.restarts.count)) if late is None else late
+    return replace(states, in_force=InForce(counts.weight_pct, since_s, rose, under_way)), True
+
+
+def _late(states: BetStates, weight_pct: float) -> Array | None:
+    return unanswered.in_flight(states.unanswered, weight_pct=weight_pct) if states.unanswered else None
+
+
+def _judged(states: BetStates, counts: Counts, plans: Plans) -> Judged:
+    assert states.in_force is not None
+    known = states.latency.get("ttft")
+    never = np.full(len(states.restarts.count), math.inf)
+    return closing.judged(
+        states.in_force,
+        counts.t_s - counts.elapsed_s,
+        first_token_s=never if known is None else latency.tail_s(known, plans.latency("ttft")),
+        answer_s=counts.answer_s,
+        late=_late(states, counts.weight_pct),
+    )
+
+
+def _with_outcomes(states: BetStates, outcomes: Sequence[Outcomes], judged: Judged, plans: Plans) -> BetStates:
+    plan = plans.failures
+    if plan is None or states.failures is None or states.rejections is None:
+        return states
+    counted = judged.outcomes[:, None, None]
+    failed = [(o.weight_pct, counted * o.errors) for o in outcomes]
+    rejected = [(o.weight_pct, counted * o.rejected) for o in outcomes if o.rejected is not None]
+    return replace(
+        states,
+        failures=failures.advance(states.failures, failed, plan),
+        rejections=failures.advance(states.rejections, rejected, plans.rejections),
+    )
+
+
+@dataclass(frozen=True)
+class _Moves:
+    """What a tick's latencies may do, [R] each: be judged at all, and clear."""
+
+    counted: Flags
+    clears: Flags
+    warm: bool
+
+
+def _moves(judged: Judged, metric: Metric, *, warm: bool) -> _Moves:
+    if metric == "ttft":
+        return _Moves(judged.first_tokens, judged.first_tokens_clear, warm)
+    return _Moves(judged.answers, judged.answers, warm)
+
+
+def _with_latency(
+    state: LatencyState, table: Array, elapsed_s: float, plan: LatencyPlan, moves: _Moves
+) -> LatencyState:
+    if not moves.warm:
+        return latency.learn_shape(state, table, elapsed_s)
+    counted = moves.counted[:, None, None] * table
+    return latency.advance(state, counted, elapsed_s, plan, clears=moves.clears)

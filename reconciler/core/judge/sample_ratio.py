@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-SETTLE_S = 60.0  # a weight that changed needs time: open streams finish where they began
+SETTLE_S = 60.0  # where requests are counted as they end, open streams finish where they began
 WINDOW_HALF_LIFE_S = 180.0
 _SIGMAS = 5.0
 _TOLERANCE = 0.25  # of the smaller arm: sticky clients and late completions are no fault
@@ -21,11 +21,22 @@ class SampleRatio:
     challenger: float = 0.0
 
 
-def follow(ratio: SampleRatio, t_s: float, elapsed_s: float, weight_pct: float, arms: tuple[int, int]) -> SampleRatio:
-    """Enter one tick's requests (champion, challenger); a changed weight starts the window afresh."""
+def follow(
+    ratio: SampleRatio,
+    t_s: float,
+    elapsed_s: float,
+    weight_pct: float,
+    arms: tuple[int, int],
+    *,
+    by_start: bool = False,
+) -> SampleRatio:
+    """Enter one tick's requests (champion, challenger); a changed weight starts the window afresh.
+
+    `by_start`: they are requests that began under this weight, so that nothing has to settle first.
+    """
     if weight_pct != ratio.weight_pct:
-        return SampleRatio(weight_pct, t_s)
-    if t_s - ratio.since_s < SETTLE_S:
+        ratio = SampleRatio(weight_pct, t_s)
+    if not by_start and t_s - ratio.since_s < SETTLE_S:
         return ratio
     kept = math.pow(0.5, max(elapsed_s, 0.0) / WINDOW_HALF_LIFE_S)
     return replace(ratio, requests=kept * ratio.requests + sum(arms), challenger=kept * ratio.challenger + arms[1])

@@ -83,8 +83,11 @@ def _judge(recording: Recording, case: Case, sigmas: Array) -> Outcome:
     outcomes: list[Outcome] = []
     for step in np.unique(steps):
         runs = np.flatnonzero(steps == step)
-        part = Recording(
-            recording.weight_pct, recording.requests[:, runs], recording.errors[:, runs], recording.ttft[:, runs]
+        part = replace(
+            recording,
+            requests=recording.requests[:, runs],
+            errors=recording.errors[:, runs],
+            latency={metric: table[:, runs] for metric, table in recording.latency.items()},
         )
         outcomes.append(judge_recording(part, case.settings(float(step) * _NOISE_STEP)))
     return join(outcomes)
@@ -93,8 +96,8 @@ def _judge(recording: Recording, case: Case, sigmas: Array) -> Outcome:
 def _learned(task: Task) -> Array:
     """Return the noise that an A/A hour at 50 % of the same traffic teaches each run, [R]."""
     hour = simulate(task.case.traffic, EQUAL, EVEN, runs=task.runs, seed=task.seed + 1, duration_s=3600.0)
-    minutes = len(hour.ttft) // _MINUTE
-    cells = hour.ttft[: minutes * _MINUTE].reshape(minutes, _MINUTE, *hour.ttft.shape[1:]).sum(1)
+    minutes = len(hour.latency["ttft"]) // _MINUTE
+    cells = hour.latency["ttft"][: minutes * _MINUTE].reshape(minutes, _MINUTE, *hour.latency["ttft"].shape[1:]).sum(1)
     return np.array([learn(_minute_ticks(cells[:, run])).assumed for run in range(task.runs)])
 
 
