@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.core.counts import Counts, counts_of_both
-from reconciler.core.promises import judge_promises
 from reconciler.core.tokens import Tokens, tokens_between, tokens_of_both
-from reconciler.core.verdict import Verdict
 from reconciler.counters import carried, difference
 from reconciler.ports import SlotCounts
 
@@ -112,9 +110,3 @@ def test_a_period_without_tokens_is_left_out_of_a_sum() -> None:
     assert tokens_of_both(one, Tokens(10, 20, 30)) == Tokens(11, 22, 33)
     assert tokens_of_both(one, None) == tokens_of_both(None, one) == one
     assert tokens_of_both(None, None) is None
-
-
-def test_a_promise_is_not_broken_by_what_was_rejected() -> None:
-    slo = {"error_rate": 0.01}
-    assert judge_promises(Counts(1000, errors=0, rejected=500), slo)[0] is Verdict.PASS
-    assert judge_promises(Counts(1000, errors=500, rejected=0), slo)[0] is Verdict.FAIL
