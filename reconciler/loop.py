@@ -15,7 +15,6 @@ from environments.errors import SluiceError
 from reconciler.analysis import Analyst
 from reconciler.core.after import after, watched_again
 from reconciler.core.canonical import Json
-from reconciler.core.judge_block import judge_settings
 from reconciler.core.next_steps import Evidence, next_steps
 from reconciler.core.observed import ObservedEndpoint
 from reconciler.core.rollout import GateResult, Intent, Phase, Rollout
@@ -41,6 +40,7 @@ from reconciler.observing import observe
 from reconciler.ports import Lease, SlotCounts
 from reconciler.record import Record
 from reconciler.region import Workshop
+from reconciler.rollout_judge import RolloutJudge
 
 LEASE_TTL_S = 15.0
 ATTEMPTS_MAX = 3
@@ -73,6 +73,7 @@ class Loop:
         self._watch = watch
         self._idle = idle
         self._analysts: dict[str, Analyst] = {}
+        self._judge: RolloutJudge | None = None
         self._failures: dict[Step, int] = {}
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._doing: dict[str, Step] = {}
@@ -95,6 +96,7 @@ class Loop:
                     await self._turn(rollout)
             finally:
                 await _cancelled(self._busy.values())
+                await asyncio.gather(*(analyst.close() for analyst in self._analysts.values()))
 
     async def _turn(self, rollout: Rollout) -> None:
         """Give every idle region its next steps, and wait until one of them is done or it is time to look again."""
@@ -136,7 +138,8 @@ class Loop:
         for name, endpoint in seen.items():
             analyst = self._analysts.get(name)
             if analyst is None:
-                analyst = Analyst(self._shop.regions[name], self._shop.store, judge_settings(rollout.settings))
+                self._judge = self._judge or RolloutJudge(rollout)
+                analyst = Analyst(self._shop.regions[name], self._shop.store, self._judge)
                 await analyst.resume(rollout)
                 self._analysts[name] = analyst
             found[name] = await analyst.look(rollout, endpoint, now)

@@ -50,12 +50,12 @@ def judge_promises(
     """Return the verdict on all promises and a sentence; without a promise PASS, without requests INCONCLUSIVE.
 
     `alpha` is the chance that any promise that is kept is ever called broken. With `unanswered`, that requests end is a
-    promise too.
+    promise too, which only breaks: a bake that is over before it could say anything need not wait for it.
     """
     promises = [_promise(name, limit, counts) for name, limit in sorted(slo.items())]
     if not promises:
         return Verdict.PASS, "no slo is declared"
-    if unanswered is not None:
+    if unanswered is not None and unanswered.begun >= SAMPLES_MIN:
         name = f"an answer within {unanswered.age_s:g} s"
         promises.append(_Promise(name, unanswered.open, unanswered.begun, OPEN_SHARE))
     needed = math.log(len(promises) / alpha)

@@ -1,6 +1,6 @@
 """The canary judge: a pure function over serialisable state that bets on which arm the bad outcomes came from."""
 
-from reconciler.core.judge.decide import Judgement, judge, observe, replay, start
+from reconciler.core.judge.decide import Judgement, answered_within_s, judge, observe, replay, start
 from reconciler.core.judge.learn import LearnedNoise, learn
 from reconciler.core.judge.regions import RolloutState, judge_region, leaning, observe_region, start_rollout
 from reconciler.core.judge.settings import DEFAULT_NOISE, JudgeSettings, Protect, settings_from_mapping
@@ -23,6 +23,7 @@ __all__ = [
     "RolloutState",
     "StartWindow",
     "Tick",
+    "answered_within_s",
     "judge",
     "judge_region",
     "leaning",

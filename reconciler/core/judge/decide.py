@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from reconciler.core.judge import mixture, sample_ratio
+from reconciler.core.judge import mixture, sample_ratio, unanswered
 from reconciler.core.judge.explain import explain
 from reconciler.core.judge.mixture import Counts, Plans
 from reconciler.core.judge.outcomes import begun_in
@@ -103,6 +103,14 @@ def judged(state: JudgeState, evidence: Evidence, log_e: float, settings: JudgeS
         exposed_requests=decision.exposed_requests if decision else state.exposed_requests,
         decided_at_s=decision.decided_at_s if decision else None,
     )
+
+
+def answered_within_s(state: JudgeState) -> float | None:
+    """Return the age by which 99 % of the champion's requests had ended; None when nobody knows."""
+    if state.bets.unanswered is None:
+        return None
+    age_s = float(unanswered.answered_age_s(state.bets.unanswered, share=0.99)[0])
+    return age_s if math.isfinite(age_s) else None
 
 
 def replay(ticks: Iterable[Tick], settings: JudgeSettings) -> Judgement:

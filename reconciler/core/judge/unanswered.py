@@ -38,6 +38,7 @@ _MEMORY_REQUESTS = 2_000.0
 _ENDED_RANGE = (0.02, 0.99)
 _CAP = 0.5  # of a bet's own limit that one block may add: a single window never convicts
 _OWN_WEIGHT = 0.5
+_WEIGHTS_MAX = 8  # of a long ramp whose blocks are kept
 _LIMIT_MORE = 3.0  # what the bets' small share of alpha adds to their limit
 
 
@@ -91,11 +92,10 @@ def advance(state: UnansweredState, rows: Sequence[Rows], t_s: float, settings: 
     for window in _merged(state.windows, rows, len(state.up)):
         state, looked = _look(state, window, t_s)
         windows.append(looked)
+    state, windows = _without_finished(state, windows, t_s)
     for weight in state.pending:
         state = _settle(state, weight, settings)
-    state, windows = _without_finished(state, windows, t_s)
-    weights = {window.rows.weight_pct for window in windows}
-    pending = {weight: block for weight, block in state.pending.items() if weight in weights}
+    pending = dict(list(state.pending.items())[-_WEIGHTS_MAX:])
     return replace(state, windows=tuple(windows), pending=pending)
 
 
@@ -221,15 +221,20 @@ def _own(challenger: Array) -> Array:
 
 
 def _without_finished(state: UnansweredState, windows: list[Open], t_s: float) -> tuple[UnansweredState, list[Open]]:
-    """Drop windows whose answers are all there, which tells of every later age, and those that are too old."""
+    """Drop windows whose answers are all there, which tells how every later age will find them, and those too old."""
     kept: list[Open] = []
     for window in windows:
-        waits = np.isfinite(window.age_s)
-        # The oldest window has nobody before it to choose its age by.
-        settled = not (waits & (window.age_s > 0) if not kept else waits).any()
-        if settled and window.passed > 1 and bool((window.rows.begun == window.rows.ended).all()):
-            for age in range(window.passed, len(AGES_S)):
-                state = replace(state, past=_taught(state.past, window.rows, age))
+        if window.passed > 1 and bool((window.rows.begun == window.rows.ended).all()):
+            state = _foreseen(state, window)
         elif t_s - window.rows.began_s <= HORIZON_S:
             kept.append(window)
     return state, kept
+
+
+def _foreseen(state: UnansweredState, window: Open) -> UnansweredState:
+    """Look at a window now as it will be at every later age, for nothing of it will change any more."""
+    for age in range(window.passed, len(AGES_S)):
+        window = _chosen(window, state.past[:, age], age + 1, AGES_S[age])
+        state = replace(state, past=_taught(state.past, window.rows, age))
+    due = (window.age_s > 0) & np.isfinite(window.age_s)
+    return _entered(state, window, due)[0] if due.any() else state

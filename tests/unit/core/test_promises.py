@@ -1,4 +1,4 @@
-"""The bake's check holds at every look: a promise that is kept is hardly ever called broken, one that is not soon is."""
+"""The bake's check holds at every look: a kept promise is hardly ever called broken, another one soon is."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_requests_without_an_end_break_a_promise_of_their_own() -> None:
     assert sentence == "an answer within 60 s broken by 60 of 200 requests (30.0 %; 5 % allowed); error_rate kept"
     few = Unanswered(60.0, begun=1000, open=round(1000 * OPEN_SHARE))
     assert judge_promises(fine, ERRORS, unanswered=few)[0] is Verdict.PASS
-    assert judge_promises(fine, ERRORS, unanswered=Unanswered(60.0, 3, 3))[0] is Verdict.INCONCLUSIVE
+    assert judge_promises(fine, ERRORS, unanswered=Unanswered(60.0, 3, 3)) == judge_promises(fine, ERRORS)
 
 
 def test_several_promises_share_alpha() -> None:
