@@ -1,6 +1,6 @@
 """Figures a request that come with the traffic itself, for limits with `source: traffic`.
 
-Imports ports, core and the spec. Pure; `reconciler.limits` judges what it returns.
+Pure; `reconciler.limits` judges what it returns.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import assert_never
 
 from environments.spec import TrafficQuery
-from reconciler.core.promises import Counts
+from reconciler.core.counts import Counts
 from reconciler.core.tokens import Tokens
 from reconciler.ports import Sample
 

@@ -42,6 +42,7 @@ from reconciler.region import Region, Workshop
 
 if TYPE_CHECKING:
     from reconciler.analysis import Analyst
+    from reconciler.rollout_judge import RolloutJudge
 
 POLL_S = 0.5
 OPERATOR_POLL_S = 0.25
@@ -92,6 +93,7 @@ class Loop:
         self._record = record
         self._watch = watch
         self._analysts: dict[str, Analyst] = {}
+        self._judge: RolloutJudge | None = None
         self._turns: dict[str, _Turn] = {}
         self._asking: dict[str, GateProgress] = {}
         self._wake: dict[str, asyncio.Event] = {}
@@ -130,6 +132,7 @@ class Loop:
             raise
         finally:
             await _cancelled(workers)
+            await asyncio.gather(*(analyst.close() for analyst in self._analysts.values()))
 
     async def _abandon(self, workers: list[asyncio.Task[None]], *, recorded: bool) -> None:
         """Take traffic back to the champions before this loop ends: nobody would watch the challenger.
@@ -237,10 +240,12 @@ class Loop:
 
     async def _analyst(self, name: str, region: Region) -> Analyst:
         from reconciler.analysis import Analyst  # it imports numpy: what judges nothing goes back without it
-        from reconciler.core.judge_block import judge_settings
+        from reconciler.rollout_judge import RolloutJudge
 
         rollout = self._record.rollout
-        analyst = Analyst(region, self._shop.store, judge_settings(rollout.settings))
+        if self._judge is None:
+            self._judge = RolloutJudge(rollout)
+        analyst = Analyst(region, self._shop.store, self._judge, keep=self._record.keep_tick)
         await analyst.resume(rollout)
         self._analysts[name] = analyst
         return analyst
@@ -269,7 +274,7 @@ class Loop:
     async def _effect(self, step: Effect, decided_on: Rollout, seen: ObservedEndpoint | None) -> None:
         await self._record.before(step)
         tell = partial(self._asking.__setitem__, step.region) if isinstance(step, RunGate) else untold
-        doing = Doing(decided_on, seen, self._record.held.lease.token, tell=tell)
+        doing = Doing(decided_on, seen, self._record.held.lease.token, _alpha(step, decided_on), tell)
         try:
             found = await self._interruptible(step, doing)
         except _Interrupted:
@@ -329,6 +334,15 @@ class Loop:
                 dict(self._asking),
             )
         )
+
+
+def _alpha(step: Step, rollout: Rollout) -> float:
+    """Return the share of the rollout's alpha that a gate may spend in one region."""
+    if not isinstance(step, RunGate):
+        return 0.0
+    from reconciler.core.alpha import alpha_shares
+
+    return alpha_shares(rollout.settings, len(rollout.regions)).gates[step.gate]
 
 
 async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:

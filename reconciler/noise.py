@@ -1,7 +1,4 @@
-"""The noise of an endpoint, as `sluice judge learn` measured it: kept in the ledger, used by `noise: learned`.
-
-Imports the core and the store's port.
-"""
+"""The noise of an endpoint, as `sluice judge learn` measured it: kept in the ledger, used by `noise: learned`."""
 
 from __future__ import annotations
 

@@ -196,6 +196,10 @@ class Record:
                 lambda rollout: [entry] if _is_loud(tries) else [],
             )
 
+    async def keep_tick(self, region: str, body: Json) -> None:
+        """Keep one tick of the judge, under the lease: one of a fenced-off owner is never counted twice."""
+        await self._kept(lambda: self.store.add_tick(self.rollout.id, region, body, lease=self.held.lease))
+
     def _tries(self, step: Effect) -> int:
         """Return how often in a row an effect has failed so far."""
         rollout = self.rollout

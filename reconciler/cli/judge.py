@@ -1,4 +1,4 @@
-"""`sluice judge`: judge recorded ticks again, measure the noise of an endpoint and remember it in the ledger."""
+"""`sluice judge`: judge recorded ticks again, write them out, measure an endpoint's noise and remember it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from reconciler.cli.common import environment_options, json_option, load_environ
 if TYPE_CHECKING:
     from reconciler.compose import Composed
     from reconciler.core.judge import JudgeSettings, LearnedNoise, Tick
+    from reconciler.recorded_ticks import Wanted
 
 
 @click.group()
 def judge() -> None:
-    """Replay recorded ticks; learn the noise of an endpoint."""
+    """Replay recorded ticks and export them; learn the noise of an endpoint."""
 
 
 @judge.command()
@@ -81,7 +82,9 @@ def learn(
     What the two releases always differ by is taken out; what comes and goes is the machines'. The figure goes into the
     ledger; `noise: learned` in the endpoint's `judge` block uses the newest one.
     """
-    learned_from, found = with_ports(env, file, lambda composed: _learn(composed, endpoint, region, rollout_id))
+    learned_from, found = with_ports(
+        env, file, lambda composed: _learn(composed, _wanted(composed, endpoint, region, rollout_id))
+    )
     if as_json:
         print_json({**vars(found), "assumed": found.assumed, "rollout": learned_from})
     else:
@@ -89,6 +92,25 @@ def learn(
         click.echo(
             f"noise {found.sigma:.3f} ({span} of {learned_from}); the judge will reckon with {found.assumed:.3f}"
         )
+    return 0
+
+
+@judge.command()
+@environment_options
+@click.option("--endpoint", required=True, help="Whose ticks.")
+@click.option("--region", help="Where; needed when several regions have ticks.")
+@click.option("--rollout", "rollout_id", help="Whose; the newest rollout that has ticks when not given.")
+def export(env: str | None, file: Path | None, endpoint: str, region: str | None, rollout_id: str | None) -> int:
+    """Write the ticks of a rollout, one JSON line a tick, as `judge replay` reads them."""
+    from reconciler.recorded_ticks import recorded_ticks
+
+    recorded = with_ports(
+        env,
+        file,
+        lambda composed: recorded_ticks(composed.store, _wanted(composed, endpoint, region, rollout_id)),
+    )
+    for tick in recorded.ticks:
+        click.echo(json.dumps(tick, sort_keys=True))
     return 0
 
 
@@ -159,50 +181,37 @@ def _yaml(path: Path) -> dict[str, Any]:
     return found or {}
 
 
-async def _learn(
-    composed: Composed, endpoint: str, region: str | None, rollout_id: str | None
-) -> tuple[str, LearnedNoise]:
+async def _learn(composed: Composed, wanted: Wanted) -> tuple[str, LearnedNoise]:
     from reconciler.core.judge import learn as learned
+    from reconciler.core.judge import tick_from_json
     from reconciler.noise import KIND
     from reconciler.ports import NewEntry
     from reconciler.record import timestamp
+    from reconciler.recorded_ticks import promoted_ticks
 
-    learned_from, ticks = await _recorded(composed, endpoint, region, rollout_id)
-    found = learned(ticks, same_release=False)
-    environment = composed.loaded.spec.environment
+    recorded = await promoted_ticks(composed.store, wanted)
+    found = learned((tick_from_json(tick) for tick in recorded.ticks), same_release=False)
     await composed.store.append(
         NewEntry(
-            environment,
+            wanted.environment,
             at=timestamp(time.time()),
             actor=getpass.getuser(),
             kind=KIND,
-            address=f"{environment}/*/{endpoint}",
+            address=f"{wanted.environment}/*/{wanted.endpoint}",
             summary=f"noise {found.sigma:.3f} from {found.blocks} minutes",
-            body={**vars(found), "assumed": found.assumed, "rollout": learned_from},
+            body={**vars(found), "assumed": found.assumed, "rollout": recorded.rollout},
         )
     )
-    return learned_from, found
+    return recorded.rollout, found
 
 
-async def _recorded(
-    composed: Composed, endpoint: str, region: str | None, rollout_id: str | None
-) -> tuple[str, list[Tick]]:
-    """Return a rollout's id and its ticks: the one that was asked for, or the newest that was promoted."""
-    from reconciler.core.judge import tick_from_json
-    from reconciler.core.rollout import Phase
+def _wanted(composed: Composed, endpoint: str, region: str | None, rollout: str | None) -> Wanted:
+    from environments.errors import nearest
+    from reconciler.recorded_ticks import Wanted
 
-    environment = composed.loaded.spec.environment
-    stored = await composed.store.rollouts(environment, endpoint=endpoint)
-    for each in stored:
-        if each.id == rollout_id or (rollout_id is None and each.body["phase"] == Phase.PROMOTED):
-            for name in [region] if region else [r["region"] for r in each.body["regions"]]:
-                ticks = await composed.store.ticks(each.id, name or "")
-                if ticks:
-                    return each.id, [tick_from_json(body["tick"]) for body in ticks]
-    raise SluiceError(
-        "JUDGE-009",
-        where=f"{environment}/*/{endpoint}",
-        what="no ticks are recorded of a rollout that was promoted" if rollout_id is None else f"none of {rollout_id}",
-        why="noise is measured on ticks of two releases that are as good as one another",
-        do="promote a release, such as the same model under a new engine argument, or name --rollout",
-    )
+    spec = composed.loaded.spec
+    for kind, name, known in (("endpoint", endpoint, spec.endpoints), ("region", region, spec.regions)):
+        if name is not None and name not in known:
+            what, do = f'there is no {kind} "{name}"', f"name one with --{kind} ({nearest(name, known)})"
+            raise SluiceError("PLAN-004", where=spec.environment, what=what, do=do)
+    return Wanted(spec.environment, endpoint, region, rollout)

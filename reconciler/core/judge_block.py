@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from reconciler.core.alpha import alpha_shares
 from reconciler.core.judge import JudgeSettings, settings_from_mapping
 from reconciler.core.settings import RolloutSettings
 
 
-def judge_settings(settings: RolloutSettings) -> JudgeSettings:
-    """Return the judge's settings, its error budget taken from the endpoint's `slo`."""
-    block = {**settings.judge}
+def judge_settings(settings: RolloutSettings, *, regions: int = 1) -> JudgeSettings:
+    """Return the judge's settings: its error budget from the endpoint's `slo`, its share of the rollout's alpha."""
+    block = {**settings.judge, "alpha": alpha_shares(settings, regions).judge}
     block["protect"] = [{k: v for k, v in row.items() if v is not None} for row in block.get("protect", [])]
+    if not block["protect"]:
+        del block["protect"]
     if "error_rate" in settings.slo:
         block["slo_error_rate"] = settings.slo["error_rate"]
     return settings_from_mapping(block)

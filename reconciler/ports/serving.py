@@ -32,8 +32,10 @@ class SlotCounts:
     """Counters of one slot since its server started; a tick is the difference of two.
 
     `errors` of `requests` failed as a client saw it, `rejected` were answered with one of `REJECTIONS`. Histograms are
-    cumulative over buckets, keyed by `le` as Prometheus writes it, `+Inf` included. `tokens` is None where nobody
-    counts them. `epoch` changes when the counters start again from zero.
+    cumulative over buckets, keyed by `le` as Prometheus writes it, `+Inf` included: `itl_s` of gaps between tokens,
+    `tpot_s` of each answer's mean gap, `answer_s` of whole answers. `tokens` is None where nobody counts them. `epoch`
+    changes when the counters of outcomes start again from zero, `server_epoch` when those of latencies and tokens do;
+    that one is empty while the server cannot be read.
     """
 
     requests: int
@@ -41,11 +43,14 @@ class SlotCounts:
     rejected: int = 0
     ttft_s: Mapping[str, float] = field(default_factory=dict)
     itl_s: Mapping[str, float] = field(default_factory=dict)
+    tpot_s: Mapping[str, float] = field(default_factory=dict)
+    answer_s: Mapping[str, float] = field(default_factory=dict)
     tokens: Tokens | None = None
     running: float = 0.0
     waiting: float = 0.0
     kv_cache_usage: float = 0.0
     epoch: str = ""
+    server_epoch: str = ""
 
 
 @dataclass(frozen=True)

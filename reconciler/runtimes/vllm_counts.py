@@ -11,6 +11,8 @@ from reconciler.runtimes.exposition import Sample, cumulative_buckets, parse_exp
 
 _TTFT = "vllm:time_to_first_token_seconds"
 _ITL = "vllm:inter_token_latency_seconds"
+_TPOT = "vllm:request_time_per_output_token_seconds"
+_ANSWER = "vllm:e2e_request_latency_seconds"
 _INPUT = "vllm:request_prompt_tokens"
 _OUTPUT = "vllm:request_generation_tokens"
 _REJECTED = frozenset({"4xx", *map(str, REJECTIONS)})
@@ -42,6 +44,8 @@ def counts_of(text: str, *, where: str) -> SlotCounts:
         rejected=rejected,
         ttft_s=ttft,
         itl_s=itl,
+        tpot_s=cumulative_buckets(samples, _TPOT),
+        answer_s=cumulative_buckets(samples, _ANSWER),
         tokens=_tokens(samples),
         running=_required(samples, "vllm:num_requests_running", where),
         waiting=_required(samples, "vllm:num_requests_waiting", where),

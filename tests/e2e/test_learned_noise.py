@@ -1,8 +1,10 @@
-"""`sluice judge learn`: noise out of the ticks of a promoted rollout, kept in the ledger, said with how sure it is."""
+"""Recorded ticks: `sluice judge learn` takes noise out of them, `judge export` writes them out."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +12,7 @@ from reconciler.core.canonical import Json
 from reconciler.core.judge import tick_to_json
 from reconciler.store.connect import open_store
 from tests.bench.judge.runs import ticks_of
-from tests.bench.judge.traffic import EQUAL, EVEN, Traffic, simulate, with_noise
+from tests.bench.judge.traffic import EQUAL, EVEN, Release, Traffic, simulate, with_noise
 from tests.support.cli import Cli
 
 
@@ -46,5 +48,21 @@ def test_a_rollout_without_ticks_teaches_nothing(cli: Cli) -> None:
     refused = cli.run("judge", "learn", cli.name, "--endpoint", "chat", code=1)
     assert "JUDGE-009" in refused.told
     unknown = cli.run("judge", "learn", cli.name, "--endpoint", "chat", "--rollout", "chat-none", code=1)
-    assert "none of chat-none" in unknown.told
+    assert "no ticks are recorded of chat-none" in unknown.told
     assert "noise" not in cli.kinds()
+
+
+def test_ticks_are_written_out_as_they_were_judged_and_replay_reads_them(cli: Cli, tmp_path: Path) -> None:
+    recording = simulate(Traffic(), Release(error_ratio=8.0), EVEN, runs=1, seed=4, duration_s=900.0)
+    ticks = [tick_to_json(tick) for tick in ticks_of(recording)]
+    rollout = record(cli, ticks)
+    lines = cli.run("judge", "export", cli.name, "--endpoint", "chat", "--rollout", rollout, code=0).out.splitlines()
+    assert [json.loads(line) for line in lines] == ticks
+    file = tmp_path / "ticks.jsonl"
+    file.write_text("\n".join(lines))
+    assert cli.run("judge", "replay", str(file), "--json", code=0).json()["verdict"] == "FAIL"
+    nothing = cli.run("judge", "export", cli.name, "--endpoint", "chat", "--rollout", "chat-none", code=1)
+    assert "JUDGE-011" in nothing.told
+    unknown = cli.run("judge", "export", cli.name, "--endpoint", "chta", code=1)
+    assert 'there is no endpoint "chta"' in unknown.told
+    assert "chat" in unknown.told

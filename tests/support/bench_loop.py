@@ -118,6 +118,7 @@ class Bench:
     arms: dict[str, tuple[float, float]] = field(default_factory=dict)
     rejects: dict[str, float] = field(default_factory=dict)
     lengths: dict[str, int] = field(default_factory=dict)
+    platform: type[FakePlatform] = FakePlatform
     crash_at: int | None = None
     began: float = 1_000_000.0
     waited: float = 0.0
@@ -127,7 +128,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.clock = asyncio.get_running_loop().time
-        self.platforms = {r: FakePlatform(ENVIRONMENT, r, now=lambda: self.now) for r in self.regions}
+        self.platforms = {r: self.platform(ENVIRONMENT, r, now=lambda: self.now) for r in self.regions}
         self.runtime = FakeRuntime(*self.platforms.values())
         self.registry = NoRegistry()
         self.gate = FakeGate()

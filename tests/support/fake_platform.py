@@ -151,8 +151,16 @@ class FakePlatform:
             releases = {slot: found.slots[slot].release.id if slot in found.slots else None for slot in SLOTS}
             added = self.flow(self._address(name), dict(found.weights), releases) if self.flow else {}
             for slot, counts in added.items():
-                found.gateway[slot] = _sum(found.gateway.get(slot, SlotCounts(0, 0)), counts)
-                found.servers[slot] = _sum(found.servers.get(slot, SlotCounts(0, 0)), counts)
+                self._arrive(name, slot, counts)
+
+    def _arrive(self, name: str, slot: str, counts: SlotCounts) -> None:
+        """Let requests begin; here they end at once."""
+        self._end(name, slot, counts)
+
+    def _end(self, name: str, slot: str, counts: SlotCounts) -> None:
+        found = self.endpoints[name]
+        found.gateway[slot] = _sum(found.gateway.get(slot, SlotCounts(0, 0)), counts)
+        found.servers[slot] = _sum(found.servers.get(slot, SlotCounts(0, 0)), counts)
 
     def crash(self, endpoint: str, slot: str) -> None:
         """Let the slot's server die and be restarted: it is cold again and counts from zero."""
@@ -259,6 +267,8 @@ def _sum(one: SlotCounts, other: SlotCounts) -> SlotCounts:
         tokens=tokens_of_both(one.tokens, other.tokens),
         ttft_s=_sum_histograms(one.ttft_s, other.ttft_s),
         itl_s=_sum_histograms(one.itl_s, other.itl_s),
+        tpot_s=_sum_histograms(one.tpot_s, other.tpot_s),
+        answer_s=_sum_histograms(one.answer_s, other.answer_s),
     )
 
 

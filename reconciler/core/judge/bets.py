@@ -1,6 +1,6 @@
 """A bet on which arm the outcomes of a block came from, given the totals of both arms.
 
-Imports numpy; called by the error and the latency books. Arrays: R runs, B bets, C cells of the outcome table.
+Arrays: R runs, B bets, C cells of the outcome table.
 Source: JUDGE.md "One bet"; double saddlepoint after Skovgaard (1987), "Saddlepoint expansions".
 """
 
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 BLOCK_REQUESTS = 20  # below it the saddlepoint is off by more than a thousandth
 _NEWTON_STEPS = 4
@@ -70,6 +71,11 @@ def overshoot(variance: Array) -> Array:
     """Return how far log wealth passes a limit that is looked at once a block. Source: Siegmund (1985), ch. 10."""
     excess: Array = np.minimum(1.0, 0.583 * np.sqrt(variance))
     return excess
+
+
+def zeroed(values: Array, mask: Flags) -> Array:
+    """Return `values` [R, ...] with those of the runs in `mask` at 0."""
+    return np.where(mask.reshape(-1, *(1,) * (values.ndim - 1)), 0.0, values)
 
 
 def _solve(pooled: Array, odds: Array, n1: Array, start: Array) -> Array:

@@ -1,6 +1,6 @@
-"""The judge: start, observe a tick, say what the evidence allows, replay recorded ticks.
+"""The judge of one region: start, observe a tick, say what the evidence allows, replay recorded ticks.
 
-Imports numpy and the books; called by the loop on every tick and by `judge replay`. Pure: same ticks, same bytes.
+Pure: same ticks, same bytes.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from environments.errors import SluiceError
-from reconciler.core.judge import desk, routing
-from reconciler.core.judge.bets import Array
-from reconciler.core.judge.desk import LATENCIES, Counts, Plans
-from reconciler.core.judge.sentence import sentence_for
-from reconciler.core.judge.settings import JudgeSettings, Metric
+from reconciler.core.judge import mixture, sample_ratio, unanswered
+from reconciler.core.judge.explain import explain
+from reconciler.core.judge.mixture import Counts, Plans
+from reconciler.core.judge.outcomes import begun_in
+from reconciler.core.judge.settings import JudgeSettings
 from reconciler.core.judge.state import Decision, JudgeState
-from reconciler.core.judge.ticks import ArmCounts, Histogram, Tick, bounds_of, cells, check_tick
+from reconciler.core.judge.tables import counts_of
+from reconciler.core.judge.tick_json import check_tick
+from reconciler.core.judge.ticks import ArmCounts, Tick
+from reconciler.core.judge.weigh import Evidence, cleared, evidence_of, harm
 from reconciler.core.verdict import Verdict
-
-TOKENS_DEFAULT = 100.0
 
 
 @dataclass(frozen=True)
@@ -38,40 +38,79 @@ class Judgement:
 
 def start(settings: JudgeSettings) -> JudgeState:
     """Return the state before the first tick."""
-    return JudgeState(desk.open_books(settings, 1))
+    return JudgeState(mixture.first_states(settings, 1))
 
 
 def observe(state: JudgeState, tick: Tick, settings: JudgeSettings) -> JudgeState:
     """Return the state after one more tick; a decided judgement stays as it is.
 
-    Raises: JUDGE-001 to JUDGE-003 for an impossible tick, JUDGE-007 when its buckets do not contain the earlier ones.
+    Raises: JUDGE-001 to JUDGE-003 for an impossible tick.
     """
-    check_tick(tick)
     if state.decision is not None:
         return state
+    state = advance(state, tick, settings)
+    evidence = weigh(state, settings)
+    if harm(evidence, settings)[0] >= -math.log(settings.alpha):
+        return replace(state, decision=decision_of(state, Verdict.FAIL))
+    if passes(state, evidence, settings):
+        return replace(state, decision=decision_of(state, Verdict.PASS))
+    return state
+
+
+def advance(state: JudgeState, tick: Tick, settings: JudgeSettings) -> JudgeState:
+    """Return the state that has taken in one more tick, without a decision.
+
+    Raises: JUDGE-001 to JUDGE-003 for an impossible tick.
+    """
+    check_tick(tick)
     elapsed_s = settings.tick_s if state.t_s is None else max(0.0, tick.t_s - state.t_s)
-    state = _enter_totals(state, tick, elapsed_s)
-    counts, state = _counts(state, tick, settings)
-    plans = Plans(settings, state.bounds)
-    books = desk.advance(state.books, counts, elapsed_s, plans, warm=_warm(state, tick, settings))
-    state = replace(state, books=books)
-    return replace(state, decision=_decide(state, plans, tick.t_s))
+    counts, tables = counts_of(tick, elapsed_s, state.tables, settings)
+    state = _enter_totals(replace(state, tables=tables), tick, counts)
+    plans = Plans(settings, dict(tables.bounds))
+    return replace(state, bets=mixture.advance(state.bets, counts, plans, warm=_warm(state, tick, settings)))
+
+
+def weigh(state: JudgeState, settings: JudgeSettings) -> Evidence:
+    """Return the evidence so far."""
+    return evidence_of(state.bets, Plans(settings, dict(state.tables.bounds)))
+
+
+def passes(state: JudgeState, evidence: Evidence, settings: JudgeSettings) -> bool:
+    """Say whether the challenger may be promoted: every row is refuted, and traffic follows the weight."""
+    return bool(cleared(evidence, settings)[0]) and sample_ratio.fault(state.sample_ratio) is None
+
+
+def decision_of(state: JudgeState, verdict: Verdict) -> Decision:
+    """Return a decision made now."""
+    return Decision(verdict, state.t_s or 0.0, state.exposed_requests)
 
 
 def judge(state: JudgeState, settings: JudgeSettings) -> Judgement:
     """Return the verdict so far: FAIL, then a routing fault (ERROR), then PASS, else INCONCLUSIVE."""
-    stand = desk.standing(state.books, Plans(settings, state.bounds))
-    fault = routing.fault(state.routing)
-    verdict = _verdict(state, fault)
+    evidence = weigh(state, settings)
+    return judged(state, evidence, float(harm(evidence, settings)[0]), settings)
+
+
+def judged(state: JudgeState, evidence: Evidence, log_e: float, settings: JudgeSettings) -> Judgement:
+    """Return the judgement when `log_e` is what all bets say together, of this region or of the whole rollout."""
+    fault = sample_ratio.fault(state.sample_ratio)
     decision = state.decision
-    exposed = decision.exposed_requests if decision else state.exposed_requests
+    verdict = decision.verdict if decision else Verdict.ERROR if fault else Verdict.INCONCLUSIVE
     return Judgement(
         verdict=verdict,
-        sentence=sentence_for(verdict, state, stand, settings, fault),
-        evidence=_evidence(stand, settings, fault),
-        exposed_requests=exposed,
+        sentence=explain(verdict, state, evidence, log_e, settings),
+        evidence=_to_json(evidence, log_e, settings, fault),
+        exposed_requests=decision.exposed_requests if decision else state.exposed_requests,
         decided_at_s=decision.decided_at_s if decision else None,
     )
+
+
+def answered_within_s(state: JudgeState) -> float | None:
+    """Return the age by which 99 % of the champion's requests had ended; None when nobody knows."""
+    if state.bets.unanswered is None:
+        return None
+    age_s = float(unanswered.answered_age_s(state.bets.unanswered, share=0.99)[0])
+    return age_s if math.isfinite(age_s) else None
 
 
 def replay(ticks: Iterable[Tick], settings: JudgeSettings) -> Judgement:
@@ -85,33 +124,30 @@ def replay(ticks: Iterable[Tick], settings: JudgeSettings) -> Judgement:
     return judge(state, settings)
 
 
-def _verdict(state: JudgeState, fault: str | None) -> Verdict:
-    if state.decision is not None:
-        return state.decision.verdict
-    return Verdict.ERROR if fault else Verdict.INCONCLUSIVE
-
-
-def _decide(state: JudgeState, plans: Plans, t_s: float) -> Decision | None:
-    failed, passed = desk.verdicts(desk.standing(state.books, plans), plans.settings)
-    if failed[0]:
-        return Decision(Verdict.FAIL, t_s, state.exposed_requests)
-    if passed[0] and routing.fault(state.routing) is None:
-        return Decision(Verdict.PASS, t_s, state.exposed_requests)
-    return None
-
-
-def _enter_totals(state: JudgeState, tick: Tick, elapsed_s: float) -> JudgeState:
-    arms = (tick.champion.requests, tick.challenger.requests)
+def _enter_totals(state: JudgeState, tick: Tick, counts: Counts) -> JudgeState:
+    told = mixture.outcomes_of(state.bets, counts)
+    now = begun_in(told[0])[0]
+    champion, challenger = int(now[0]), int(now[1])
+    both = (tick.champion, tick.challenger)
     first = state.first_request_s
     return replace(
         state,
         t_s=tick.t_s if state.t_s is None else max(state.t_s, tick.t_s),
-        first_request_s=tick.t_s - elapsed_s if first is None and arms[1] else first,
-        requests=(state.requests[0] + arms[0], state.requests[1] + arms[1]),
-        errors=(state.errors[0] + tick.champion.errors, state.errors[1] + tick.challenger.errors),
-        rejected=(state.rejected[0] + tick.champion.rejected, state.rejected[1] + tick.challenger.rejected),
-        routing=routing.follow(state.routing, tick.t_s, elapsed_s, tick.weight_pct, arms),
-    )
+        first_request_s=tick.t_s - counts.elapsed_s if first is None and challenger else first,
+        requests=_added(state.requests, both, "requests"),
+        errors=_added(state.errors, both, "errors"),
+        rejected=_added(state.rejected, both, "rejected"),
+        exposed_requests=state.exposed_requests + sum(int(begun_in(each)[0, 1]) for each in told),
+        sample_ratio=sample_ratio.follow(
+            state.sample_ratio, tick.t_s, counts.elapsed_s, tick.weight_pct, (champion, challenger),
+            by_start=counts.windows is not None,
+        ),
+    )  # fmt: skip
+
+
+def _added(before: tuple[int, int], arms: tuple[ArmCounts, ArmCounts], name: str) -> tuple[int, int]:
+    champion, challenger = (getattr(arm, name) for arm in arms)
+    return before[0] + champion, before[1] + challenger
 
 
 def _warm(state: JudgeState, tick: Tick, settings: JudgeSettings) -> bool:
@@ -119,92 +155,30 @@ def _warm(state: JudgeState, tick: Tick, settings: JudgeSettings) -> bool:
     return first is not None and tick.t_s - first > settings.warmup_s
 
 
-def _counts(state: JudgeState, tick: Tick, settings: JudgeSettings) -> tuple[Counts, JudgeState]:
-    """Return the tick as arrays of one run, and the state that knows the bounds and has seen the histograms."""
-    bounds, seen = dict(state.bounds), dict(state.seen)
-    tables: dict[Metric, Array] = {}
-    for metric in LATENCIES:
-        if not desk.rows_of(settings, metric):
-            continue
-        arms = _histograms(tick, metric)
-        if metric not in bounds:
-            if not any(arms):
-                continue
-            bounds[metric] = _common_bounds(arms)
-            seen[metric] = np.zeros((2, len(bounds[metric]) + 1))
-        table = np.array([_cells(arm, bounds[metric], metric) for arm in arms], dtype=np.float64)
-        seen[metric] = seen[metric] + table
-        tables[metric] = table[None]
-    if "itl" in tables:
-        tables["itl"] = tables["itl"] / _tokens_per_request(state, tables, seen, settings)
-    both = (tick.champion, tick.challenger)
-    counts = Counts(_pair(both, "requests"), _pair(both, "errors"), tables, _pair(both, "rejected"))
-    return counts, replace(state, bounds=bounds, seen=seen)
-
-
-def _tokens_per_request(
-    state: JudgeState, tables: dict[Metric, Array], seen: dict[Metric, Array], settings: JudgeSettings
-) -> float:
-    """Return inter-token gaps a request: the tokens of one request share its arm, so they count as one."""
-    if settings.tokens_per_request is not None:
-        return settings.tokens_per_request
-    answered = sum(state.requests) - sum(state.errors)
-    return max(1.0, float(seen["itl"].sum()) / answered) if answered > 0 else TOKENS_DEFAULT
-
-
-def _histograms(tick: Tick, metric: Metric) -> tuple[Histogram, Histogram]:
-    if metric == "ttft":
-        return tick.champion.ttft_s, tick.challenger.ttft_s
-    return tick.champion.itl_s, tick.challenger.itl_s
-
-
-def _common_bounds(arms: tuple[Histogram, Histogram]) -> tuple[float, ...]:
-    """Return the bounds that both arms have (one arm's, when the other has none yet)."""
-    first, second = (set(bounds_of(arm)) for arm in arms)
-    common = tuple(sorted(first & second if first and second else first | second))
-    if not common:
-        raise _layout("ttft/itl", "the arms share no bucket bound")
-    return common
-
-
-def _cells(histogram: Histogram, bounds: tuple[float, ...], metric: Metric) -> list[float]:
-    if not histogram:
-        return [0.0] * (len(bounds) + 1)
-    missing = sorted(set(bounds) - set(bounds_of(histogram)))
-    if missing:
-        raise _layout(metric, f"bucket {missing[0]:g} is gone")
-    return cells(histogram, bounds)
-
-
-def _pair(arms: tuple[ArmCounts, ArmCounts], name: str) -> Array:
-    return np.array([[getattr(arm, name) for arm in arms]], dtype=np.float64)
-
-
-def _evidence(stand: desk.Standing, settings: JudgeSettings, fault: str | None) -> dict[str, Any]:
+def _to_json(evidence: Evidence, log_e: float, settings: JudgeSettings, fault: str | None) -> dict[str, Any]:
     """Return both sides' log e-values and limits, JSON-able; `refuted` and `proven` say which limits were passed."""
-    limit_back, needed = -math.log(settings.alpha), stand.needed[0]
     rows = [
         {
             "row": row.name, "metric": row.metric, "ratio": row.ratio, "share": row.share,
-            "rollback": round(float(stand.against[0, i]), 6), "promotion": round(float(stand.in_favour[0, i]), 6),
-            "promotion_limit": round(float(needed[i]), 6), "refuted": bool(stand.in_favour[0, i] >= needed[i]),
+            "rollback": _rounded(evidence.against[0, i]), "promotion": _rounded(evidence.in_favour[0, i]),
+            "promotion_limit": _rounded(evidence.needed[0, i]),
+            "refuted": bool(evidence.in_favour[0, i] >= evidence.needed[0, i]),
         }
         for i, row in enumerate(settings.protect)
     ]  # fmt: skip
+    favour = evidence.hanging_in_favour
     return {
-        "rollback": round(float(stand.mixture[0]), 6),
-        "rollback_limit": round(limit_back, 6),
-        "promotion": rows[stand.weakest]["promotion"],
-        "promotion_limit": rows[stand.weakest]["promotion_limit"],
+        "rollback": round(log_e, 6),
+        "rollback_limit": round(-math.log(settings.alpha), 6),
+        "promotion": rows[evidence.weakest]["promotion"],
+        "promotion_limit": rows[evidence.weakest]["promotion_limit"],
         "rows": rows,
-        "rejections": round(float(stand.rejections[0]), 6),
+        "rejections": _rounded(evidence.rejections[0]),
+        "unanswered": _rounded(evidence.hanging[0].max()),
+        "unanswered_promotion": None if favour is None else _rounded(favour[0]),
         "routing_fault": fault,
     }
 
 
-def _layout(metric: str, what: str) -> SluiceError:
-    return SluiceError(
-        "JUDGE-007", where=f"tick.{metric}", what=what,
-        why="counts between other bounds cannot be compared with the earlier ticks",
-        do="give both arms the runtime's standard buckets and start the judgement again",
-    )  # fmt: skip
+def _rounded(value: np.floating[Any]) -> float:
+    return round(float(value), 6)

@@ -1,6 +1,6 @@
-"""The book of one latency metric: what was bet on its histogram so far, for R runs side by side.
+"""The state of one latency metric: what was bet on its histogram so far, for R runs side by side.
 
-Imports numpy; called by the desk. A block closes when it holds 20 requests; until then ticks are pooled.
+A block closes when it holds 20 requests; until then ticks are pooled.
 """
 
 from __future__ import annotations
@@ -10,20 +10,29 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
-from reconciler.core.judge import wander
-from reconciler.core.judge.bets import BLOCK_REQUESTS, Array, null_variance, overshoot, settle, tilted_variance
+from reconciler.core.judge import ar1_noise
+from reconciler.core.judge.ar1_noise import Belief
+from reconciler.core.judge.bets import (
+    BLOCK_REQUESTS,
+    Array,
+    Flags,
+    null_variance,
+    overshoot,
+    settle,
+    tilted_variance,
+    zeroed,
+)
 from reconciler.core.judge.settings import JudgeSettings, Protect
 from reconciler.core.judge.shapes import Slower, Stretcher, smoothed_cdf, unmix
-from reconciler.core.judge.wander import Belief
 
 SHAPE_HALF_LIFE_S = 60.0
 SHAPE_REQUESTS_MIN = 1000.0
+TAIL = 0.999  # a request that waits longer than all but one in a thousand is not waited for after a weight change
 
 
 @dataclass(frozen=True)
-class LatencyBook:
+class LatencyState:
     """Pending counts [R, 2, C], the pooled past [R, C], the challenger's count in it [R], and each bet's wealth.
 
     Hypotheses H: first plain noise, then each bet (rows, then their squares). `fixed_*` [R, H-1]: log likelihood ratio
@@ -68,10 +77,10 @@ def plan_bets(bounds: tuple[float, ...], rows: tuple[Protect, ...], settings: Ju
     return LatencyPlan(bounds, (*bets, *squares), settings)
 
 
-def open_book(plan: LatencyPlan, runs: int) -> LatencyBook:
-    """Return the book before any data."""
+def first_state(plan: LatencyPlan, runs: int) -> LatencyState:
+    """Return the state before any data."""
     bets = len(plan.bets)
-    return LatencyBook(
+    return LatencyState(
         pending=np.zeros((runs, 2, plan.cells)),
         past=np.zeros((runs, plan.cells)),
         past_challenger=np.zeros(runs),
@@ -80,28 +89,59 @@ def open_book(plan: LatencyPlan, runs: int) -> LatencyBook:
         noisy_up=np.zeros((runs, bets + 1)),
         fixed_down=np.zeros((runs, bets)),
         noisy_down=np.zeros((runs, bets + 1)),
-        belief=wander.at_rest((runs, bets + 1), plan.settings),
+        belief=ar1_noise.at_rest((runs, bets + 1), plan.settings),
         overshoot=np.zeros((runs, bets)),
     )
 
 
-def learn_shape(book: LatencyBook, counts: Array, elapsed_s: float) -> LatencyBook:
+def learn_shape(state: LatencyState, counts: Array, elapsed_s: float) -> LatencyState:
     """Learn from the champion alone, without a bet: a challenger that warms up says nothing about the release."""
     champion = counts * np.array([1.0, 0.0])[:, None]
-    past, challenger = _remember(book, champion, np.full(len(counts), elapsed_s))
-    return replace(book, past=past, past_challenger=challenger, since_s=book.since_s)
+    past, challenger = _remember(state, champion, np.full(len(counts), elapsed_s))
+    return replace(state, past=past, past_challenger=challenger, since_s=state.since_s)
 
 
-def advance(book: LatencyBook, counts: Array, elapsed_s: float, plan: LatencyPlan) -> LatencyBook:
-    """Add a tick's cell counts [R, 2, C] and settle the bets of each run whose block is full."""
-    pending = book.pending + counts
-    since_s = book.since_s + elapsed_s
+def forget_pending(state: LatencyState) -> LatencyState:
+    """Return the state without the block that was filling: its requests met another weight than the next ones."""
+    return replace(state, pending=np.zeros_like(state.pending))
+
+
+def restarted(state: LatencyState, mask: Flags) -> LatencyState:
+    """Return the state with all wealth of the runs in `mask` back at the start; what was learned stays."""
+    return replace(
+        state,
+        fixed_up=zeroed(state.fixed_up, mask),
+        noisy_up=zeroed(state.noisy_up, mask),
+        fixed_down=zeroed(state.fixed_down, mask),
+        noisy_down=zeroed(state.noisy_down, mask),
+        overshoot=zeroed(state.overshoot, mask),
+    )
+
+
+def tail_s(state: LatencyState, plan: LatencyPlan) -> Array:
+    """Return the bound below which 99.9 % of the remembered latencies lie, [R]; infinite before there are any."""
+    cumulative = np.cumsum(state.past, -1)
+    index = (cumulative < TAIL * cumulative[:, -1:]).sum(-1)
+    bound: Array = np.where(cumulative[:, -1] > 0, np.array([*plan.bounds, math.inf])[index], math.inf)
+    return bound
+
+
+def advance(
+    state: LatencyState, counts: Array, elapsed_s: float, plan: LatencyPlan, *, clears: Flags | None = None
+) -> LatencyState:
+    """Add a tick's cell counts [R, 2, C] and settle the bets of each run whose block is full.
+
+    Where `clears` [R] is false the tick may speak for the regression but not against it.
+    """
+    pending = state.pending + counts
+    since_s = state.since_s + elapsed_s
     full = pending.sum((1, 2)) >= BLOCK_REQUESTS
     block = np.where(full[:, None, None], pending, 0.0)
-    past, past_challenger = _remember(book, block, since_s)
+    past, past_challenger = _remember(state, block, since_s)
     share = past_challenger / np.maximum(past.sum(-1), 1.0)
-    moved = _settle_block(replace(book, past=past, past_challenger=past_challenger), block, share, since_s, plan)
-    held = replace(book, overshoot=np.zeros_like(book.overshoot))
+    moved = _settle_block(replace(state, past=past, past_challenger=past_challenger), block, share, since_s, plan)
+    moved = moved if clears is None else _without_clearing(state, moved, clears)
+    held = replace(state, overshoot=np.zeros_like(state.overshoot))
     chosen = _choose(full, moved, held)
     return replace(
         chosen,
@@ -110,13 +150,26 @@ def advance(book: LatencyBook, counts: Array, elapsed_s: float, plan: LatencyPla
     )
 
 
-def _settle_block(book: LatencyBook, block: Array, share: Array, since_s: Array, plan: LatencyPlan) -> LatencyBook:
+def _without_clearing(before: LatencyState, after: LatencyState, clears: Flags) -> LatencyState:
+    """Return `after` with the wealth that promotes no lower than it was, in the runs that may not clear."""
+    fixed = np.maximum(after.fixed_down, before.fixed_down)
+    noisy = np.maximum(after.noisy_down, before.noisy_down)
+    noisy[:, 0] = np.minimum(after.noisy_down[:, 0], before.noisy_down[:, 0])
+    chosen = clears[:, None]
+    return replace(
+        after,
+        fixed_down=np.where(chosen, after.fixed_down, fixed),
+        noisy_down=np.where(chosen, after.noisy_down, noisy),
+    )
+
+
+def _settle_block(state: LatencyState, block: Array, share: Array, since_s: Array, plan: LatencyPlan) -> LatencyState:
     """Pay one block into the wealth of each hypothesis."""
-    cdf = smoothed_cdf(book.past)
+    cdf = smoothed_cdf(state.past)
     champions = _champion_cdfs(cdf, share, plan)
     if not plan.noisy:
-        return _settle_quiet(book, block, champions, plan)
-    step = wander.step_of(plan.settings)
+        return _settle_quiet(state, block, champions, plan)
+    step = ar1_noise.step_of(plan.settings)
     base = _tables(plan.bounds, _NOTHING, step).log_ratios(cdf)
     ratios = [base] + [
         _tables(plan.bounds, bet, step).log_ratios(c) for bet, c in zip(plan.bets, champions, strict=True)
@@ -128,20 +181,20 @@ def _settle_block(book: LatencyBook, block: Array, share: Array, since_s: Array,
     slope = (table[:, :, 2] - table[:, :, 0]) / (2.0 * step)
     information = tilted_variance(weights, slope)
     score = (paid[:, :, 2] - paid[:, :, 0]) / (2.0 * step)
-    belief = wander.wait(book.belief, since_s, plan.settings)
-    averaged, belief = wander.absorb(belief, score, information)
-    return _pay(replace(book, belief=belief), paid[:, 1:, 1], paid[:, :, 1] + averaged, plan)
+    belief = ar1_noise.wait(state.belief, since_s, plan.settings)
+    averaged, belief = ar1_noise.absorb(belief, score, information)
+    return _pay(replace(state, belief=belief), paid[:, 1:, 1], paid[:, :, 1] + averaged, plan)
 
 
-def _settle_quiet(book: LatencyBook, block: Array, champions: list[Array], plan: LatencyPlan) -> LatencyBook:
+def _settle_quiet(state: LatencyState, block: Array, champions: list[Array], plan: LatencyPlan) -> LatencyState:
     ratios = [_single(plan.bounds, bet).log_ratios(c) for bet, c in zip(plan.bets, champions, strict=True)]
     table = np.concatenate(ratios, 1)
     paid = settle(table, block).log_e
     noisy = np.concatenate([np.zeros_like(paid[:, :1]), paid], 1)
-    return _pay(replace(book, overshoot=overshoot(null_variance(table, block))), paid, noisy, plan)
+    return _pay(replace(state, overshoot=overshoot(null_variance(table, block))), paid, noisy, plan)
 
 
-def _pay(book: LatencyBook, fixed: Array, noisy: Array, plan: LatencyPlan) -> LatencyBook:
+def _pay(state: LatencyState, fixed: Array, noisy: Array, plan: LatencyPlan) -> LatencyState:
     """Add a block's log wealth; a block moves no bet by more than two thirds of a limit beyond what noise explains."""
     excused = np.maximum(noisy[:, :1], 0.0)
     up = excused - 2.0 / 3.0 * math.log(plan.settings.alpha)
@@ -149,30 +202,30 @@ def _pay(book: LatencyBook, fixed: Array, noisy: Array, plan: LatencyPlan) -> La
     capped = np.concatenate([noisy[:, :1], np.minimum(noisy[:, 1:], up)], 1)
     floored = np.concatenate([noisy[:, :1], np.maximum(noisy[:, 1:], down)], 1)
     return replace(
-        book,
-        fixed_up=book.fixed_up + np.minimum(fixed, up),
-        noisy_up=book.noisy_up + capped,
-        fixed_down=book.fixed_down + np.maximum(fixed, down),
-        noisy_down=book.noisy_down + floored,
+        state,
+        fixed_up=state.fixed_up + np.minimum(fixed, up),
+        noisy_up=state.noisy_up + capped,
+        fixed_down=state.fixed_down + np.maximum(fixed, down),
+        noisy_down=state.noisy_down + floored,
     )
 
 
-def against(book: LatencyBook, plan: LatencyPlan) -> Array:
+def against(state: LatencyState, plan: LatencyPlan) -> Array:
     """Return the log e-value of each bet against every release that is no worse, [R, B]; plain noise is no harm."""
     if not plan.noisy:
-        return book.fixed_up
-    numerator = np.logaddexp(book.fixed_up, book.noisy_up[:, 1:]) - math.log(2.0)
-    excused: Array = np.maximum(0.0, book.noisy_up[:, :1])
+        return state.fixed_up
+    numerator = np.logaddexp(state.fixed_up, state.noisy_up[:, 1:]) - math.log(2.0)
+    excused: Array = np.maximum(0.0, state.noisy_up[:, :1])
     return numerator - excused
 
 
-def in_favour(book: LatencyBook, plan: LatencyPlan) -> Array:
+def in_favour(state: LatencyState, plan: LatencyPlan) -> Array:
     """Return the log e-value against each row's regression, noise there or not at even odds, [R, rows]."""
     rows = len(plan.bets) // 2
     if not plan.noisy:
-        return -book.fixed_down[:, :rows]
-    feared: Array = np.logaddexp(book.fixed_down[:, :rows], book.noisy_down[:, 1 : rows + 1])
-    return np.logaddexp(0.0, book.noisy_down[:, :1]) - feared
+        return -state.fixed_down[:, :rows]
+    feared: Array = np.logaddexp(state.fixed_down[:, :rows], state.noisy_down[:, 1 : rows + 1])
+    return np.logaddexp(0.0, state.noisy_down[:, :1]) - feared
 
 
 def _champion_cdfs(cdf: Array, share: Array, plan: LatencyPlan) -> list[Array]:
@@ -180,19 +233,19 @@ def _champion_cdfs(cdf: Array, share: Array, plan: LatencyPlan) -> list[Array]:
     return [unmix(cdf, share, _single(plan.bounds, bet).log_ratios(cdf)[:, 0]) for bet in plan.bets]
 
 
-def _remember(book: LatencyBook, block: Array, elapsed_s: Array) -> tuple[Array, Array]:
+def _remember(state: LatencyState, block: Array, elapsed_s: Array) -> tuple[Array, Array]:
     """Return the pooled past and the challenger's count in it, older counts halved a minute but not below 1,000."""
-    size = book.past.sum(-1)
+    size = state.past.sum(-1)
     kept = np.exp2(-np.maximum(elapsed_s, 0.0) / SHAPE_HALF_LIFE_S)
     kept = np.maximum(kept, np.minimum(1.0, SHAPE_REQUESTS_MIN / np.maximum(size, 1.0)))
-    return kept[:, None] * book.past + block.sum(1), kept * book.past_challenger + block[:, 1].sum(-1)
+    return kept[:, None] * state.past + block.sum(1), kept * state.past_challenger + block[:, 1].sum(-1)
 
 
-def _choose(full: npt.NDArray[np.bool_], moved: LatencyBook, held: LatencyBook) -> LatencyBook:
+def _choose(full: Flags, moved: LatencyState, held: LatencyState) -> LatencyState:
     def pick(a: Array, b: Array) -> Array:
         return np.where(full.reshape((-1,) + (1,) * (a.ndim - 1)), a, b)
 
-    return LatencyBook(
+    return LatencyState(
         pending=moved.pending,
         past=pick(moved.past, held.past),
         past_challenger=pick(moved.past_challenger, held.past_challenger),

@@ -1,7 +1,7 @@
 """Measure `noise` from a period in which both arms ran the same release.
 
-Imports numpy; called by `judge learn` and by the bench. Two groups of the champion's replicas teach most. A rollout
-that was promoted will do: what its releases always differ by is taken out, what comes and goes is the machines'.
+Two groups of the champion's replicas teach most. A rollout that was promoted will do: what
+its releases always differ by is taken out, what comes and goes is the machines'.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What the judge is asked to guard, and how sure it has to be.
-
-Imports environments.errors; called by the loop, by `judge replay` and by the tests.
-"""
+"""What the judge is asked to guard, and how sure it has to be."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What a slower release would do to a latency histogram, read from the pooled past.
 
-Imports numpy; called by the latency book. The stretch works on logit F over log x, so it is one matrix per factor.
+The stretch works on logit F over log x, so it is one matrix per factor.
 """
 
 from __future__ import annotations

@@ -1,27 +1,13 @@
-"""The judge's memory between two ticks, and its JSON form: a crash resumes mid-judgement.
-
-Imports numpy and environments.errors; called by the loop, which stores it with the rollout.
-"""
+"""The judge's memory of one region between two ticks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field
 
-import numpy as np
-
-from environments.errors import SluiceError
-from reconciler.core.judge.bets import Array
-from reconciler.core.judge.desk import LATENCIES, Books
-from reconciler.core.judge.failures import FailureBook
-from reconciler.core.judge.latency import LatencyBook
-from reconciler.core.judge.routing import Routing
-from reconciler.core.judge.settings import Metric
-from reconciler.core.judge.wander import Belief
+from reconciler.core.judge.mixture import BetStates
+from reconciler.core.judge.sample_ratio import SampleRatio
+from reconciler.core.judge.tables import NO_TABLES, Tables
 from reconciler.core.verdict import Verdict
-
-SCHEMA = "sluice/judge-state/v1"
 
 
 @dataclass(frozen=True)
@@ -35,112 +21,18 @@ class Decision:
 
 @dataclass(frozen=True)
 class JudgeState:
-    """Everything the judge remembers. `seen` holds each latency's cell counts so far, [2, C], for the sentence."""
+    """Everything the judge remembers; `requests`, `errors` and `rejected` of those that ended, champion first.
 
-    books: Books
+    `exposed_requests` are those that the challenger was sent, or has answered where nobody counts beginnings.
+    """
+
+    bets: BetStates
     t_s: float | None = None
     first_request_s: float | None = None
     requests: tuple[int, int] = (0, 0)
     errors: tuple[int, int] = (0, 0)
     rejected: tuple[int, int] = (0, 0)
-    bounds: dict[Metric, tuple[float, ...]] = field(default_factory=dict)
-    seen: dict[Metric, Array] = field(default_factory=dict)
-    routing: Routing = field(default_factory=Routing)
+    exposed_requests: int = 0
+    tables: Tables = NO_TABLES
+    sample_ratio: SampleRatio = field(default_factory=SampleRatio)
     decision: Decision | None = None
-
-    @property
-    def exposed_requests(self) -> int:
-        """Return the requests that the challenger has answered."""
-        return self.requests[1]
-
-
-def state_to_json(state: JudgeState) -> dict[str, Any]:
-    """Return the state as a JSON object of about 3 kB; equal states give equal objects."""
-    decision = state.decision
-    return {
-        "schema": SCHEMA,
-        "t_s": state.t_s,
-        "first_request_s": state.first_request_s,
-        "requests": list(state.requests),
-        "errors": list(state.errors),
-        "rejected": list(state.rejected),
-        "bounds": {metric: list(bounds) for metric, bounds in sorted(state.bounds.items())},
-        "seen": {metric: _plain(table) for metric, table in sorted(state.seen.items())},
-        "routing": asdict(state.routing),
-        "decision": asdict(decision) if decision else None,
-        "failures": _book_to_json(state.books.failures) if state.books.failures else None,
-        "rejections": _book_to_json(state.books.rejections) if state.books.rejections else None,
-        "latency": {metric: _book_to_json(book) for metric, book in sorted(state.books.latency.items())},
-    }
-
-
-def state_from_json(record: object) -> JudgeState:
-    """Return the state that `state_to_json` wrote.
-
-    Raises: JUDGE-006 when it is another thing or from another version.
-    """
-    if not isinstance(record, Mapping) or record.get("schema") != SCHEMA:
-        raise _foreign("it does not say that it is one")
-    try:
-        return _read(record)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _foreign(f"{type(error).__name__}: {error}") from error
-
-
-def _read(record: Mapping[str, Any]) -> JudgeState:
-    decision = record["decision"]
-    latency = {m: _latency_book(record["latency"][m]) for m in LATENCIES if m in record["latency"]}
-    return JudgeState(
-        books=Books(_failure_book(record["failures"]), latency, _failure_book(record["rejections"])),
-        t_s=record["t_s"],
-        first_request_s=record["first_request_s"],
-        requests=_pair(record["requests"]),
-        errors=_pair(record["errors"]),
-        rejected=_pair(record["rejected"]),
-        bounds={m: tuple(record["bounds"][m]) for m in LATENCIES if m in record["bounds"]},
-        seen={m: np.array(record["seen"][m], dtype=np.float64) for m in LATENCIES if m in record["seen"]},
-        routing=Routing(**record["routing"]),
-        decision=None if decision is None else Decision(**{**decision, "verdict": Verdict(decision["verdict"])}),
-    )
-
-
-def _failure_book(record: Mapping[str, Any] | None) -> FailureBook | None:
-    return None if record is None else FailureBook(**_arrays(record, FailureBook))
-
-
-def _latency_book(record: Mapping[str, Any]) -> LatencyBook:
-    values: dict[str, Any] = _arrays(record, LatencyBook)
-    return LatencyBook(**values, belief=Belief(**_arrays(record["belief"], Belief)))
-
-
-def _book_to_json(book: FailureBook | LatencyBook | Belief) -> dict[str, Any]:
-    record: dict[str, Any] = {}
-    for item in fields(book):
-        value = getattr(book, item.name)
-        record[item.name] = _book_to_json(value) if isinstance(value, Belief) else _plain(value[0])
-    return record
-
-
-def _arrays(record: Mapping[str, Any], kind: type[Any]) -> dict[str, Array]:
-    names = [item.name for item in fields(kind) if item.name != "belief"]
-    return {name: np.array([record[name]], dtype=np.float64) for name in names}
-
-
-def _plain(value: Array) -> Any:
-    """Return nested lists; whole numbers without a point, which halves the size."""
-    if value.ndim:
-        return [_plain(part) for part in value]
-    number = float(value)
-    return int(number) if number.is_integer() else number
-
-
-def _pair(value: list[int]) -> tuple[int, int]:
-    first, second = value
-    return first, second
-
-
-def _foreign(why: str) -> SluiceError:
-    return SluiceError(
-        "JUDGE-006", where="judge state", what="this is no judge state of this version", why=why,
-        do="replay the recorded ticks to rebuild it",
-    )  # fmt: skip

@@ -1,6 +1,6 @@
 """`python -m tests.bench.judge [--quick]`: the judge beside its peers on simulated traffic, as a table and a picture.
 
-Imports the bench's modules; called by `make bench-judge`. Every run has its own seed, so the figures repeat.
+Every run has its own seed, so the figures repeat.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The scenarios of the judge's bench: traffic, release, weights and settings of each, and how many runs it gets.
-
-Imports the simulator and the judge's settings; called by the bench.
-"""
+"""The scenarios of the judge's bench: traffic, release, weights and settings of each, and how many runs it gets."""
 
 from __future__ import annotations
 

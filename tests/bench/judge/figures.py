@@ -1,7 +1,4 @@
-"""From batches to figures: each with its 95 % interval, its number of runs and what it must reach.
-
-Imports numpy and the bench's own modules; called by the bench.
-"""
+"""From batches to figures: each with its 95 % interval, its number of runs and what it must reach."""
 
 from __future__ import annotations
 

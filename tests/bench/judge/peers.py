@@ -1,6 +1,6 @@
 """The judge's peers, from their documentation: fixed and ratio thresholds, Mann-Whitney as Kayenta uses it, the SPRT.
 
-Imports numpy and scipy; called by the bench. Each gets both an error rule and a latency rule, and rolls back on either.
+Each gets both an error rule and a latency rule, and rolls back on either.
 Sources: Flagger `analysis.interval/threshold/metrics`; Argo Rollouts `AnalysisTemplate` `interval`, `failureLimit`;
 Kayenta `NetflixACAJudge` (Mann-Whitney, confidence 0.98, tolerance 0.25 of the Hodges-Lehmann shift); Wald (1945).
 """
@@ -51,7 +51,7 @@ def checks_of(recording: Recording, interval_s: float) -> Checks:
     count = len(recording.requests) // step
     requests, errors, ttft = (
         part[: count * step].reshape(count, step, *part.shape[1:]).sum(1)
-        for part in (recording.requests, recording.errors, recording.ttft)
+        for part in (recording.requests, recording.errors, recording.latency["ttft"])
     )
     rate = errors / np.maximum(requests, 1.0)
     at_s = interval_s * np.arange(1, count + 1)
@@ -172,7 +172,7 @@ def bucket_bound(traffic: Traffic, release: Release, weight_pct: float, *, alpha
     recording = simulate(traffic, release, ((math.inf, weight_pct),), runs=runs, seed=seed)
     p0, p1 = (bucket_probabilities(traffic, law, np.zeros(1))[0] for law in (Release(), release))
     table = np.broadcast_to(np.log((p1 + 1e-12) / (p0 + 1e-12)), (runs, 1, len(p0)))
-    paid = np.stack([settle(table, cells.astype(np.float64)).log_e[:, 0] for cells in recording.ttft])
+    paid = np.stack([settle(table, cells.astype(np.float64)).log_e[:, 0] for cells in recording.latency["ttft"]])
     return exposed_until(recording, first_time(np.cumsum(paid, 0) >= -math.log(alpha)))
 
 

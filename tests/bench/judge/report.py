@@ -1,7 +1,4 @@
-"""Print the figures as a table, write them as JSON and draw them.
-
-Imports matplotlib when it draws; called by the bench.
-"""
+"""Print the figures as a table, write them as JSON and draw them."""
 
 from __future__ import annotations
 

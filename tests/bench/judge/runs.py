@@ -1,20 +1,19 @@
-"""Run the judge's own desk over simulated rollouts, many at a time, and say when each was decided.
-
-Imports numpy and reconciler.core.judge; called by the bench.
-"""
+"""Run the judge's own desk over simulated rollouts, many at a time, and say when each was decided."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from reconciler.core.judge import ArmCounts, Tick, desk
-from reconciler.core.judge.desk import Books, Counts, Plans
-from reconciler.core.judge.settings import JudgeSettings
+from reconciler.core.judge import ArmCounts, Tick, mixture, weigh
+from reconciler.core.judge.mixture import Plans
+from reconciler.core.judge.settings import JudgeSettings, Metric
+from reconciler.core.judge.weigh import Evidence
 from tests.bench.judge.traffic import TICK_S, VLLM_TTFT_BOUNDS, Array, Recording
 
 NEVER = math.inf
@@ -47,7 +46,7 @@ def join(outcomes: list[Outcome]) -> Outcome:
 def ticks_of(recording: Recording, run: int = 0) -> list[Tick]:
     """Return one run's ticks as the product would have recorded them."""
     return [
-        Tick(TICK_S * (k + 1), float(weight), *(_counts(recording, k, run, arm) for arm in (0, 1)))
+        Tick(TICK_S * (k + 1), float(weight), _counts(recording, k, run, 0), _counts(recording, k, run, 1))
         for k, weight in enumerate(recording.weight_pct)
     ]
 
@@ -60,65 +59,74 @@ def histogram(cells: npt.NDArray[Any]) -> dict[str, float]:
 
 def _counts(recording: Recording, k: int, run: int, arm: int) -> ArmCounts:
     requests, errors = (int(of[k, run, arm]) for of in (recording.requests, recording.errors))
-    return ArmCounts(requests, errors, histogram(recording.ttft[k, run, arm]))
+    return ArmCounts(requests, errors, histogram(recording.latency["ttft"][k, run, arm]))
 
 
-def judge_recording(recording: Recording, settings: JudgeSettings) -> Outcome:
-    """Judge every run until it is rolled back; a promotion is noted, and the run watched on to the end.
+def judge_recording(recording: Recording, settings: JudgeSettings, *, regions: int = 1) -> Outcome:
+    """Judge every rollout until it is rolled back; a promotion is noted, and the rollout watched on to the end.
 
-    A promoted regression counts all its requests as exposed.
+    The recording holds `regions` times as many runs as there are rollouts, region by region. A rollout has passed when
+    all its regions have; each starts afresh after its own promotion, as in production. A promoted regression counts all
+    its requests as exposed.
     """
-    ticks, runs = recording.requests.shape[:2]
-    alive = np.arange(runs)
-    failed_s, passed_s = np.full(runs, NEVER), np.full(runs, NEVER)
+    runs = recording.requests.shape[1] // regions
+    alive, failed_s, passed_s = np.arange(runs), np.full(runs, NEVER), np.full((regions, runs), NEVER)
     recording, bounds = trimmed(recording)
-    books, plans = desk.open_books(settings, runs), Plans(settings, {"ttft": bounds})
-    for k in range(ticks):
+    states, plans = mixture.first_states(settings, runs * regions), Plans(settings, bounds)
+    for k in range(len(recording.requests)):
         t_s = TICK_S * (k + 1)
-        counts = Counts(
-            recording.requests[k, alive], recording.errors[k, alive], _latency(recording, k, alive, settings)
-        )
-        books = desk.advance(books, counts, TICK_S, plans, warm=t_s > settings.warmup_s)
-        failed, passed = desk.verdicts(desk.standing(books, plans), settings)
+        rows = np.concatenate([alive + runs * region for region in range(regions)])
+        states = mixture.advance(states, recording.counts(k, rows), plans, warm=t_s > settings.warmup_s)
+        evidence = weigh.evidence_of(states, plans)
+        failed = _joint(evidence, settings, regions) >= -math.log(settings.alpha)
+        passed = weigh.cleared(evidence, settings)
         failed_s[alive[failed]] = t_s
-        newly = alive[passed]
-        passed_s[newly] = np.minimum(passed_s[newly], t_s)
+        first = passed_s.reshape(-1)[rows]
+        passed_s.reshape(-1)[rows] = np.where(passed & ~np.tile(failed, regions), np.minimum(first, t_s), first)
+        if passed.any():
+            states = mixture.restarted(states, evidence.present, passed)
         if failed.any():
-            books, alive = keep(books, ~failed), alive[~failed]
+            states, alive = select(states, np.tile(~failed, regions)), alive[~failed]
         if not len(alive):
             break
-    return Outcome(failed_s, passed_s, exposed_until(recording, np.where(failed_s < passed_s, failed_s, NEVER)))
+    stopped_s = np.where(failed_s < passed_s.max(0), failed_s, NEVER)
+    exposed = exposed_until(recording, np.tile(stopped_s, regions)).reshape(regions, runs).sum(0)
+    return Outcome(failed_s, passed_s.max(0), exposed)
 
 
-def trimmed(recording: Recording) -> tuple[Recording, tuple[float, ...]]:
-    """Return the recording without the buckets that no request ever fell into, below and above; halves the work."""
-    used = np.flatnonzero(recording.ttft.sum((0, 1, 2)))
-    first, last = max(int(used[0]) - 2, 0), min(int(used[-1]) + 2, len(VLLM_TTFT_BOUNDS))
-    low = recording.ttft[..., : first + 1].sum(-1, keepdims=True)
-    high = recording.ttft[..., last:].sum(-1, keepdims=True)
-    kept = np.concatenate([low, recording.ttft[..., first + 1 : last], high], -1)
-    return replace(recording, ttft=kept), VLLM_TTFT_BOUNDS[first:last]
+def _joint(evidence: Evidence, settings: JudgeSettings, regions: int) -> Array:
+    size = len(evidence.present) // regions
+    parts = [np.arange(len(evidence.present)) // size == region for region in range(regions)]
+    return weigh.joint_harm([select(evidence, part) for part in parts], settings)
+
+
+def trimmed(recording: Recording) -> tuple[Recording, dict[Metric, tuple[float, ...]]]:
+    """Return the recording without the buckets that nothing ever fell into, below and above; halves the work."""
+    bounds: dict[Metric, tuple[float, ...]] = {}
+    kept: dict[Metric, npt.NDArray[Any]] = {}
+    for metric, table in recording.latency.items():
+        every = recording.bounds[metric]
+        used = np.flatnonzero(table.sum((0, 1, 2)))
+        first, last = max(int(used[0]) - 2, 0), min(int(used[-1]) + 2, len(every))
+        low, high = (part.sum(-1, keepdims=True) for part in (table[..., : first + 1], table[..., last:]))
+        kept[metric] = np.concatenate([low, table[..., first + 1 : last], high], -1)
+        bounds[metric] = every[first:last]
+    return replace(recording, latency=kept), bounds
 
 
 def exposed_until(recording: Recording, stopped_s: Array) -> Array:
     """Return the challenger's requests up to and with the tick that ends at `stopped_s` [R]."""
     ends = TICK_S * np.arange(1, len(recording.requests) + 1)[:, None]
-    total: Array = (recording.requests[:, :, 1] * (ends <= stopped_s)).sum(0)
+    total: Array = (recording.sent * (ends <= stopped_s)).sum(0)
     return total
 
 
-def keep(books: Books, mask: npt.NDArray[np.bool_]) -> Books:
-    """Return the books of the runs in `mask`."""
-    failed, rejected = (None if b is None else _select(b, mask) for b in (books.failures, books.rejections))
-    return Books(failed, {m: _select(book, mask) for m, book in books.latency.items()}, rejected)
-
-
-def _select(book: Any, mask: npt.NDArray[np.bool_]) -> Any:
-    values = {item.name: getattr(book, item.name) for item in fields(book)}
-    return type(book)(**{k: _select(v, mask) if is_dataclass(v) else v[mask] for k, v in values.items()})
-
-
-def _latency(recording: Recording, k: int, alive: npt.NDArray[np.intp], settings: JudgeSettings) -> dict[Any, Array]:
-    if not desk.rows_of(settings, "ttft"):
-        return {}
-    return {"ttft": recording.ttft[k, alive].astype(np.float64)}
+def select(state: Any, mask: npt.NDArray[np.bool_]) -> Any:
+    """Return a state or evidence with the runs in `mask` alone; every array in it has runs as its first axis."""
+    if isinstance(state, np.ndarray):
+        return state[mask]
+    if is_dataclass(state) and not isinstance(state, type):
+        return replace(state, **{item.name: select(getattr(state, item.name), mask) for item in fields(state)})
+    if isinstance(state, Mapping):
+        return {key: select(value, mask) for key, value in state.items()}
+    return tuple(select(part, mask) for part in state) if isinstance(state, tuple) else state

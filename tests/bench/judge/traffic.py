@@ -1,6 +1,6 @@
 """A seeded simulator of LLM traffic: counts per tick and arm for many rollouts at once.
 
-Imports numpy and scipy; called by the bench and its tests. What both arms share (rate, drift, bursts, outages) is drawn
+What both arms share (rate, drift, bursts, outages) is drawn
 once a run; what belongs to an arm (machine noise, a cold start, a retry storm) is drawn for that arm.
 """
 
@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator, default_rng
 from scipy.special import ndtr
+
+from reconciler.core.judge.mixture import Counts
+from reconciler.core.judge.outcomes import Outcomes, Rows, ended_outcomes
+from reconciler.core.judge.settings import Metric
 
 Array = npt.NDArray[np.float64]
 
@@ -67,12 +72,47 @@ Schedule = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class Recording:
-    """Ticks of R runs: `weight_pct` [T] as told; `requests`, `errors` [T, R, 2]; TTFT cells [T, R, 2, C]."""
+    """Ticks of R runs: `weight_pct` [T] as told; `requests`, `errors`, `rejected` [T, R, 2]; cells [T, R, 2, C].
+
+    Where requests are counted by their start, `begun` [T, R, 2] has those of each tick and `windows` what moved in it.
+    `answer_s` [R] is within which time nearly all answers end.
+    """
 
     weight_pct: Array
     requests: Array
     errors: Array
-    ttft: npt.NDArray[np.int32]
+    latency: dict[Metric, npt.NDArray[Any]]
+    bounds: dict[Metric, tuple[float, ...]]
+    rejected: Array | None = None
+    begun: Array | None = None
+    windows: tuple[tuple[Rows, ...], ...] = ()
+    answer_s: Array | None = None
+
+    @property
+    def sent(self) -> Array:
+        """Return the challenger's requests by tick and run, [T, R]."""
+        sent: Array = (self.requests if self.begun is None else self.begun)[..., 1]
+        return sent
+
+    def counts(self, k: int, rows: npt.NDArray[np.intp]) -> Counts:
+        """Return one tick of the runs `rows`, as the judge takes it."""
+        return Counts(
+            TICK_S * (k + 1),
+            TICK_S,
+            float(self.weight_pct[k]),
+            {metric: table[k, rows].astype(np.float64) for metric, table in self.latency.items()},
+            windows=tuple(_part(row, rows) for row in self.windows[k]) if self.windows else None,
+            ended=None if self.windows else self._ended(k, rows),
+            answer_s=None if self.answer_s is None else self.answer_s[rows],
+        )
+
+    def _ended(self, k: int, rows: npt.NDArray[np.intp]) -> Outcomes:
+        rejected = None if self.rejected is None else self.rejected[k, rows]
+        return ended_outcomes(float(self.weight_pct[k]), self.requests[k, rows], self.errors[k, rows], rejected)
+
+
+def _part(row: Rows, rows: npt.NDArray[np.intp]) -> Rows:
+    return replace(row, counts=row.counts[rows].astype(np.float64))
 
 
 def weight_at(schedule: Schedule, t_s: float) -> float:
@@ -105,7 +145,7 @@ def simulate(
             ttft[k, :, arm] = rng.multinomial(served, bucket_probabilities(traffic, worse, offset))
     if traffic.storms:
         _add_storms(rng, arriving, requests, errors)
-    return Recording(weights, requests, errors, ttft)
+    return Recording(weights, requests, errors, {"ttft": ttft}, {"ttft": VLLM_TTFT_BOUNDS})
 
 
 def _arriving(traffic: Traffic, schedule: Schedule, t_s: float) -> float:

@@ -1,7 +1,4 @@
-"""One batch of runs of one scenario: simulate, judge, and let the peers judge the same ticks.
-
-Imports the simulator, the peers and reconciler.core.judge; called by the bench in worker processes.
-"""
+"""One batch of runs of one scenario: simulate, judge, and let the peers judge the same ticks."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from reconciler.core.judge import ArmCounts, Tick, learn, routing
+from reconciler.core.judge import ArmCounts, Tick, learn, sample_ratio
 from tests.bench.judge.cases import Case, Noise
 from tests.bench.judge.peers import Thresholds, checks_of, grid, kayenta, stops
 from tests.bench.judge.runs import Outcome, exposed_until, histogram, join, judge_recording
@@ -86,8 +83,11 @@ def _judge(recording: Recording, case: Case, sigmas: Array) -> Outcome:
     outcomes: list[Outcome] = []
     for step in np.unique(steps):
         runs = np.flatnonzero(steps == step)
-        part = Recording(
-            recording.weight_pct, recording.requests[:, runs], recording.errors[:, runs], recording.ttft[:, runs]
+        part = replace(
+            recording,
+            requests=recording.requests[:, runs],
+            errors=recording.errors[:, runs],
+            latency={metric: table[:, runs] for metric, table in recording.latency.items()},
         )
         outcomes.append(judge_recording(part, case.settings(float(step) * _NOISE_STEP)))
     return join(outcomes)
@@ -96,8 +96,8 @@ def _judge(recording: Recording, case: Case, sigmas: Array) -> Outcome:
 def _learned(task: Task) -> Array:
     """Return the noise that an A/A hour at 50 % of the same traffic teaches each run, [R]."""
     hour = simulate(task.case.traffic, EQUAL, EVEN, runs=task.runs, seed=task.seed + 1, duration_s=3600.0)
-    minutes = len(hour.ttft) // _MINUTE
-    cells = hour.ttft[: minutes * _MINUTE].reshape(minutes, _MINUTE, *hour.ttft.shape[1:]).sum(1)
+    minutes = len(hour.latency["ttft"]) // _MINUTE
+    cells = hour.latency["ttft"][: minutes * _MINUTE].reshape(minutes, _MINUTE, *hour.latency["ttft"].shape[1:]).sum(1)
     return np.array([learn(_minute_ticks(cells[:, run])).assumed for run in range(task.runs)])
 
 
@@ -117,9 +117,9 @@ def _routing_faults(recording: Recording, case: Case) -> int:
 
 
 def _faulty(recording: Recording, run: int) -> bool:
-    state = routing.Routing()
+    state = sample_ratio.SampleRatio()
     for k, (champion, challenger) in enumerate(recording.requests[:, run].astype(int).tolist()):
-        state = routing.follow(state, TICK_S * (k + 1), TICK_S, recording.weight_pct[k], (champion, challenger))
-        if routing.fault(state):
+        state = sample_ratio.follow(state, TICK_S * (k + 1), TICK_S, recording.weight_pct[k], (champion, challenger))
+        if sample_ratio.fault(state):
             return True
     return False

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.promises import Counts, judge_promises
+from reconciler.core.counts import Counts, counts_of_both
 from reconciler.core.tokens import Tokens, tokens_between, tokens_of_both
-from reconciler.core.verdict import Verdict
-from reconciler.counters import difference
+from reconciler.counters import carried, difference
 from reconciler.ports import SlotCounts
 
 
@@ -23,13 +22,67 @@ def test_every_outcome_is_subtracted() -> None:
     ("after", "found"),
     [
         (slot(5, 4, 3), Counts(5, 4, 1)),
-        (slot(3, 5, 2), Counts(3, 3, 0)),
+        (slot(3, 5, 2), Counts(5, 5, 0)),
         (slot(5, 0, 9), Counts(5, 0, 5)),
     ],
     ids=["a broken rejection", "read between two counters", "rejections read late"],
 )
-def test_bad_outcomes_are_never_more_than_requests(after: SlotCounts, found: Counts) -> None:
+def test_no_request_has_two_outcomes_and_no_error_is_lost(after: SlotCounts, found: Counts) -> None:
     assert difference(slot(0), after) == found
+
+
+HALF: dict[str, float] = {"0.5": 4, "1.0": 6, "+Inf": 8}
+WHOLE: dict[str, float] = {"0.5": 14, "1.0": 16, "+Inf": 19}
+
+
+def server(requests: int, errors: int, ttft_s: dict[str, float], *, epoch: str = "s1") -> SlotCounts:
+    """Return what gateway and server count together; without a histogram the server could not be read."""
+    tokens = Tokens(int(ttft_s["+Inf"]), 0, 0) if ttft_s else None
+    return SlotCounts(requests, errors, ttft_s=ttft_s, tokens=tokens, epoch="g", server_epoch=epoch if ttft_s else "")
+
+
+def test_errors_are_counted_while_the_servers_metrics_cannot_be_read() -> None:
+    reads = [server(0, 0, HALF), server(10, 5, {}), server(20, 10, WHOLE), server(30, 15, {})]
+    before, errors = reads[0], []
+    for read in reads[1:]:
+        errors.append(difference(before, read).errors)
+        before = carried(before, read)
+    assert errors == [5, 5, 5]
+
+
+def test_what_a_server_counted_while_it_could_not_be_read_comes_with_its_next_answer() -> None:
+    before = carried(server(0, 0, HALF), server(10, 0, {}))
+    found = difference(before, server(20, 0, WHOLE))
+    assert found == Counts(10, 0, ttft_s={"0.5": 10, "1.0": 10, "+Inf": 11}, tokens=Tokens(11, 0, 0))
+
+
+def test_a_server_that_restarted_loses_its_latencies_and_no_outcome() -> None:
+    found = difference(server(10, 1, WHOLE), server(30, 4, HALF, epoch="s2"))
+    assert found == Counts(20, 3)
+    assert difference(server(10, 1, HALF), server(30, 4, WHOLE, epoch="s2")) == Counts(20, 3)
+
+
+def test_a_gateway_that_restarted_loses_its_outcomes_and_no_latency() -> None:
+    restarted = SlotCounts(3, 0, ttft_s=WHOLE, epoch="another", server_epoch="s1")
+    found = difference(server(10, 1, HALF), restarted)
+    assert (found.requests, found.ttft_s["+Inf"]) == (0, 11)
+
+
+@pytest.mark.parametrize(
+    "torn",
+    [{"0.5": 3, "1.0": 16, "+Inf": 19}, {"0.5": 14, "1.0": 9, "+Inf": 19}, {"0.5": 14, "1.0": 16}],
+    ids=["a bucket fell", "not cumulative", "no +Inf"],
+)
+def test_a_histogram_that_cannot_be_subtracted_is_left_out_alone(torn: dict[str, float]) -> None:
+    found = difference(server(0, 0, HALF), SlotCounts(10, 5, ttft_s=torn, itl_s=WHOLE, epoch="g", server_epoch="s1"))
+    assert (found.errors, found.ttft_s, found.itl_s["+Inf"]) == (5, {}, 19)
+
+
+def test_periods_are_added() -> None:
+    one = Counts(1, 1, 0, ttft_s={"+Inf": 2}, answer_s={"1.0": 1, "+Inf": 1})
+    other = Counts(3, 0, 2, answer_s={"2.0": 5, "+Inf": 5})
+    both = counts_of_both(one, other)
+    assert both == Counts(4, 1, 2, ttft_s={"+Inf": 2}, answer_s={"1.0": 1, "2.0": 5, "+Inf": 6})
 
 
 def test_another_epoch_is_no_data() -> None:
@@ -57,9 +110,3 @@ def test_a_period_without_tokens_is_left_out_of_a_sum() -> None:
     assert tokens_of_both(one, Tokens(10, 20, 30)) == Tokens(11, 22, 33)
     assert tokens_of_both(one, None) == tokens_of_both(None, one) == one
     assert tokens_of_both(None, None) is None
-
-
-def test_a_promise_is_not_broken_by_what_was_rejected() -> None:
-    slo = {"error_rate": 0.01}
-    assert judge_promises(Counts(1000, errors=0, rejected=500), slo)[0] is Verdict.PASS
-    assert judge_promises(Counts(1000, errors=500, rejected=0), slo)[0] is Verdict.FAIL

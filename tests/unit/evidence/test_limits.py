@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 
 from environments.spec import TrafficQuery
-from reconciler.core.promises import Counts
+from reconciler.core.counts import Counts
 from reconciler.core.tokens import Tokens
 from reconciler.core.verdict import Verdict
 from reconciler.figures import traffic_sample

@@ -18,8 +18,8 @@ STEADY = Traffic(drift=False, bursts=False)
 def test_the_same_seed_gives_the_same_traffic() -> None:
     one, same = (simulate(Traffic(), EQUAL, RAMP, runs=3, seed=5, duration_s=300.0) for _ in range(2))
     other = simulate(Traffic(), EQUAL, RAMP, runs=3, seed=6, duration_s=300.0)
-    assert (one.ttft == same.ttft).all()
-    assert (one.ttft != other.ttft).any()
+    assert (one.latency["ttft"] == same.latency["ttft"]).all()
+    assert (one.latency["ttft"] != other.latency["ttft"]).any()
 
 
 def test_the_simulated_release_is_as_bad_as_it_was_told_to_be() -> None:
@@ -27,9 +27,9 @@ def test_the_simulated_release_is_as_bad_as_it_was_told_to_be() -> None:
     found = simulate(STEADY, release, FLAT, runs=40, seed=7)
     rates = found.errors.sum((0, 1)) / found.requests.sum((0, 1))
     assert rates.tolist() == pytest.approx([0.01, 0.03], rel=0.05)
-    medians = histogram_quantile(0.5, found.ttft.sum((0, 1)))
+    medians = histogram_quantile(0.5, found.latency["ttft"].sum((0, 1)))
     assert medians[1] / medians[0] == pytest.approx(1.3, rel=0.05)
-    assert found.ttft.sum(-1) == pytest.approx(found.requests - found.errors)
+    assert found.latency["ttft"].sum(-1) == pytest.approx(found.requests - found.errors)
 
 
 def test_the_ramp_follows_its_steps() -> None:

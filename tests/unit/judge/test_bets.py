@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from reconciler.core.judge.bets import Array, null_variance, settle
 
-# Twenty requests are the smallest block that a book settles.
+# Twenty requests are the smallest block that a state settles.
 TABLES = st.lists(st.integers(0, 15), min_size=3, max_size=3).filter(lambda pooled: 20 <= sum(pooled) <= 30)
 RATIOS = st.lists(st.floats(-1.5, 1.5), min_size=3, max_size=3)
 

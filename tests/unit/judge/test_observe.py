@@ -128,20 +128,42 @@ def test_more_buckets_than_before_are_merged() -> None:
     finer = {"0.25": 20, "0.5": 30, "1.0": 40, "+Inf": 60}
     second = Tick(20.0, 50.0, ArmCounts(60, 0, finer), ArmCounts(60, 0, finer))
     state = _observed([first, second], DEFAULT)
-    assert state.seen["ttft"].tolist() == [[40, 40, 40], [40, 40, 40]]
+    assert state.tables.seen["ttft"].tolist() == [[40, 40, 40], [40, 40, 40]]
 
 
-def test_a_bucket_that_is_gone_is_refused() -> None:
-    first = Tick(10.0, 50.0, ArmCounts(60, 0, histogram([20, 20, 20])), ArmCounts(60, 0, histogram([20, 20, 20])))
-    coarse = ArmCounts(60, 0, {"1.0": 40, "+Inf": 60})
-    with pytest.raises(SluiceError, match="JUDGE-007"):
-        _observed([first, Tick(20.0, 50.0, coarse, coarse)], DEFAULT)
+def told(t_s: float, champion: dict[str, float], challenger: dict[str, float]) -> Tick:
+    """Return a tick of 60 requests in each arm, with these histograms of TTFT."""
+    return Tick(t_s, 50.0, ArmCounts(60, 0, champion), ArmCounts(60, 0, challenger))
 
 
-def test_arms_without_a_common_bucket_are_refused() -> None:
-    one, other = ArmCounts(60, 0, {"1.0": 40, "+Inf": 60}), ArmCounts(60, 0, {"2.0": 40, "+Inf": 60})
-    with pytest.raises(SluiceError, match="JUDGE-007"):
-        _observed([Tick(10.0, 50.0, one, other)], DEFAULT)
+FINE: dict[str, float] = histogram([20, 20, 20])
+COARSE: dict[str, float] = {"1.0": 40, "+Inf": 60}
+
+
+def test_a_bucket_that_is_gone_leaves_the_latency_out_and_errors_in() -> None:
+    rows = JudgeSettings(protect=(Protect("error_rate", 2.0), Protect("ttft", 1.2)), warmup_s=0)
+    state = _observed([told(10.0, FINE, FINE), told(20.0, COARSE, COARSE)], rows)
+    assert state.requests == (120, 120)
+    assert state.tables.seen["ttft"].sum() == 120
+    assert "bucket 0.25 is gone" in judge(state, rows).sentence
+    again = observe(state, told(30.0, FINE, FINE), rows)
+    assert "is gone" not in judge(again, rows).sentence
+
+
+def test_arms_without_a_common_bucket_are_no_comparison_and_their_errors_are() -> None:
+    rows = JudgeSettings(protect=(Protect("error_rate", 2.0), Protect("ttft", 1.2)), warmup_s=0)
+    apart: dict[str, float] = {"2.0": 40, "+Inf": 60}
+    bad = [Tick(10.0 * k, 50.0, ArmCounts(60, 0, COARSE), ArmCounts(60, 40, apart)) for k in range(1, 6)]
+    assert replay(bad, rows).verdict is Verdict.FAIL
+    good = [told(10.0 * k, COARSE, apart) for k in range(1, 6)]
+    assert "no bucket bound in common" in replay(good, rows).sentence
+
+
+def test_the_first_arm_to_tell_its_buckets_does_not_fix_them() -> None:
+    rows = JudgeSettings(protect=(Protect("ttft", 1.2),), warmup_s=0)
+    early = told(10.0, FINE, {})
+    both = [told(10.0 * k, FINE, COARSE) for k in range(2, 4)]
+    assert _observed([early, *both], rows).tables.bounds == {"ttft": (1.0,)}
 
 
 def test_a_counter_reset_inside_a_tick_is_refused() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from environments.errors import SluiceError
 from reconciler.core.judge import DEFAULT_NOISE, JudgeSettings, Protect, settings_from_mapping
-from reconciler.core.judge.desk import REJECTION_SHARE, alpha_shares
+from reconciler.core.judge.shares import bet_shares
 
 CONTRACT: dict[str, Any] = {
     "alpha": 0.01,
@@ -78,9 +78,9 @@ def test_a_wrong_block_is_refused_with_a_code(block: dict[str, Any], code: str, 
     ],
 )
 @pytest.mark.parametrize("noise", [0.0, 0.03])
-def test_the_rows_never_spend_more_than_alpha(rows: tuple[Protect, ...], noise: float) -> None:
-    shares = alpha_shares(JudgeSettings(protect=rows, noise=noise))
-    assert len(shares) == len(rows)
-    assert all(share > 0 for share in shares)
-    rejections = REJECTION_SHARE if any(row.metric == "error_rate" for row in rows) else 0.0
-    assert sum(shares) + rejections <= 1.0 + 1e-12
+def test_the_bets_never_spend_more_than_alpha(rows: tuple[Protect, ...], noise: float) -> None:
+    shares = bet_shares(JudgeSettings(protect=rows, noise=noise))
+    beside_errors = 4 if any(row.metric == "error_rate" for row in rows) else 0
+    assert len(shares) == 2 * len(rows) + beside_errors
+    assert (shares > 0).all()
+    assert shares.sum() <= 1.0 + 1e-12

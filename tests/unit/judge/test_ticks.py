@@ -21,6 +21,14 @@ GOOD: dict[str, Any] = {
     "challenger": {"requests": 20, "errors": 0, "ttft_s": {"0.25": 4, "0.5": 15, "+Inf": 20}},
 }
 
+WINDOW: dict[str, Any] = {
+    "began_s": -20,
+    "window_s": 10,
+    "weight_pct": 10,
+    "champion": [90, 80, 1, 2],
+    "challenger": [10, 9, 0, 0],
+}
+
 BAD: list[tuple[str, list[str], object, str]] = [
     ("no object", [], 7, "JUDGE-001"),
     ("no arm", ["champion"], None, "JUDGE-001"),
@@ -40,6 +48,14 @@ BAD: list[tuple[str, list[str], object, str]] = [
     ("a bound twice", ["champion", "ttft_s"], {"0.5": 40, "0.50": 40, "+Inf": 178}, "JUDGE-003"),
     ("a bound of zero", ["champion", "ttft_s"], {"0": 0, "+Inf": 178}, "JUDGE-003"),
     ("a bound that is not a number", ["champion", "ttft_s"], {"nan": 0, "+Inf": 178}, "JUDGE-003"),
+    ("windows that are no list", ["cohorts"], {"began_s": 0}, "JUDGE-001"),
+    ("a window without a length", ["cohorts"], [{**WINDOW, "window_s": 0}], "JUDGE-002"),
+    ("a window without an arm", ["cohorts"], [{k: v for k, v in WINDOW.items() if k != "challenger"}], "JUDGE-001"),
+    ("three counts of a window", ["cohorts"], [{**WINDOW, "champion": [90, 80, 1]}], "JUDGE-001"),
+    ("more ended than begun", ["cohorts"], [{**WINDOW, "champion": [90, 91, 0, 0]}], "JUDGE-002"),
+    ("more failed than ended", ["cohorts"], [{**WINDOW, "champion": [90, 80, 41, 40]}], "JUDGE-002"),
+    ("a window at 101 %", ["cohorts"], [{**WINDOW, "weight_pct": 101}], "JUDGE-002"),
+    ("a number for a name", ["cohorts"], [{**WINDOW, "weights": 7}], "JUDGE-001"),
 ]
 
 
@@ -74,13 +90,25 @@ histograms = st.lists(st.integers(0, 1000), min_size=2, max_size=6).map(
 arms = st.integers(0, 5000).flatmap(
     lambda requests: st.fixed_dictionaries(
         {"requests": st.just(requests), "errors": st.integers(0, requests)},
-        optional={"ttft_s": histograms, "itl_s": histograms},
+        optional={"ttft_s": histograms, "itl_s": histograms, "answer_s": histograms, "answers": st.integers(0, 5000)},
     )
 )
 
 
+fates = st.integers(0, 900).flatmap(lambda begun: st.integers(0, begun).map(lambda ended: [begun, ended, 0, 0]))
+windows = st.fixed_dictionaries(
+    {
+        "began_s": st.floats(-900, 1e6),
+        "window_s": st.just(10.0),
+        "weight_pct": st.floats(0, 100),
+        "champion": fates,
+        "challenger": fates,
+    },
+    optional={"weights": st.text(min_size=1, max_size=9)},
+)
 records = st.fixed_dictionaries(
-    {"t_s": st.floats(0, 1e6), "weight_pct": st.floats(0, 100), "champion": arms, "challenger": arms}
+    {"t_s": st.floats(0, 1e6), "weight_pct": st.floats(0, 100), "champion": arms, "challenger": arms},
+    optional={"since_s": st.floats(-1e3, 1e6), "cohorts": st.lists(windows, max_size=3)},
 )
 
 

@@ -23,6 +23,7 @@ def test_reads_the_recorded_server() -> None:
     assert counts.tokens == Tokens(answers=4, input=41, output=26)
     assert counts.ttft_s["+Inf"] == 4
     assert counts.itl_s["+Inf"] == 22
+    assert counts.tpot_s["+Inf"] == counts.answer_s["+Inf"] == counts.tokens.answers
     assert list(counts.ttft_s)[:3] == ["0.001", "0.005", "0.01"]
     assert list(counts.itl_s)[-1] == "+Inf"
     assert (counts.running, counts.waiting, counts.kv_cache_usage) == (0, 0, 0)
@@ -31,9 +32,16 @@ def test_reads_the_recorded_server() -> None:
 
 def test_buckets_never_fall() -> None:
     counts = counts_of(RECORDED, where="x")
-    for histogram in (counts.ttft_s, counts.itl_s):
+    for histogram in (counts.ttft_s, counts.itl_s, counts.tpot_s, counts.answer_s):
         values = list(histogram.values())
         assert values == sorted(values)
+
+
+@pytest.mark.parametrize("name", ["vllm:request_time_per_output_token_seconds", "vllm:e2e_request_latency_seconds"])
+def test_what_only_newer_servers_tell_may_be_missing(name: str) -> None:
+    counts = counts_of(without(name), where="x")
+    assert counts.tpot_s == {} or counts.answer_s == {}
+    assert counts.itl_s["+Inf"] == 22
 
 
 def answered(status: str, count: int) -> str:

@@ -1,8 +1,8 @@
 """Latency noise that belongs to one arm's machines: a filter that excuses it under the null and under each alternative.
 
-Imports numpy; called by the latency book. The arms' log-latency difference wanders as an AR(1) process; each hypothesis
-keeps a Gaussian belief about where it is now, and its likelihood is averaged over that belief, so a slow minute of a
-noisy host is worth no more than the noise allows. Source: Kalman (1960); Durbin and Koopman, ch. 4.
+The arms' log-latency difference wanders as an AR(1) process; each hypothesis keeps a Gaussian belief about where it is
+now, and its likelihood is averaged over that belief, so a slow minute of a noisy host is worth no more than the noise
+allows. Source: Kalman (1960); Durbin and Koopman, ch. 4.
 """
 
 from __future__ import annotations

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.judge.routing import Routing, fault, follow
+from reconciler.core.judge.sample_ratio import SampleRatio, fault, follow
 
 
-def after(weights: list[tuple[float, tuple[int, int]]]) -> Routing:
+def after(weights: list[tuple[float, tuple[int, int]]]) -> SampleRatio:
     """Return the window after ticks of (weight, requests of both arms)."""
-    routing = Routing()
+    routing = SampleRatio()
     for k, (weight_pct, arms) in enumerate(weights, start=1):
         routing = follow(routing, 10.0 * k, 10.0, weight_pct, arms)
     return routing

@@ -1,0 +1,195 @@
+"""Count simulated requests as the product counts real ones: by tick, arm, weight and window of their start."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from numpy.random import Generator, default_rng
+
+from reconciler.core.judge.bets import Array
+from reconciler.core.judge.outcomes import Rows
+from reconciler.core.judge.tables import LENGTH_SPREAD
+from tests.bench.judge.events import (
+    FAILED,
+    REJECTED,
+    SERVED,
+    WINDOW_S,
+    Change,
+    Plan,
+    Requests,
+    Service,
+    Whole,
+    plan_of,
+    requests_of,
+)
+from tests.bench.judge.traffic import TICK_S, VLLM_TTFT_BOUNDS, Recording, Schedule, weight_at
+
+FOLLOWED = 122  # ticks for which a window is told of
+# The bounds of vLLM's vllm:request_time_per_output_token_seconds.
+VLLM_TPOT_BOUNDS = (
+    0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Counted:
+    """One run: `outcomes` [T, 2, 3] by tick of the end, `begun` [T, 2], latency cells [T, 2, C].
+
+    `cohorts` [C, F, 2, 4]: begun, ended, errors and rejected of each arm so many ticks after the cohort's first.
+    """
+
+    outcomes: Whole
+    begun: Whole
+    cohorts: Whole
+    ttft: Array
+    itl: Array
+    answer_s: float
+
+
+def simulate_events(
+    service: Service, change: Change, schedule: Schedule, *, runs: int, seed: int, duration_s: float = 1800.0
+) -> Recording:
+    """Return `runs` independent rollouts of `duration_s`."""
+    rng = default_rng(seed)
+    plan = plan_of(schedule, duration_s)
+    counted = [_count(service, change, plan, requests_of(service, change, plan, rng), rng) for _ in range(runs)]
+    return _recording(service, plan, counted)
+
+
+def _count(service: Service, change: Change, plan: Plan, made: Requests, rng: Generator) -> Counted:
+    ticks = plan.ticks
+    ended, begun = _tick_of(made.ended_s), _tick_of(made.began_s)
+    inside = (ended >= 0) & (ended < ticks)
+    outcomes = _histogram((ticks, 2, 3), ended, made.arm, made.outcome, where=inside)
+    readable = _readable(service, change, outcomes, rng)
+    answered = (made.outcome == SERVED) & inside
+    return Counted(
+        outcomes,
+        _histogram((ticks, 2), begun, made.arm, where=(begun >= 0) & (begun < ticks)),
+        _cohorts(plan, made, begun, ended),
+        _as_read(_first_tokens(ticks, made), readable),
+        _as_read(_gaps(service, ticks, made), readable),
+        float(np.quantile((made.ended_s[answered] - made.began_s[answered]), 0.999)),
+    )
+
+
+def _tick_of(at_s: Array) -> Whole:
+    tick: Whole = np.floor(np.minimum(at_s, 1e9) / TICK_S).astype(np.int64)
+    return tick
+
+
+def _histogram(shape: tuple[int, ...], *places: Whole, where: npt.NDArray[np.bool_]) -> Whole:
+    index = np.ravel_multi_index([place[where] for place in places], shape)
+    counted: Whole = np.bincount(index, minlength=math.prod(shape)).reshape(shape)
+    return counted
+
+
+def _cells(
+    ticks: int, made: Requests, at_s: Array, value: Array, bounds: tuple[float, ...], weight: Array | None = None
+) -> Array:
+    """Return how many of `value` fell into each bucket by tick and arm, [T, 2, C]."""
+    tick = _tick_of(at_s)
+    where = (tick >= 0) & (tick < ticks)
+    shape = (ticks, 2, len(bounds) + 1)
+    cell = np.searchsorted(bounds, value[where])
+    index = np.ravel_multi_index([tick[where], made.arm[where], cell], shape)
+    weights = np.ones(len(index)) if weight is None else weight[where]
+    counted: Array = np.bincount(index, weights, math.prod(shape)).astype(np.float64).reshape(shape)
+    return counted
+
+
+def _first_tokens(ticks: int, made: Requests) -> Array:
+    return _cells(ticks, made, made.first_token_s, made.first_token_s - made.began_s, VLLM_TTFT_BOUNDS)
+
+
+def _gaps(service: Service, ticks: int, made: Requests) -> Array:
+    """Return the inter-token latencies, one an answer, or token by token and divided as the judge divides them."""
+    told = np.where(np.isfinite(made.tpot_s), made.ended_s, math.inf)
+    value = np.where(np.isfinite(made.tpot_s), made.tpot_s, 1.0)
+    if not service.token_gaps:
+        return _cells(ticks, made, told, value, VLLM_TPOT_BOUNDS)
+    mean = float(made.tokens.sum()) / max(int((made.tokens > 0).sum()), 1)
+    return _cells(ticks, made, told, value, VLLM_TPOT_BOUNDS, made.tokens / (1.0 + (mean - 1.0) * LENGTH_SPREAD))
+
+
+def _readable(service: Service, change: Change, outcomes: Whole, rng: Generator) -> Whole:
+    """Return for each tick whether latencies were read (1), missed (0), or lost to a restarted replica (-1)."""
+    ticks = len(outcomes)
+    missed = rng.random(ticks) < service.blind
+    if change.sick_metrics:
+        missed |= outcomes[:, 1, FAILED] > 0
+    lost = rng.random(ticks) < service.resets_per_s * TICK_S
+    return np.where(missed, 0, np.where(lost, -1, 1))
+
+
+def _as_read(cells: Array, readable: Whole) -> Array:
+    """Return the cells as a reader gets them: what was missed comes with the next reading, a reset loses it."""
+    if (readable == 1).all():
+        return cells
+    read = np.zeros_like(cells)
+    waiting: Array = np.zeros_like(cells[0])
+    for k, state in enumerate(readable):
+        waiting = waiting + cells[k]
+        if state == 1:
+            read[k] = waiting
+        if state != 0:
+            waiting = np.zeros_like(waiting)
+    return read
+
+
+def _cohorts(plan: Plan, made: Requests, begun: Whole, ended: Whole) -> Whole:
+    first = _tick_of(plan.edges[:-1])[made.cohort]
+    shape = (len(plan.weights), FOLLOWED, 2)
+    anything = np.ones(len(first), dtype=np.bool_)
+    kinds = ((begun, anything), (ended, anything), (ended, made.outcome == FAILED), (ended, made.outcome == REJECTED))
+    found = []
+    for tick, chosen in kinds:
+        lag = tick - first
+        new = _histogram(shape, made.cohort, np.maximum(lag, 0), made.arm, where=chosen & (lag < FOLLOWED))
+        found.append(np.cumsum(new, 1, dtype=np.int32))
+    return np.stack(found, -1)
+
+
+def _recording(service: Service, plan: Plan, counted: list[Counted]) -> Recording:
+    outcomes = np.stack([run.outcomes for run in counted], 1).astype(np.float64)  # [T, R, 2, 3]
+    return Recording(
+        weight_pct=_weights_in_force(plan),
+        requests=outcomes.sum(-1),
+        errors=outcomes[..., FAILED],
+        rejected=outcomes[..., REJECTED],
+        latency={
+            "ttft": np.stack([run.ttft for run in counted], 1),
+            "itl": np.stack([run.itl for run in counted], 1),
+        },
+        bounds={"ttft": VLLM_TTFT_BOUNDS, "itl": VLLM_TPOT_BOUNDS},
+        begun=np.stack([run.begun for run in counted], 1).astype(np.float64) if service.by_start else None,
+        windows=_windows(plan, counted) if service.by_start else (),
+        answer_s=None if service.by_start else np.array([run.answer_s for run in counted]),
+    )
+
+
+def _weights_in_force(plan: Plan) -> Array:
+    return np.array([weight_at(plan.schedule, TICK_S * (k + 1)) for k in range(plan.ticks)])
+
+
+def _windows(plan: Plan, counted: list[Counted]) -> tuple[tuple[Rows, ...], ...]:
+    """Return for each tick the windows whose counts may have moved in it."""
+    cohorts = np.stack([run.cohorts for run in counted], 2)  # [C, F, R, 2, 4]
+    first = _tick_of(plan.edges[:-1])
+    found: list[tuple[Rows, ...]] = []
+    for k in range(plan.ticks):
+        lag = k - first
+        told = np.flatnonzero((lag >= 0) & (lag < FOLLOWED))
+        found.append(tuple(_row(plan, cohorts, int(c), int(lag[c])) for c in told if _moved(cohorts[c], lag[c], k)))
+    return tuple(found)
+
+
+def _moved(cohort: Whole, lag: int, k: int) -> bool:
+    return k == 0 or lag == 0 or bool((cohort[lag] != cohort[lag - 1]).any())
+
+
+def _row(plan: Plan, cohorts: Whole, c: int, lag: int) -> Rows:
+    return Rows(float(plan.weights[c]), float(plan.windows_s[c]), WINDOW_S, cohorts[c, lag])

@@ -1,0 +1,95 @@
+"""The bake's check holds at every look: a kept promise is hardly ever called broken, another one soon is."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from numpy.random import default_rng
+
+from reconciler.core.counts import Counts
+from reconciler.core.promises import OPEN_SHARE, Unanswered, broken_evidence, judge_promises
+from reconciler.core.tokens import Tokens
+from reconciler.core.verdict import Verdict
+
+ERRORS = {"error_rate": 0.01}
+LOOKS, EACH = 180, 100
+
+
+def first_broken(rate: float, *, alpha: float, runs: int) -> npt.NDArray[np.float64]:
+    """Return after how many requests each run is called broken, looked at every hundred; inf for never."""
+    bad = np.cumsum(default_rng(1).binomial(EACH, rate, (runs, LOOKS)), 1)
+    found = np.full(runs, math.inf)
+    for run in range(runs):
+        for look in range(LOOKS):
+            counts = Counts(EACH * (look + 1), int(bad[run, look]))
+            if judge_promises(counts, ERRORS, alpha=alpha)[0] is Verdict.FAIL:
+                found[run] = counts.requests
+                break
+    return found
+
+
+def test_at_the_limit_itself_looking_all_the_time_breaks_no_more_than_alpha() -> None:
+    # At alpha 0.05 more than 32 of 400 has probability 0.006. Wilson's bound at every look broke 12 % at 0.01.
+    assert np.isfinite(first_broken(0.01, alpha=0.05, runs=400)).sum() <= 32
+
+
+@pytest.mark.parametrize(("rate", "requests"), [(0.02, 5000), (0.03, 1500), (0.1, 300)])
+def test_a_broken_promise_is_found(rate: float, requests: int) -> None:
+    found = first_broken(rate, alpha=0.0005, runs=60)
+    assert np.quantile(found, 0.9) <= requests
+
+
+@pytest.mark.parametrize("allowed", [0.0005, 0.01, 0.05, 0.5, 0.95])
+def test_the_evidence_of_one_more_request_is_worth_one_on_average(allowed: float) -> None:
+    bad, good = (math.exp(broken_evidence(count, 1, allowed)) for count in (1, 0))
+    assert allowed * bad + (1 - allowed) * good == pytest.approx(1.0)
+
+
+def test_a_promise_is_not_broken_by_what_was_rejected() -> None:
+    assert judge_promises(Counts(1000, errors=0, rejected=500), ERRORS)[0] is Verdict.PASS
+    assert judge_promises(Counts(1000, errors=500, rejected=0), ERRORS)[0] is Verdict.FAIL
+
+
+def test_few_samples_are_inconclusive_whatever_they_say() -> None:
+    assert judge_promises(Counts(19, errors=19), ERRORS) == (
+        Verdict.INCONCLUSIVE,
+        "error_rate has 19 samples; the check needs 20",
+    )
+    assert judge_promises(Counts(), {}) == (Verdict.PASS, "no slo is declared")
+
+
+def test_a_percentile_is_a_share_above_its_bound() -> None:
+    slow = {"0.5": 800.0, "1.0": 900.0, "+Inf": 1000.0}
+    assert judge_promises(Counts(ttft_s=slow), {"ttft_p95_ms": 500.0})[0] is Verdict.FAIL
+    assert judge_promises(Counts(ttft_s={"0.5": 960.0, "+Inf": 1000.0}), {"ttft_p95_ms": 500.0})[0] is Verdict.PASS
+
+
+def test_the_tokens_of_an_answer_are_no_thousand_observations() -> None:
+    """Thirty answers of 500 tokens, three of them slow throughout: luck, and not 1,500 slow tokens."""
+    slow = {"0.05": 13_500.0, "+Inf": 15_000.0}
+    slo = {"itl_p95_ms": 50.0}
+    assert judge_promises(Counts(itl_s=slow, tokens=Tokens(30, 0, 15_000)), slo)[0] is not Verdict.FAIL
+    many = {le: 100 * count for le, count in slow.items()}
+    assert judge_promises(Counts(itl_s=many, tokens=Tokens(3_000, 0, 1_500_000)), slo)[0] is Verdict.FAIL
+
+
+def test_requests_without_an_end_break_a_promise_of_their_own() -> None:
+    fine = Counts(1000, 0)
+    hanging = Unanswered(60.0, begun=200, open=60)
+    verdict, sentence = judge_promises(fine, ERRORS, unanswered=hanging)
+    assert verdict is Verdict.FAIL
+    assert sentence == "an answer within 60 s broken by 60 of 200 requests (30.0 %; 5 % allowed); error_rate kept"
+    few = Unanswered(60.0, begun=1000, open=round(1000 * OPEN_SHARE))
+    assert judge_promises(fine, ERRORS, unanswered=few)[0] is Verdict.PASS
+    assert judge_promises(fine, ERRORS, unanswered=Unanswered(60.0, 3, 3)) == judge_promises(fine, ERRORS)
+
+
+def test_several_promises_share_alpha() -> None:
+    counts = Counts(1000, errors=24, ttft_s={"0.5": 1000.0, "+Inf": 1000.0})
+    alone = broken_evidence(24, 1000, 0.01)
+    alpha = math.exp(-alone) * 1.5
+    assert judge_promises(counts, ERRORS, alpha=alpha)[0] is Verdict.FAIL
+    assert judge_promises(counts, ERRORS | {"ttft_p95_ms": 500.0}, alpha=alpha)[0] is Verdict.PASS

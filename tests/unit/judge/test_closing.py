@@ -1,0 +1,73 @@
+"""After a weight has changed, what comes late from before it speaks for no arm."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from reconciler.core.judge import JudgeSettings, Protect
+from reconciler.core.judge.closing import InForce, judged
+from tests.bench.judge.counting import simulate_events
+from tests.bench.judge.events import SAME, Change, Service
+from tests.bench.judge.runs import judge_recording
+from tests.bench.judge.traffic import Schedule
+
+SLOW = np.array([30.0])
+NEVER = np.array([np.inf])
+NOBODY = np.zeros(1)
+
+
+def at(
+    began_s: float, *, rose: bool = True, late: float | None = None, answer_s: float | None = None
+) -> tuple[bool, ...]:
+    """Return what may be judged of a tick that began so long after a change with 100 requests under way."""
+    found = judged(
+        InForce(50.0, 0.0, rose, np.array([100.0])),
+        began_s,
+        first_token_s=SLOW,
+        answer_s=None if answer_s is None else np.array([answer_s]),
+        late=None if late is None else np.array([late]),
+    )
+    parts = (found.outcomes, found.answers, found.first_tokens, found.first_tokens_clear)
+    return tuple(bool(part[0]) for part in parts)
+
+
+def test_late_first_tokens_convict_after_a_rise_and_clear_only_when_they_are_all_there() -> None:
+    assert at(0.0)[2:] == (True, False)
+    assert at(30.0)[2:] == (True, True)
+    assert at(0.0, rose=False)[2:] == (False, False)
+
+
+def test_where_requests_are_counted_by_their_start_outcomes_never_wait_and_answers_wait_for_the_last() -> None:
+    assert at(0.0, late=60.0)[:2] == (True, False)
+    assert at(500.0, late=60.0)[:2] == (True, False)
+    assert at(10.0, late=0.0)[:2] == (True, True)
+
+
+def test_where_they_are_counted_at_the_end_both_wait_as_long_as_answers_take() -> None:
+    assert at(50.0, answer_s=60.0)[:2] == (False, False)
+    assert at(60.0, answer_s=60.0)[:2] == (True, True)
+    assert at(1e6, answer_s=np.inf)[:2] == (False, False)
+
+
+def test_where_nobody_measures_answers_nothing_waits() -> None:
+    assert at(0.0)[:2] == (True, True)
+
+
+OFTEN: Schedule = (*((120.0 * k, 5.0 * k) for k in range(1, 15)), (np.inf, 75.0))
+ROWS = (Protect("ttft", 1.2), Protect("itl", 1.2))
+
+
+@pytest.mark.parametrize("by_start", [True, False], ids=["by start", "at the end"])
+def test_weights_that_change_every_two_minutes_convict_no_equal_release(by_start: bool) -> None:
+    service = Service(answer_s=30.0, ttft_s=5.0, by_start=by_start)
+    recording = simulate_events(service, SAME, OFTEN, runs=60, seed=1)
+    outcome = judge_recording(recording, JudgeSettings(protect=ROWS, warmup_s=0))
+    # At alpha 0.01 more than 4 of 60 has probability 0.0003.
+    assert np.isfinite(outcome.failed_s).sum() <= 4
+
+
+@pytest.mark.parametrize("change", [Change(ttft_ratio=1.5), Change(tpot_ratio=1.5)], ids=["ttft", "itl"])
+def test_slower_tokens_are_found_all_the_same(change: Change) -> None:
+    recording = simulate_events(Service(answer_s=10.0, ttft_s=1.0), change, OFTEN, runs=20, seed=2)
+    assert judge_recording(recording, JudgeSettings(protect=ROWS, warmup_s=0)).rolled_back.all()
