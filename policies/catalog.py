@@ -18,7 +18,7 @@ from policies.infrastructure import (
     workloads,
 )
 from policies.policy import Policy
-from reconciler.core.finding import Finding
+from reconciler.core.model.finding import Finding
 
 OVERRIDE = "POL-001"
 _AREAS = (

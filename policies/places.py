@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from environments.spec import EnvironmentSpec
 from policies.catalog import CATALOG, OVERRIDE
-from reconciler.core.finding import Finding
+from reconciler.core.model.finding import Finding
 
 
 def path_of(finding: Finding, spec: EnvironmentSpec) -> str:

@@ -8,8 +8,8 @@ from datetime import datetime
 from environments.spec import EnvironmentSpec
 from policies.catalog import CATALOG, override_findings
 from policies.policy import OnPlan, PlanContext
-from reconciler.core.change import Action, Change
-from reconciler.core.finding import Finding
+from reconciler.core.model.finding import Finding
+from reconciler.core.plan.change import Action, Change
 
 
 def check_plan(spec: EnvironmentSpec, changes: Sequence[Change], *, now: datetime) -> tuple[Finding, ...]:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from environments.spec import EndpointSpec, EnvironmentSpec, Level
-from reconciler.core.change import Change
+from reconciler.core.plan.change import Change
 
 Kind = Literal["dev", "staging", "prod", "other"]
 KINDS: tuple[Kind, ...] = ("dev", "staging", "prod", "other")

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from environments.spec import EnvironmentSpec
 from policies.engine import escapes
 from policies.policy import Hit, OnPlan, PlanContext, Policy, levels
-from reconciler.core.capacity import node_usd_per_hour
-from reconciler.core.change import Action, MovesBy
+from reconciler.core.plan.capacity import node_usd_per_hour
+from reconciler.core.plan.change import Action, MovesBy
 
 COST_INCREASE_MAX_PCT = 20.0
 LOADS = (MovesBy.COLD_LOAD, MovesBy.NEW_NODES, MovesBy.WARM_LOAD)

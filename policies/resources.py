@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from policies.catalog import CATALOG
 from policies.policy import Hit, OnPlan, OnResource, OnStack, Policy, Resource, StackContext
-from reconciler.core.finding import Finding
+from reconciler.core.model.finding import Finding
 
 
 def hits(policy: Policy, resources: Sequence[Resource], context: StackContext) -> Iterable[Hit]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from policies.policy import Hit, OnPlan, PlanContext, Policy, levels
-from reconciler.core.change import Action
+from reconciler.core.plan.change import Action
 
 FIRST_STEP_MAX_PCT = 10.0
 BAKE_MIN_S = 300.0

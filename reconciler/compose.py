@@ -15,11 +15,11 @@ from pathlib import Path
 from environments.errors import SluiceError
 from environments.load import Loaded
 from environments.spec import LocalRegion, RegionSpec, RegistrySpec
-from reconciler.checks import Checks
 from reconciler.core.canonical import Json
-from reconciler.planning import Planner
+from reconciler.planning.checks import Checks
+from reconciler.planning.planner import Planner
 from reconciler.ports import Gate, MetricSource, Registry, Runtime, Store
-from reconciler.region import Region, Workshop
+from reconciler.ports.adapters import Region, Workshop
 
 HOME_VARIABLE = "SLUICE_HOME"
 

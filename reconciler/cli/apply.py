@@ -13,9 +13,9 @@ from environments.errors import SluiceError
 from reconciler.cli.common import environment_options, json_option, print_json, scope_options, with_ports
 
 if TYPE_CHECKING:
-    from reconciler.apply import Outcome
     from reconciler.compose import Composed
-    from reconciler.core.plan import Plan
+    from reconciler.core.plan.plan import Plan
+    from reconciler.engine.apply import Outcome
 
 EXIT_ERROR = 1
 EXIT_STOPPED = 4
@@ -40,7 +40,7 @@ def apply(
     ENV is an environment or a plan that was saved with `sluice plan -o`. Interrupted, it can be run again: it goes on
     from what is live. Exits 3 when a policy denies the plan, 4 when a gate stopped it, 6 when a saved plan is stale.
     """
-    from reconciler.core.plan import Scope
+    from reconciler.core.plan.plan import Scope
 
     if flags["detach"]:
         raise SluiceError(
@@ -58,7 +58,7 @@ def apply(
 def _saved(env: str | None) -> Plan | None:
     if env is None or not env.endswith(".json"):
         return None
-    from reconciler.core.plan import plan_from_json
+    from reconciler.core.plan.plan import plan_from_json
 
     try:
         data = json.loads(Path(env).read_text())
@@ -74,7 +74,7 @@ def _saved(env: str | None) -> Plan | None:
 
 
 async def _apply(composed: Composed, scope: object, saved: Plan | None, flags: dict[str, object]) -> int:
-    from reconciler.core.plan import Scope
+    from reconciler.core.plan.plan import Scope
 
     if not isinstance(scope, Scope):
         raise TypeError("scope")
@@ -106,7 +106,7 @@ def refuse_stale(saved: Plan, fresh: Plan) -> None:
     """
     if saved.digest == fresh.digest:
         return
-    from reconciler.core.drift import facts_that_moved
+    from reconciler.core.plan.drift import facts_that_moved
 
     before = {facts["address"]: facts for facts in saved.observed}
     now = {facts["address"]: facts for facts in fresh.observed}

@@ -16,7 +16,7 @@ def doctor(env: str | None, file: Path | None, as_json: bool) -> int:
     """Say what is missing on this machine and how to get it; with ENV, also what that environment needs."""
     from environments.find import environments_folder
     from reconciler.compose import home_of
-    from reconciler.doctor import examine
+    from reconciler.operations.doctor import examine
 
     loaded = load_environment(env, file) if env or file else None
     root = loaded.root if loaded else environments_folder().absolute().parent

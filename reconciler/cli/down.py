@@ -56,7 +56,7 @@ def _refuse_at_work(env: str | None, file: Path | None) -> None:
 
 
 async def _check_leases(composed: Composed) -> None:
-    from reconciler.owner import is_dead
+    from reconciler.engine.owner import is_dead
 
     environment = composed.loaded.spec.environment
     for endpoint in composed.loaded.spec.endpoints:

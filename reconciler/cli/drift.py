@@ -11,7 +11,7 @@ from reconciler.cli.common import environment_options, json_option, print_json, 
 
 if TYPE_CHECKING:
     from reconciler.compose import Composed
-    from reconciler.core.drift import Drift
+    from reconciler.core.plan.drift import Drift
 
 EXIT_DRIFT = 5
 
@@ -27,7 +27,7 @@ def drift(
 
     Endpoints with a rollout in flight are left out: they are on their way.
     """
-    from reconciler.core.drift import drift_to_json
+    from reconciler.core.plan.drift import drift_to_json
 
     found = with_ports(env, file, lambda composed: _drift(composed, endpoints, regions))
     if as_json:
@@ -40,6 +40,6 @@ def drift(
 
 
 async def _drift(composed: Composed, endpoints: tuple[str, ...], regions: tuple[str, ...]) -> tuple[Drift, ...]:
-    from reconciler.core.plan import Scope
+    from reconciler.core.plan.plan import Scope
 
     return await composed.planner().drift(Scope(endpoints, regions))

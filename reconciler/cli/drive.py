@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from reconciler.apply import Applier
     from reconciler.compose import Composed
+    from reconciler.engine.apply import Applier
     from reconciler.output.progress import Progress
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ class Drive:
 @contextlib.asynccontextmanager
 async def driving(composed: Composed, *, as_json: bool) -> AsyncIterator[Drive]:
     """Return what a command drives rollouts with; progress goes to stderr when stdout is for JSON."""
-    from reconciler.apply import Applier
+    from reconciler.engine.apply import Applier
     from reconciler.output.console import console
     from reconciler.output.progress import Progress
 

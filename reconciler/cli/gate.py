@@ -14,9 +14,9 @@ from reconciler.cli.common import environment_options, json_option, print_json, 
 if TYPE_CHECKING:
     from reconciler.compose import Composed
     from reconciler.core.canonical import Json
-    from reconciler.core.observed import ObservedEndpoint
+    from reconciler.core.model.observed import ObservedEndpoint
     from reconciler.ports import GateContext, GateEvidence, LiveCounts, SlotCounts
-    from reconciler.region import Region
+    from reconciler.ports.adapters import Region
 
 EXIT_STOPPED = 4
 
@@ -96,9 +96,9 @@ async def _context(
     composed: Composed, name: str, endpoint: str, region: str | None, *, to_the_limit: bool = False
 ) -> GateContext:
     """Return what the gate may look at; `to_the_limit` watches live users also where what serves gets the load."""
-    from reconciler.core.plan import Scope
-    from reconciler.core.settings import settings_of
-    from reconciler.planning import check_scope
+    from reconciler.core.model.settings import settings_of
+    from reconciler.core.plan.plan import Scope
+    from reconciler.planning.planner import check_scope
     from reconciler.ports import GateContext
 
     spec = composed.loaded.spec
@@ -144,7 +144,7 @@ def _live(
 
     The server's own counters hold the load too when it goes to what serves; the gateway never sees the load.
     """
-    from reconciler.counters import read_counters
+    from reconciler.evidence.counters import read_counters
     from reconciler.ports import CountsTraffic
 
     async def counts() -> SlotCounts | None:

@@ -29,10 +29,10 @@ async def search(composed: Composed, context: GateContext) -> Json:
     Raises:
         SluiceError: as `measure_capacity`; nothing is recorded then.
     """
+    from reconciler.core.times import timestamp
     from reconciler.gates.load_gate import measure_capacity
+    from reconciler.planning.history import CAPACITY
     from reconciler.ports import NewEntry
-    from reconciler.recall import CAPACITY
-    from reconciler.record import timestamp
 
     profile, found = await measure_capacity(context)
     body = _body(context, profile, found)

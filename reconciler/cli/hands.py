@@ -14,7 +14,7 @@ from reconciler.cli.common import environment_options, json_option, print_json, 
 
 if TYPE_CHECKING:
     from reconciler.compose import Composed
-    from reconciler.core.plan import Scope
+    from reconciler.core.plan.plan import Scope
     from reconciler.operations.roll_back import Back
     from reconciler.operations.steer import Kind, Steered
 
@@ -81,7 +81,7 @@ def rollback(
 
     A rollout in flight is rolled back; otherwise the release that served before is brought back in every region.
     """
-    from reconciler.core.plan import Scope
+    from reconciler.core.plan.plan import Scope
 
     scope = Scope(tuple(sorted(endpoints)), tuple(sorted(regions)))
     return with_ports(env, file, lambda c: _rollback(c, scope, release, reason, as_json=as_json))
@@ -103,7 +103,7 @@ async def _steer(composed: Composed, kind: Kind, endpoint: str, reason: str, *, 
 
 
 def _steered_code(steered: Steered) -> int:
-    from reconciler.core.rollout import Phase
+    from reconciler.core.model.rollout import Phase
 
     wanted = {"pause": Phase.PAUSED, "abort": Phase.ROLLED_BACK}.get(steered.wish.kind, Phase.PROMOTED)
     done = steered.outcome
@@ -119,8 +119,8 @@ def _steered_json(steered: Steered) -> dict[str, object]:
 
 
 def _steered_text(steered: Steered) -> str:
+    from reconciler.engine.owner import described
     from reconciler.output.next_moves import next_moves
-    from reconciler.owner import described
 
     rollout, kind = steered.rollout, steered.wish.kind
     if steered.outcome is None:
@@ -131,7 +131,7 @@ def _steered_text(steered: Steered) -> str:
 
 
 async def _refuse_denied(composed: Composed, endpoint: str) -> None:
-    from reconciler.core.plan import Scope
+    from reconciler.core.plan.plan import Scope
 
     plan = await composed.planner().plan(Scope((endpoint,), ()), now=time.time())
     if plan.denied:

@@ -17,7 +17,7 @@ from reconciler.cli.common import environment_options, json_option, load_environ
 if TYPE_CHECKING:
     from reconciler.compose import Composed
     from reconciler.core.judge import JudgeSettings, LearnedNoise, Tick
-    from reconciler.recorded_ticks import Wanted
+    from reconciler.evidence.recorded_ticks import Wanted
 
 
 @click.group()
@@ -102,7 +102,7 @@ def learn(
 @click.option("--rollout", "rollout_id", help="Whose; the newest rollout that has ticks when not given.")
 def export(env: str | None, file: Path | None, endpoint: str, region: str | None, rollout_id: str | None) -> int:
     """Write the ticks of a rollout, one JSON line a tick, as `judge replay` reads them."""
-    from reconciler.recorded_ticks import recorded_ticks
+    from reconciler.evidence.recorded_ticks import recorded_ticks
 
     recorded = with_ports(
         env,
@@ -162,7 +162,7 @@ def _settings(settings_file: Path | None, env: str | None, file: Path | None, en
             do=f"name one with --endpoint ({nearest(endpoint or '', spec.endpoints)})",
         )
     from reconciler.core.judge_block import judge_settings
-    from reconciler.core.settings import settings_of
+    from reconciler.core.model.settings import settings_of
 
     return judge_settings(settings_of(spec.endpoints[endpoint]))
 
@@ -184,10 +184,10 @@ def _yaml(path: Path) -> dict[str, Any]:
 async def _learn(composed: Composed, wanted: Wanted) -> tuple[str, LearnedNoise]:
     from reconciler.core.judge import learn as learned
     from reconciler.core.judge import tick_from_json
-    from reconciler.noise import KIND
+    from reconciler.core.times import timestamp
+    from reconciler.evidence.noise import KIND
+    from reconciler.evidence.recorded_ticks import promoted_ticks
     from reconciler.ports import NewEntry
-    from reconciler.record import timestamp
-    from reconciler.recorded_ticks import promoted_ticks
 
     recorded = await promoted_ticks(composed.store, wanted)
     found = learned((tick_from_json(tick) for tick in recorded.ticks), same_release=False)
@@ -207,7 +207,7 @@ async def _learn(composed: Composed, wanted: Wanted) -> tuple[str, LearnedNoise]
 
 def _wanted(composed: Composed, endpoint: str, region: str | None, rollout: str | None) -> Wanted:
     from environments.errors import nearest
-    from reconciler.recorded_ticks import Wanted
+    from reconciler.evidence.recorded_ticks import Wanted
 
     spec = composed.loaded.spec
     for kind, name, known in (("endpoint", endpoint, spec.endpoints), ("region", region, spec.regions)):

@@ -13,7 +13,7 @@ from reconciler.cli.common import environment_options, json_option, print_json, 
 
 if TYPE_CHECKING:
     from reconciler.compose import Composed
-    from reconciler.core.plan import Plan, Scope
+    from reconciler.core.plan.plan import Plan, Scope
 
 EXIT_PENDING, EXIT_DENIED, EXIT_DRIFT = 2, 3, 5
 
@@ -42,7 +42,7 @@ def plan(
     """
     if flags["infra"]:
         raise _not_yet()
-    from reconciler.core.plan import Scope
+    from reconciler.core.plan.plan import Scope
 
     scope = Scope(tuple(sorted(endpoints)), tuple(sorted(regions)))
     made, orphans = with_ports(env, file, lambda composed: _plan(composed, scope))
@@ -63,7 +63,7 @@ async def _plan(composed: Composed, scope: Scope) -> tuple[Plan, int]:
 
 def save(made: Plan, path: Path) -> None:
     """Write a plan to a file, whole or not at all."""
-    from reconciler.core.plan import plan_to_json
+    from reconciler.core.plan.plan import plan_to_json
 
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(plan_to_json(made), sort_keys=True, indent=1, ensure_ascii=False) + "\n")
@@ -71,8 +71,8 @@ def save(made: Plan, path: Path) -> None:
 
 
 def _show(made: Plan, flags: dict[str, object]) -> None:
-    from reconciler.core.drift import drift_to_json
-    from reconciler.core.plan import plan_to_json
+    from reconciler.core.plan.drift import drift_to_json
+    from reconciler.core.plan.plan import plan_to_json
     from reconciler.output.console import console
     from reconciler.output.plan_markdown import plan_markdown
     from reconciler.output.plan_text import print_plan

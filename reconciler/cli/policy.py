@@ -12,7 +12,7 @@ from reconciler.cli.common import environment_options, json_option, load_environ
 
 if TYPE_CHECKING:
     from policies.policy import Policy
-    from reconciler.core.finding import Finding
+    from reconciler.core.model.finding import Finding
 
 EXIT_DENIED = 3
 

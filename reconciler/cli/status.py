@@ -116,9 +116,9 @@ def _of(name: str | None, file: Path | None, endpoints: tuple[str, ...], regions
 
 async def _status(composed: Composed, endpoints: tuple[str, ...], regions: tuple[str, ...]) -> Json:
     from reconciler.core.outputs import outputs_of
-    from reconciler.core.plan import Scope
+    from reconciler.core.plan.plan import Scope
     from reconciler.core.status import status_json
-    from reconciler.planning import active_rollouts, check_scope
+    from reconciler.planning.planner import active_rollouts, check_scope
 
     scope = Scope(endpoints, regions)
     check_scope(composed.loaded.spec, scope)

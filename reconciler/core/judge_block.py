@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from reconciler.core.alpha import alpha_shares
 from reconciler.core.judge import JudgeSettings, settings_from_mapping
-from reconciler.core.settings import RolloutSettings
+from reconciler.core.model.alpha import alpha_shares
+from reconciler.core.model.settings import RolloutSettings
 
 
 def judge_settings(settings: RolloutSettings, *, regions: int = 1) -> JudgeSettings:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from environments.names import Address
-from reconciler.core.begin import empty_endpoint
 from reconciler.core.canonical import Json
-from reconciler.core.observed import ObservedEndpoint, ObservedState
-from reconciler.core.rollout import Rollout
+from reconciler.core.model.observed import ObservedEndpoint, ObservedState
+from reconciler.core.model.rollout import Rollout
+from reconciler.core.rollout.begin import empty_endpoint
 
 
 def status_json(

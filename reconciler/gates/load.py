@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from loadtests.figures import PAIRS_MIN, Comparison, MetricFigures, SloFigures
 from loadtests.interval import Interval
-from reconciler.core.verdict import Verdict, fold
+from reconciler.core.model.verdict import Verdict, fold
 
 
 @dataclass(frozen=True)

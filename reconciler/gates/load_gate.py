@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from environments.errors import SluiceError
 from environments.files import readable_file
 from reconciler.core.canonical import Json
-from reconciler.core.verdict import Verdict
+from reconciler.core.model.verdict import Verdict
 from reconciler.gates.files import digest_of_files
 from reconciler.gates.load_memory import recall, remember, subject_of
 from reconciler.ports import GateContext, GateEvidence, GateProgress, LiveCounts, SlotCounts

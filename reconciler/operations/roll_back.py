@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from environments.errors import SluiceError
-from reconciler.apply import Applier, Outcome
-from reconciler.core.observed import ObservedEndpoint
-from reconciler.core.plan import Scope
-from reconciler.core.rollout import Phase
+from reconciler.core.model.observed import ObservedEndpoint
+from reconciler.core.model.rollout import Phase
+from reconciler.core.plan.plan import Scope
+from reconciler.engine.apply import Applier, Outcome
+from reconciler.engine.owner import operator_name
 from reconciler.operations.steer import Steered, Wish, operator_entry, steer
-from reconciler.owner import operator_name
-from reconciler.planning import Planner, active_rollouts, check_scope
+from reconciler.planning.planner import Planner, active_rollouts, check_scope
+from reconciler.planning.rollback_target import begin_rollback, live_groups
 from reconciler.ports import Store
-from reconciler.rollback import begin_rollback, live_groups
 
 _APPEARS_S = 5.0
 

@@ -9,12 +9,12 @@ from typing import Literal
 
 from environments.errors import SluiceError
 from environments.names import Address
-from reconciler.apply import Applier, Outcome
-from reconciler.core.operator import aborted, paused, promoted_by_hand, resumed
-from reconciler.core.rollout import Rollout, rollout_from_json, rollout_to_json
-from reconciler.owner import operator_name
+from reconciler.core.model.rollout import Rollout, rollout_from_json, rollout_to_json
+from reconciler.core.rollout.operator import aborted, paused, promoted_by_hand, resumed
+from reconciler.core.times import timestamp
+from reconciler.engine.apply import Applier, Outcome
+from reconciler.engine.owner import operator_name
 from reconciler.ports import NewEntry, Store
-from reconciler.record import timestamp
 
 Kind = Literal["pause", "resume", "abort", "promote"]
 _CONFLICTS_MAX = 5

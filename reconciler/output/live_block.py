@@ -10,9 +10,9 @@ from rich.padding import Padding
 from rich.text import Text
 
 from reconciler.core.canonical import Json
-from reconciler.core.rollout import Phase, RegionRollout
-from reconciler.core.steps import Await
-from reconciler.loop import Snapshot
+from reconciler.core.model.rollout import Phase, RegionRollout
+from reconciler.core.rollout.steps import Await
+from reconciler.engine.loop import Snapshot
 from reconciler.output.words import bar, duration_words
 from reconciler.ports import GateProgress
 

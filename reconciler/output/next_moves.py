@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.core.rollout import Phase, Rollout
+from reconciler.core.model.rollout import Phase, Rollout
 
 
 def next_moves(rollout: Rollout) -> tuple[str, ...]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from reconciler.core.change import Change
-from reconciler.core.plan import Plan
+from reconciler.core.plan.change import Change
+from reconciler.core.plan.plan import Plan
 from reconciler.output.plan_text import measured_line, steps_by_endpoint, steps_by_wave, summary
 
 _ICONS = {"deny": "⛔", "warn": "⚠️", "info": "ℹ️"}

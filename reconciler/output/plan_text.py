@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from reconciler.core.change import Action, Change
-from reconciler.core.measured import MeasuredCapacity
-from reconciler.core.plan import Plan, PlannedStep
+from reconciler.core.plan.change import Action, Change
+from reconciler.core.plan.measured import MeasuredCapacity
+from reconciler.core.plan.plan import Plan, PlannedStep
 
 _SIGNS = {
     Action.CREATE: ("+", "green"),

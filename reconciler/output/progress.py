@@ -14,14 +14,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from reconciler.core.rollout import GateResult, Phase, RegionRollout
-from reconciler.core.steps import Await, Note, Step, Weigh, step_kind
-from reconciler.core.verdict import Verdict
-from reconciler.loop import Snapshot
+from reconciler.core.model.rollout import GateResult, Phase, RegionRollout
+from reconciler.core.model.verdict import Verdict
+from reconciler.core.rollout.steps import Await, Note, Step, Weigh, step_kind
+from reconciler.engine.journal import said
+from reconciler.engine.loop import Snapshot
 from reconciler.output.live_block import Met, block, gate_words
 from reconciler.output.words import duration_words
 from reconciler.ports import SlotCounts
-from reconciler.record import said
 
 _REPEAT_S = 15.0  # how often a line says what is being waited for, where nothing is live
 _STYLES = {

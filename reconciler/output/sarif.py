@@ -12,7 +12,7 @@ from environments.yaml_tree import Lines
 from policies.catalog import CATALOG
 from policies.places import path_of
 from reconciler.core.canonical import Json
-from reconciler.core.finding import Finding
+from reconciler.core.model.finding import Finding
 
 _LEVELS = {"deny": "error", "warn": "warning", "info": "note"}
 

@@ -1,6 +1,6 @@
 """The ports: what the reconciler needs of the world, as small async protocols. Reading and writing are different types.
 
-Imports the core and `environments`. Adapters implement these; `reconciler.loop` and the commands call them.
+Imports the core and `environments`. Adapters implement these; `reconciler.engine.loop` and the commands call them.
 Every verb may be called again: a repeat with the same arguments succeeds and changes nothing more.
 Every writer verb takes `fence`, the token of the caller's lease. A writer refuses a token lower than one it has
 seen for the same endpoint (`LEASE-002`), so that an owner that slept through its lease cannot act when it wakes.

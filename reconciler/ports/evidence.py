@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from environments.names import Address
 from reconciler.core.canonical import Json
-from reconciler.core.release import Release
+from reconciler.core.model.release import Release
 from reconciler.ports.serving import SlotCounts
 
 

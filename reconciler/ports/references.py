@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from environments.refs import Ref
-from reconciler.core.release import Artifact, Lineage
+from reconciler.core.model.release import Artifact, Lineage
 
 
 @dataclass(frozen=True)

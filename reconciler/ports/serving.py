@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from environments.names import Address
-from reconciler.core.observed import ObservedEndpoint
-from reconciler.core.release import Artifact, Release
-from reconciler.core.tokens import Tokens
+from reconciler.core.model.observed import ObservedEndpoint
+from reconciler.core.model.release import Artifact, Release
+from reconciler.core.model.tokens import Tokens
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from environments.errors import SluiceError
-from reconciler.core.release import Artifact
+from reconciler.core.model.release import Artifact
 from reconciler.registries.digests import DigestCache, content_digest, content_files
 
 KEPT = 3

@@ -12,7 +12,7 @@ from pathlib import Path
 from environments.errors import SluiceError
 from environments.files import readable_file, real_file, roots_of
 from environments.refs import FileRef, Ref, parse_ref
-from reconciler.core.release import Artifact, Lineage
+from reconciler.core.model.release import Artifact, Lineage
 from reconciler.ports import Resolved
 from reconciler.registries.copies import Copies
 from reconciler.registries.digests import DigestCache, content_digest

@@ -15,7 +15,7 @@ from typing import Any
 from environments.errors import SluiceError
 from environments.refs import MlflowRef, Ref, parse_ref
 from reconciler.core.canonical import canonical_json
-from reconciler.core.release import Artifact, Lineage
+from reconciler.core.model.release import Artifact, Lineage
 from reconciler.ports import Resolved
 from reconciler.registries.artifacts import fetch, recall, remember
 from reconciler.registries.digests import DigestCache, content_digest

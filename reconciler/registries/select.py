@@ -12,7 +12,7 @@ from typing import assert_never
 from environments.errors import SluiceError
 from environments.refs import FileRef, HfRef, MlflowRef, Ref, S3Ref, parse_ref
 from environments.spec import RegistrySpec
-from reconciler.core.release import Artifact
+from reconciler.core.model.release import Artifact
 from reconciler.ports import Resolved
 from reconciler.registries.file import FileRegistry
 from reconciler.registries.mlflow import MlflowRegistry

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from environments.errors import SluiceError
 from reconciler import plain_http
-from reconciler.core.release import Release
+from reconciler.core.model.release import Release
 from reconciler.ports import SlotCounts
 from reconciler.runtimes.vllm_command import check_engine, command_line
 from reconciler.runtimes.vllm_counts import counts_of

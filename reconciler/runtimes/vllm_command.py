@@ -9,7 +9,7 @@ from typing import Any
 
 from environments.errors import Problem, SluiceError, SpecError
 from policies.engine import escapes
-from reconciler.core.release import Release
+from reconciler.core.model.release import Release
 from reconciler.runtimes.vllm_arguments import KNOWN, ON_ONLY, OWNED, SPREAD
 
 

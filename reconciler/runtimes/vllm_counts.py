@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from environments.errors import SluiceError
-from reconciler.core.tokens import Tokens
+from reconciler.core.model.tokens import Tokens
 from reconciler.ports import REJECTIONS, SlotCounts
 from reconciler.runtimes.exposition import Sample, cumulative_buckets, parse_exposition, total
 

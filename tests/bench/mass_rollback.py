@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from reconciler.core.plan import Scope
+from reconciler.core.plan.plan import Scope
 from reconciler.operations.roll_back import RollBack
 from reconciler.store.connect import open_store
 from tests.support.bench_loop import Bench

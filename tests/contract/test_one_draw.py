@@ -13,7 +13,7 @@ import pytest
 from openfeature import api
 from openfeature.evaluation_context import EvaluationContext
 
-from reconciler.core.release import Artifact, Release
+from reconciler.core.model.release import Artifact, Release
 from reconciler.pointers.flagd import FlagdPointers
 from reconciler.pointers.provider import FlagFileProvider
 from reconciler.ports import DrawnRelease, ReleaseSplit

@@ -11,7 +11,7 @@ import pytest
 from environments.errors import SluiceError
 from environments.refs import parse_ref
 from environments.spec import RegistrySpec
-from reconciler.core.release import Lineage
+from reconciler.core.model.release import Lineage
 from reconciler.ports import Resolved
 from reconciler.registries import digests
 from reconciler.registries.digests import DigestCache

@@ -19,8 +19,8 @@ import httpx
 import pytest
 
 from environments.errors import SluiceError
-from reconciler.core.release import Artifact, Release
-from reconciler.core.tokens import tokens_between
+from reconciler.core.model.release import Artifact, Release
+from reconciler.core.model.tokens import tokens_between
 from reconciler.demo.models import DEMO_MODELS, ensure_model
 from reconciler.ports import Runtime
 from reconciler.runtimes.vllm import VllmRuntime

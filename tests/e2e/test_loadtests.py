@@ -22,7 +22,7 @@ from loadtests.result import ArmResult, result_of
 from loadtests.search import find_capacity
 from loadtests.stream import Stream
 from loadtests.target import Target, checked_target
-from reconciler.core.verdict import Verdict
+from reconciler.core.model.verdict import Verdict
 from reconciler.gates.load import judge_load, settled
 from tests.support.sse_server import Behaviour, SseServer, sse_server
 

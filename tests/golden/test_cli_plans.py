@@ -12,14 +12,14 @@ import pytest
 
 from environments.names import Address
 from environments.spec import EnvironmentSpec
-from reconciler.core.change import Change
-from reconciler.core.desired import DesiredEndpoint, DesiredState
-from reconciler.core.drift import Drift
-from reconciler.core.finding import Finding
-from reconciler.core.measured import Measurement
-from reconciler.core.observed import ObservedEndpoint, ObservedSlot, ObservedState
-from reconciler.core.plan import Plan, World, changes_of, make_plan
-from reconciler.core.release import Release
+from reconciler.core.model.desired import DesiredEndpoint, DesiredState
+from reconciler.core.model.finding import Finding
+from reconciler.core.model.observed import ObservedEndpoint, ObservedSlot, ObservedState
+from reconciler.core.model.release import Release
+from reconciler.core.plan.change import Change
+from reconciler.core.plan.drift import Drift
+from reconciler.core.plan.measured import Measurement
+from reconciler.core.plan.plan import Plan, World, changes_of, make_plan
 from reconciler.output.console import console
 from reconciler.output.plan_markdown import plan_markdown
 from reconciler.output.plan_text import print_plan

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from environments.errors import SluiceError
-from reconciler.core.change import Action
-from reconciler.core.finding import Finding
-from reconciler.core.plan import Scope
-from reconciler.core.rollout import Phase
+from reconciler.core.model.finding import Finding
+from reconciler.core.model.rollout import Phase
+from reconciler.core.plan.change import Action
+from reconciler.core.plan.plan import Scope
 from reconciler.operations.roll_back import RollBack
 from reconciler.operations.steer import Wish, note, steer
 from reconciler.ports import NewEntry
@@ -79,7 +79,7 @@ async def test_a_policy_that_denies_by_now_is_heard(tmp_path: Path, monkeypatch:
     declared.serve("chat", "v2")
     plan = await declared.plan()
     denies = [Finding("FREEZE-001", "deny", f"{ENVIRONMENT}/local/chat", "nothing moves from now on")]
-    monkeypatch.setattr("reconciler.planning.check_plan", lambda spec, changes, now: denies if changes else [])
+    monkeypatch.setattr("reconciler.planning.planner.check_plan", lambda spec, changes, now: denies if changes else [])
     done = await declared.apply(plan)
     assert done["chat"].error is not None
     assert done["chat"].error.code == "POLICY-001"

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from environments.errors import SluiceError
-from reconciler.analysis import Analyst
 from reconciler.core.canonical import Json
-from reconciler.core.rollout import Phase, Rollout
-from reconciler.core.settings import RolloutSettings
-from reconciler.limits import LATE_S, LimitWatch
+from reconciler.core.model.rollout import Phase, Rollout
+from reconciler.core.model.settings import RolloutSettings
+from reconciler.evidence.analyst import Analyst
+from reconciler.evidence.limits import LATE_S, LimitWatch
+from reconciler.evidence.rollout_judge import RolloutJudge
 from reconciler.ports import Sample, SlotCounts
-from reconciler.rollout_judge import RolloutJudge
 from tests.scenario.test_rollouts import NEW, OLD, SETTINGS, rolled, serving
 from tests.support.bench_loop import Bench
 from tests.support.fake_platform import FakePlatform

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from reconciler.core.after import overall
-from reconciler.core.next_steps import Evidence, next_steps
-from reconciler.core.observed import ObservedEndpoint, ObservedSlot
-from reconciler.core.rollout import GateResult, Intent, Phase, RegionRollout, Rollout, Trouble
-from reconciler.core.steps import Enter, Finish, Pause, StartSlot, Step, StopSlot, WarmSlot, Weigh, step_kind
-from reconciler.core.verdict import Verdict
+from reconciler.core.model.observed import ObservedEndpoint, ObservedSlot
+from reconciler.core.model.rollout import GateResult, Intent, Phase, RegionRollout, Rollout, Trouble
+from reconciler.core.model.verdict import Verdict
+from reconciler.core.rollout.after import overall
+from reconciler.core.rollout.next_steps import Evidence, next_steps
+from reconciler.core.rollout.steps import Enter, Finish, Pause, StartSlot, Step, StopSlot, WarmSlot, Weigh, step_kind
 from tests.golden.test_environments import expect_same
 from tests.support.releases import SETTINGS, endpoint, release, rollout
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from environments.errors import SluiceError
-from reconciler.core.operator import aborted, paused, promoted_by_hand, resumed
-from reconciler.core.rollout import Intent, Phase, Rollout, rollout_from_json, rollout_to_json
+from reconciler.core.model.rollout import Intent, Phase, Rollout, rollout_from_json, rollout_to_json
+from reconciler.core.rollout.operator import aborted, paused, promoted_by_hand, resumed
 from tests.scenario.test_rollouts import NEW, OLD, SETTINGS, kinds, serving
 from tests.support.bench_loop import Bench
 from tests.support.fake_platform import Call

@@ -12,9 +12,9 @@ import pytest
 
 from environments.errors import SluiceError
 from environments.names import Address
-from reconciler.core.operator import aborted, paused, resumed
-from reconciler.core.rollout import Phase, Rollout, rollout_from_json, rollout_to_json
-from reconciler.core.settings import RolloutSettings
+from reconciler.core.model.rollout import Phase, Rollout, rollout_from_json, rollout_to_json
+from reconciler.core.model.settings import RolloutSettings
+from reconciler.core.rollout.operator import aborted, paused, resumed
 from reconciler.ports import NewEntry, SlotAddress
 from tests.support.bench_loop import Bench, Died
 from tests.support.fake_platform import Fault

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from reconciler.core.canonical import Json
-from reconciler.core.rollout import Phase, Rollout
-from reconciler.core.settings import RolloutSettings
+from reconciler.core.model.rollout import Phase, Rollout
+from reconciler.core.model.settings import RolloutSettings
 from tests.scenario.test_rollouts import SETTINGS, rolled, serving
 from tests.support.bench_loop import PROMPT_TOKENS, Bench
 

@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from environments.names import Address
-from reconciler.core.begin import empty_endpoint, new_rollout
-from reconciler.core.desired import DesiredEndpoint
-from reconciler.core.release import Release
-from reconciler.core.rollout import Rollout
-from reconciler.core.settings import RolloutSettings
-from reconciler.core.tokens import Tokens
-from reconciler.lease import held
-from reconciler.loop import Loop, Snapshot
-from reconciler.observing import observe
+from reconciler.core.model.desired import DesiredEndpoint
+from reconciler.core.model.release import Release
+from reconciler.core.model.rollout import Rollout
+from reconciler.core.model.settings import RolloutSettings
+from reconciler.core.model.tokens import Tokens
+from reconciler.core.rollout.begin import empty_endpoint, new_rollout
+from reconciler.engine.journal import Record
+from reconciler.engine.lease import held
+from reconciler.engine.loop import Loop, Snapshot
+from reconciler.planning.observe import observe
 from reconciler.pointers.flagd import FlagdPointers
 from reconciler.ports import GateContext, GateEvidence, SlotCounts, Store
-from reconciler.record import Record
-from reconciler.region import Region, Workshop
+from reconciler.ports.adapters import Region, Workshop
 from reconciler.store.connect import open_store
 from tests.support.fake_platform import Call, FakePlatform
 from tests.support.fake_runtime import FakeRuntime

@@ -25,8 +25,8 @@ from unittest import mock
 from environments.names import Address
 from reconciler.cli.common import load_environment
 from reconciler.compose import compose
-from reconciler.core.observed import ObservedEndpoint
-from reconciler.core.plan import Scope
+from reconciler.core.model.observed import ObservedEndpoint
+from reconciler.core.plan.plan import Scope
 from reconciler.platforms.local.processes import Process, marked, read_supervised, supervising
 from reconciler.platforms.local.supervisor import STATE
 from reconciler.ports import Entry, Verification

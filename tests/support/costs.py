@@ -13,7 +13,7 @@ from typing import Any
 
 from components.declared import Declared
 from components.gpu_node_group import disk_gib
-from reconciler.core.prices import SPOT_SHARE, USD_PER_HOUR
+from reconciler.core.plan.prices import SPOT_SHARE, USD_PER_HOUR
 
 HOURS = 730
 GP3_USD_PER_GIB = 0.08

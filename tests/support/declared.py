@@ -13,13 +13,13 @@ import yaml
 from environments.load import load
 from environments.refs import Ref
 from policies.catalog import known_ids
-from reconciler.apply import Applier, Outcome
-from reconciler.core.plan import Plan, Scope
-from reconciler.core.release import Artifact, Lineage
-from reconciler.loop import Snapshot
-from reconciler.planning import Planner
+from reconciler.core.model.release import Artifact, Lineage
+from reconciler.core.plan.plan import Plan, Scope
+from reconciler.engine.apply import Applier, Outcome
+from reconciler.engine.loop import Snapshot
+from reconciler.planning.planner import Planner
 from reconciler.ports import Resolved
-from reconciler.region import Workshop
+from reconciler.ports.adapters import Workshop
 from tests.support.bench_loop import Bench
 from tests.support.releases import ENVIRONMENT
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from environments.names import Address
-from reconciler.core.release import Artifact, Lineage, Release
+from reconciler.core.model.release import Artifact, Lineage, Release
 from reconciler.ports import GateContext, SlotCounts
 
 PROMPT = "You answer in one short sentence."

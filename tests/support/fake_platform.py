@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 
 from environments.errors import SluiceError
 from environments.names import SLOTS, Address
-from reconciler.core.observed import ObservedEndpoint, ObservedSlot
-from reconciler.core.release import Release
-from reconciler.core.tokens import tokens_of_both
+from reconciler.core.model.observed import ObservedEndpoint, ObservedSlot
+from reconciler.core.model.release import Release
+from reconciler.core.model.tokens import tokens_of_both
 from reconciler.ports import SlotAddress, SlotCounts
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from environments.errors import SluiceError
-from reconciler.core.release import Release
+from reconciler.core.model.release import Release
 from reconciler.ports import SlotCounts
 from tests.support.fake_platform import FakePlatform
 

@@ -16,8 +16,8 @@ import httpx
 from environments.errors import SluiceError
 from environments.names import Address
 from environments.spec import LocalRegion
-from reconciler.core.observed import ObservedSlot
-from reconciler.core.release import Artifact, Lineage, Release
+from reconciler.core.model.observed import ObservedSlot
+from reconciler.core.model.release import Artifact, Lineage, Release
 from reconciler.platforms.local import LocalPlatform
 from reconciler.platforms.local.envoy import envoy_program
 from reconciler.platforms.local.processes import Process, Supervised, read_supervised
@@ -246,10 +246,10 @@ async def serving(world: LocalWorld) -> None:
     await world.platform.weigh(world.address, {"a": 100, "b": 0}, fence=1)
 
 
-async def answers(world: LocalWorld) -> None:
+async def answers(world: LocalWorld, path: str = "/chat/v1/completions") -> None:
     """Ask until an answer comes, as a client with patience does."""
     deadline = time.monotonic() + PATIENCE_S
-    while (found := await stream(world.port)).failed:
+    while (found := await stream(world.port, path=path)).failed:
         assert time.monotonic() < deadline, found
         await asyncio.sleep(0.02)
 

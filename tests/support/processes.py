@@ -17,7 +17,7 @@ from pathlib import Path
 
 from environments.names import SHARED_FOLDERS
 from reconciler.platforms.local import down
-from reconciler.platforms.local.ports import handing_over, reserve
+from reconciler.platforms.local.port_lease import handing_over, reserve
 from reconciler.platforms.local.processes import Process, marked, supervising
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from environments.names import Address
-from reconciler.core.begin import new_rollout
-from reconciler.core.desired import DesiredEndpoint, DesiredState
-from reconciler.core.observed import ObservedEndpoint, ObservedSlot
-from reconciler.core.release import Artifact, Release
-from reconciler.core.rollout import Rollout
-from reconciler.core.settings import RolloutSettings
+from reconciler.core.model.desired import DesiredEndpoint, DesiredState
+from reconciler.core.model.observed import ObservedEndpoint, ObservedSlot
+from reconciler.core.model.release import Artifact, Release
+from reconciler.core.model.rollout import Rollout
+from reconciler.core.model.settings import RolloutSettings
+from reconciler.core.rollout.begin import new_rollout
 
 ENVIRONMENT = "test"
 SETTINGS = RolloutSettings(steps_pct=(10.0, 50.0), step_min_s=4, step_max_s=60, bake_s=10, slo={"error_rate": 0.01})

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from reconciler.owner import described, is_dead, operator_name, owner_id
+from reconciler.engine.owner import described, is_dead, operator_name, owner_id
 
 
 def test_two_owners_of_one_process_are_two() -> None:
@@ -18,7 +18,7 @@ def test_two_owners_of_one_process_are_two() -> None:
 
 
 def test_a_process_that_ended_is_dead() -> None:
-    code = "from reconciler.owner import owner_id; print(owner_id())"
+    code = "from reconciler.engine.owner import owner_id; print(owner_id())"
     owner = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert is_dead(owner)
 

@@ -22,7 +22,7 @@ from reconciler.core.judge.tables import counts_of
 from reconciler.core.judge.tick_json import check_tick
 from reconciler.core.judge.ticks import ArmCounts, Tick
 from reconciler.core.judge.weigh import Evidence, cleared, evidence_of, harm
-from reconciler.core.verdict import Verdict
+from reconciler.core.model.verdict import Verdict
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from reconciler.core.judge.settings import JudgeSettings, Protect
 from reconciler.core.judge.shares import bet_shares
 from reconciler.core.judge.state import JudgeState
 from reconciler.core.judge.weigh import Evidence
-from reconciler.core.verdict import Verdict
+from reconciler.core.model.verdict import Verdict
 
 _ARMS = ("champion", "challenger")
 

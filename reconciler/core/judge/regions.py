@@ -17,7 +17,7 @@ from reconciler.core.judge.decide import Judgement
 from reconciler.core.judge.settings import JudgeSettings
 from reconciler.core.judge.state import Decision, JudgeState
 from reconciler.core.judge.ticks import Tick
-from reconciler.core.verdict import Verdict
+from reconciler.core.model.verdict import Verdict
 
 LEANING = 0.5  # of the limit, in log: from here on no weight should rise
 

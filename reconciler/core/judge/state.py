@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from reconciler.core.judge.mixture import BetStates
 from reconciler.core.judge.sample_ratio import SampleRatio
 from reconciler.core.judge.tables import NO_TABLES, Tables
-from reconciler.core.verdict import Verdict
+from reconciler.core.model.verdict import Verdict
 
 
 @dataclass(frozen=True)

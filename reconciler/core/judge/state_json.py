@@ -16,7 +16,7 @@ import numpy as np
 
 from environments.errors import SluiceError
 from reconciler.core.judge.state import JudgeState
-from reconciler.core.verdict import Verdict
+from reconciler.core.model.verdict import Verdict
 
 SCHEMA = "sluice/judge-state/v2"
 _INFINITY = "inf"  # JSON has no infinities

@@ -19,7 +19,7 @@ from typing import Any
 from environments.errors import SluiceError
 from environments.files import readable_file
 from reconciler.core.canonical import Json, digest
-from reconciler.core.release import Release
+from reconciler.core.model.release import Release
 from reconciler.gates.eval.ask import Asked, Question, ask_all, messages_of, questions
 from reconciler.gates.eval.judge_model import Judge
 from reconciler.gates.eval.judgement import EvalJudgement, judge_eval, scorer_shares

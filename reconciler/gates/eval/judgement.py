@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from reconciler.core.canonical import Json
-from reconciler.core.verdict import Verdict, fold
+from reconciler.core.model.verdict import Verdict, fold
 from reconciler.gates.eval.paired import METHOD, Bounds, Sure, above, bounded, cases_needed, exactly
 from reconciler.gates.eval.perturb import ORIGINAL
 from reconciler.gates.eval.scoring import Scored

@@ -23,7 +23,7 @@ from reconciler.platforms.local import admin, xds
 from reconciler.platforms.local.admin import AdminError
 from reconciler.platforms.local.envoy import bootstrap, envoy_program
 from reconciler.platforms.local.inherited import inherited
-from reconciler.platforms.local.ports import handing_over, reserve, reserve_port
+from reconciler.platforms.local.port_lease import handing_over, reserve, reserve_port
 from reconciler.platforms.local.processes import Launch, end_folder, last_words, launch, read_supervised
 from reconciler.platforms.local.routes import ROUTES, Line, cluster_config, lines_of, ports_in, route_config, table_of
 from reconciler.platforms.local.state import read_json, write_json

@@ -12,8 +12,8 @@ from pathlib import Path
 from environments.errors import SluiceError
 from environments.names import SLOTS, Address
 from environments.spec import LocalRegion
-from reconciler.core.observed import ObservedEndpoint
-from reconciler.core.release import Release
+from reconciler.core.model.observed import ObservedEndpoint
+from reconciler.core.model.release import Release
 from reconciler.platforms.local import slots, traffic
 from reconciler.platforms.local.fences import fenced
 from reconciler.platforms.local.gateway import Gateway, Reading

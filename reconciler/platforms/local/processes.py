@@ -19,7 +19,7 @@ from typing import Any
 
 from environments.errors import SluiceError
 from reconciler.platforms.local import supervisor
-from reconciler.platforms.local.ports import Reservation
+from reconciler.platforms.local.port_lease import Reservation
 from reconciler.platforms.local.state import write_json
 from reconciler.platforms.local.supervisor import MARK, SPEC, STATE, start_mark
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from environments.errors import SluiceError
 from environments.spec import LocalRegion
-from reconciler.core.observed import ObservedSlot
-from reconciler.core.release import Release
+from reconciler.core.model.observed import ObservedSlot
+from reconciler.core.model.release import Release
 from reconciler.platforms.local.inherited import inherited
-from reconciler.platforms.local.ports import handing_over, reserve
+from reconciler.platforms.local.port_lease import handing_over, reserve
 from reconciler.platforms.local.processes import Launch, Supervised, end_folder, last_words, launch, read_supervised
 from reconciler.platforms.local.state import (
     SlotRecord,

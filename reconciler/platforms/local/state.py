@@ -25,7 +25,7 @@ from pathlib import Path
 from environments.errors import SluiceError
 from environments.names import SLOTS
 from reconciler.core.canonical import Json
-from reconciler.core.release import Release, release_from_json, release_to_json
+from reconciler.core.model.release import Release, release_from_json, release_to_json
 
 _POLL_S = 0.005
 _STARTED = "started"

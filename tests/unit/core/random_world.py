@@ -10,12 +10,8 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from environments.errors import SluiceError
-from reconciler.core.after import after, failed, holds, watched_again
-from reconciler.core.ideal import happened
-from reconciler.core.next_steps import region_steps, rollout_steps
-from reconciler.core.observed import ObservedEndpoint, ObservedSlot
-from reconciler.core.operator import aborted, paused, promoted_by_hand, resumed
-from reconciler.core.rollout import (
+from reconciler.core.model.observed import ObservedEndpoint, ObservedSlot
+from reconciler.core.model.rollout import (
     FORWARD,
     GateResult,
     Intent,
@@ -25,7 +21,12 @@ from reconciler.core.rollout import (
     rollout_from_json,
     rollout_to_json,
 )
-from reconciler.core.steps import (
+from reconciler.core.model.verdict import Verdict
+from reconciler.core.rollout.after import after, failed, holds, watched_again
+from reconciler.core.rollout.ideal import happened
+from reconciler.core.rollout.next_steps import region_steps, rollout_steps
+from reconciler.core.rollout.operator import aborted, paused, promoted_by_hand, resumed
+from reconciler.core.rollout.steps import (
     EFFECTS,
     TRANSITIONS,
     Await,
@@ -38,8 +39,7 @@ from reconciler.core.steps import (
     StopSlot,
     Weigh,
 )
-from reconciler.core.verdict import Verdict
-from reconciler.core.view import NO_EVIDENCE, Evidence
+from reconciler.core.rollout.view import NO_EVIDENCE, Evidence
 
 FAULTS = (
     "challenger restarts", "challenger dies", "challenger is silent", "challenger forgotten", "champion restarts",

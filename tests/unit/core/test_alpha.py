@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.alpha import AlphaShares, alpha_shares
-from reconciler.core.settings import RolloutSettings
+from reconciler.core.model.alpha import AlphaShares, alpha_shares
+from reconciler.core.model.settings import RolloutSettings
 
 
 def spent(shares: AlphaShares, regions: int) -> float:

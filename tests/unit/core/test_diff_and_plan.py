@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from environments.errors import SluiceError
 from environments.spec import EnvironmentSpec
-from reconciler.core.change import Action, MovesBy
-from reconciler.core.diff import diff
-from reconciler.core.finding import Finding
-from reconciler.core.ideal import ideal_steps
-from reconciler.core.observed import ObservedEndpoint, ObservedState
-from reconciler.core.plan import Plan, World, changes_of, make_plan, plan_from_json, plan_to_json
-from reconciler.core.release import Release, release_from_json, release_to_json
-from reconciler.core.rollout import Phase
-from reconciler.core.steps import Enter, StartSlot, Weigh
+from reconciler.core.model.finding import Finding
+from reconciler.core.model.observed import ObservedEndpoint, ObservedState
+from reconciler.core.model.release import Release, release_from_json, release_to_json
+from reconciler.core.model.rollout import Phase
+from reconciler.core.plan.change import Action, MovesBy
+from reconciler.core.plan.diff import diff
+from reconciler.core.plan.plan import Plan, World, changes_of, make_plan, plan_from_json, plan_to_json
+from reconciler.core.rollout.ideal import ideal_steps
+from reconciler.core.rollout.steps import Enter, StartSlot, Weigh
 from tests.support.releases import desired, endpoint, release, rollout
 
 A, B = release("one"), release("two", prompt="p2")

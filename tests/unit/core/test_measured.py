@@ -10,9 +10,9 @@ import pytest
 from environments.errors import SluiceError
 from environments.names import Address
 from environments.spec import EnvironmentSpec
-from reconciler.core.measured import MeasuredCapacity, Measurement, measured_capacity
-from reconciler.core.observed import ObservedState
-from reconciler.core.plan import Plan, World, changes_of, make_plan, plan_from_json, plan_to_json
+from reconciler.core.model.observed import ObservedState
+from reconciler.core.plan.measured import MeasuredCapacity, Measurement, measured_capacity
+from reconciler.core.plan.plan import Plan, World, changes_of, make_plan, plan_from_json, plan_to_json
 from reconciler.output.plan_text import measured_line
 from tests.support.releases import desired, release
 

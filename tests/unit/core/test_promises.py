@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pytest
 from numpy.random import default_rng
 
-from reconciler.core.counts import Counts
-from reconciler.core.promises import OPEN_SHARE, Unanswered, broken_evidence, judge_promises
-from reconciler.core.tokens import Tokens
-from reconciler.core.verdict import Verdict
+from reconciler.core.model.counts import Counts
+from reconciler.core.model.tokens import Tokens
+from reconciler.core.model.verdict import Verdict
+from reconciler.core.slo_check import OPEN_SHARE, Unanswered, broken_evidence, judge_promises
 
 ERRORS = {"error_rate": 0.01}
 LOOKS, EACH = 180, 100

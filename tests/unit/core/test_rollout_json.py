@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from reconciler.core.rollout import GateResult, Phase, RegionRollout, Rollout, rollout_from_json, rollout_to_json
-from reconciler.core.settings import RolloutSettings
-from reconciler.core.verdict import Verdict
+from reconciler.core.model.rollout import GateResult, Phase, RegionRollout, Rollout, rollout_from_json, rollout_to_json
+from reconciler.core.model.settings import RolloutSettings
+from reconciler.core.model.verdict import Verdict
 from tests.support.releases import release
 
 SAID = "OperationalError: postgresql://sluice:p@ss@db/x refused, Authorization: Bearer abcdef123456"

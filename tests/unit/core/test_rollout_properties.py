@@ -9,12 +9,12 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.core.change import Action
-from reconciler.core.diff import diff
-from reconciler.core.observed import ObservedEndpoint, ObservedState
-from reconciler.core.rollout import ENDED, Intent, Phase
-from reconciler.core.settings import RolloutSettings
-from reconciler.core.verdict import Verdict
+from reconciler.core.model.observed import ObservedEndpoint, ObservedState
+from reconciler.core.model.rollout import ENDED, Intent, Phase
+from reconciler.core.model.settings import RolloutSettings
+from reconciler.core.model.verdict import Verdict
+from reconciler.core.plan.change import Action
+from reconciler.core.plan.diff import diff
 from tests.support.releases import SETTINGS, desired, endpoint, release, rollout
 from tests.unit.core.random_world import EVENTS, FAULTS, HANDS, Turn, Walk
 

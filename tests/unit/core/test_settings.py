@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reconciler.core.settings import RolloutSettings, settings_from_json, settings_of, settings_to_json
+from reconciler.core.model.settings import RolloutSettings, settings_from_json, settings_of, settings_to_json
 from tests.unit.environments.loading import BASE, load_text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from environments.names import Address
-from reconciler.core.observed import ObservedState
+from reconciler.core.model.observed import ObservedState
 from reconciler.core.status import status_json
 from tests.support.releases import endpoint, release
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.counts import Counts, counts_of_both
-from reconciler.core.tokens import Tokens, tokens_between, tokens_of_both
-from reconciler.counters import carried, difference
+from reconciler.core.model.counts import Counts, counts_of_both
+from reconciler.core.model.tokens import Tokens, tokens_between, tokens_of_both
+from reconciler.evidence.counters import carried, difference
 from reconciler.ports import SlotCounts
 
 

@@ -7,11 +7,11 @@ from typing import Any, get_args
 import pytest
 
 from environments.spec import TrafficQuery
-from reconciler.core.counts import Counts
-from reconciler.core.tokens import Tokens
-from reconciler.core.verdict import Verdict
-from reconciler.figures import traffic_sample
-from reconciler.limits import judge_limit
+from reconciler.core.model.counts import Counts
+from reconciler.core.model.tokens import Tokens
+from reconciler.core.model.verdict import Verdict
+from reconciler.evidence.limits import judge_limit
+from reconciler.evidence.traffic_metrics import traffic_sample
 from reconciler.ports import Sample
 
 COUNTED = Counts(requests=300, errors=5, rejected=60, tokens=Tokens(answers=200, input=10_000, output=80_000))

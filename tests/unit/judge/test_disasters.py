@@ -10,7 +10,7 @@ import pytest
 from numpy.random import Generator, default_rng
 
 from reconciler.core.judge import ArmCounts, Judgement, JudgeSettings, Protect, Tick, replay
-from reconciler.core.verdict import Verdict
+from reconciler.core.model.verdict import Verdict
 
 BOUNDS = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 QUIET = JudgeSettings(noise=0.0, warmup_s=0.0, tick_s=1.0, protect=(Protect("ttft", 1.2),))

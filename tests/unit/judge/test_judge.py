@@ -21,7 +21,7 @@ from reconciler.core.judge import (
     state_from_json,
     state_to_json,
 )
-from reconciler.core.verdict import Verdict
+from reconciler.core.model.verdict import Verdict
 
 BOUNDS = (0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0)
 SETTINGS = JudgeSettings(protect=(Protect("error_rate", 2.0), Protect("ttft", 1.2)))

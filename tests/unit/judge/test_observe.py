@@ -25,7 +25,7 @@ from reconciler.core.judge import (
     state_from_json,
     state_to_json,
 )
-from reconciler.core.verdict import Verdict
+from reconciler.core.model.verdict import Verdict
 from tests.unit.judge.test_judge import arm, ticks
 
 DEFAULT = JudgeSettings()

@@ -8,7 +8,7 @@ from numpy.random import default_rng
 
 from reconciler.core.judge import ArmCounts, Fates, JudgeSettings, Protect, StartWindow, Tick, observe, replay, start
 from reconciler.core.judge.outcomes import BAD, FINE, NEW, SPARED, Rows, ended_outcomes, window_outcomes
-from reconciler.core.verdict import Verdict
+from reconciler.core.model.verdict import Verdict
 from tests.bench.judge.counting import simulate_events
 from tests.bench.judge.events import SAME, Change, Service
 from tests.bench.judge.runs import judge_recording

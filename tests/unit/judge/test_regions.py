@@ -14,7 +14,7 @@ from reconciler.core.judge import (
     observe_region,
     start_rollout,
 )
-from reconciler.core.verdict import Verdict
+from reconciler.core.model.verdict import Verdict
 from tests.bench.judge.runs import join, judge_recording, ticks_of
 from tests.bench.judge.traffic import EQUAL, FLAT, Recording, Release, Traffic, simulate
 from tests.unit.judge.test_judge import ticks

@@ -16,7 +16,7 @@ from reconciler.core.judge import (
     tick_from_json,
     tick_to_json,
 )
-from reconciler.core.verdict import Verdict
+from reconciler.core.model.verdict import Verdict
 
 SETTINGS = JudgeSettings(noise=0.0, warmup_s=0.0, protect=(Protect("error_rate", 2.0),))
 EQUAL = (0.001, 0.001)

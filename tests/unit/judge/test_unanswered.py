@@ -26,7 +26,7 @@ from reconciler.core.judge import (
 from reconciler.core.judge.bets import Array
 from reconciler.core.judge.outcomes import Rows
 from reconciler.core.judge.unanswered import AGES_S, UnansweredState, advance, first_state
-from reconciler.core.verdict import Verdict
+from reconciler.core.model.verdict import Verdict
 from tests.bench.judge.counting import simulate_events
 from tests.bench.judge.events import SAME, Change, Service
 from tests.bench.judge.runs import judge_recording

@@ -11,7 +11,7 @@ from loadtests.columns import Columns, Floats, joined
 from loadtests.figures import comparison_of, tails_of
 from loadtests.profile import Compare, Slo
 from loadtests.result import result_of
-from reconciler.core.verdict import Verdict
+from reconciler.core.model.verdict import Verdict
 from reconciler.gates.load import judge_load
 from tests.unit.loadtests.made import profile, run_of
 

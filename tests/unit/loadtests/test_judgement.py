@@ -16,7 +16,7 @@ from loadtests.profile import Compare
 from loadtests.report import Case, html_report, junit_xml
 from loadtests.search import Capacity, Probe
 from loadtests.stream import Outcome, Stream
-from reconciler.core.verdict import Verdict
+from reconciler.core.model.verdict import Verdict
 from reconciler.gates.load import LoadJudgement, judge_load, settled
 from tests.unit.loadtests.made import comparison, comparison_of_rounds, drawn, late, profile, stream
 

@@ -12,7 +12,7 @@ import pytest
 
 from environments.errors import SluiceError
 from environments.names import Address
-from reconciler.core.release import Artifact, Lineage, Release
+from reconciler.core.model.release import Artifact, Lineage, Release
 from reconciler.platforms.local import state
 from reconciler.platforms.local.fences import check_fence
 from reconciler.platforms.local.state import Layout, SlotRecord

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from reconciler.core.next_steps import Evidence
-from reconciler.core.rollout import GateResult, Phase, Rollout
-from reconciler.core.steps import Await
-from reconciler.core.verdict import Verdict
-from reconciler.loop import Snapshot
+from reconciler.core.model.rollout import GateResult, Phase, Rollout
+from reconciler.core.model.verdict import Verdict
+from reconciler.core.rollout.next_steps import Evidence
+from reconciler.core.rollout.steps import Await
+from reconciler.engine.loop import Snapshot
 from reconciler.output.live_block import evidence_bars
 from reconciler.output.progress import Progress
 from reconciler.output.words import bar, duration_words, owner_words

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from reconciler.core.rollout import GateResult, Phase, Rollout
-from reconciler.core.steps import Enter
-from reconciler.core.verdict import Verdict
-from reconciler.loop import Snapshot
+from reconciler.core.model.rollout import GateResult, Phase, Rollout
+from reconciler.core.model.verdict import Verdict
+from reconciler.core.rollout.steps import Enter
+from reconciler.engine.loop import Snapshot
 from reconciler.output.progress import Progress
 from tests.support.releases import endpoint, release, rollout
 

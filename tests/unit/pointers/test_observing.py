@@ -6,12 +6,12 @@ import asyncio
 from pathlib import Path
 
 from environments.names import Address
-from reconciler.core.observed import ObservedEndpoint
-from reconciler.observing import observe
+from reconciler.core.model.observed import ObservedEndpoint
+from reconciler.planning.observe import observe
 from reconciler.pointers.flagd import FlagdPointers
 from reconciler.pointers.flags import RESOLUTION_PCT
 from reconciler.ports import DrawnRelease, ReleaseSplit, SlotAddress
-from reconciler.region import RegionReader
+from reconciler.ports.adapters import RegionReader
 from tests.support.fake_platform import FakePlatform
 from tests.support.releases import release
 

@@ -18,8 +18,8 @@ from policies.catalog import CATALOG, find_policy, known_ids, override_findings
 from policies.places import path_of
 from policies.plans import check_plan, check_spec
 from policies.policy import kind_of
-from reconciler.core.change import Action, Change, FieldChange, MovesBy
-from reconciler.core.finding import Finding
+from reconciler.core.model.finding import Finding
+from reconciler.core.plan.change import Action, Change, FieldChange, MovesBy
 from tests.unit.environments.test_load import SHIPPED
 from tests.unit.policies.fixtures import ROOT, shipped
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from environments.errors import SluiceError
-from reconciler.core.release import Artifact
+from reconciler.core.model.release import Artifact
 from reconciler.registries import copies
 from reconciler.registries.copies import KEPT, Copies
 from reconciler.registries.digests import DigestCache, content_digest

@@ -9,7 +9,7 @@ import pytest
 
 from environments.errors import SluiceError
 from policies.engine import OUTWARD, REVIEWED, escapes
-from reconciler.core.release import Artifact, Release
+from reconciler.core.model.release import Artifact, Release
 from reconciler.runtimes.vllm import VllmRuntime
 from reconciler.runtimes.vllm_arguments import KNOWN, OWNED
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from environments.errors import SluiceError
-from reconciler.core.release import Artifact, Release
+from reconciler.core.model.release import Artifact, Release
 from reconciler.runtimes.vllm import VllmRuntime
 from reconciler.runtimes.vllm_arguments import KNOWN, ON_ONLY, OWNED, SPREAD
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from environments.errors import SluiceError
-from reconciler.core.tokens import Tokens
+from reconciler.core.model.tokens import Tokens
 from reconciler.runtimes.vllm_counts import counts_of
 
 RECORDED = (Path(__file__).parents[2] / "support/recorded/vllm-0.32.0.metrics").read_text()

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from environments.errors import SluiceError
-from reconciler.core.verdict import Verdict
+from reconciler.core.model.verdict import Verdict
 from reconciler.gates.eval import paired
 from reconciler.gates.eval.ask import questions
 from reconciler.gates.eval.judgement import EvalJudgement, judge_eval

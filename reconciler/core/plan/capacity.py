@@ -1,0 +1,95 @@
+"""GPU need and cost of a plan: what every pool holds now, at the peak of the rollout and afterwards. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from environments.spec import EnvironmentSpec, GpuPool
+from reconciler.core.canonical import Json
+from reconciler.core.model.desired import DesiredState
+from reconciler.core.plan.change import Action, Change, MovesBy
+from reconciler.core.plan.prices import SPOT_SHARE, USD_PER_HOUR, VERSION
+
+
+@dataclass(frozen=True, order=True)
+class PoolNeed:
+    """One pool of one region, in GPUs. `surge` is what the rollouts need on top while champion and challenger run."""
+
+    region: str
+    pool: str
+    gpus_steady: int
+    gpus_surge: int
+    gpus_max: int
+    nodes_now_min: int
+    nodes_at_peak: int
+
+    @property
+    def fits(self) -> bool:
+        """Return whether the pool may grow large enough for the peak."""
+        return self.gpus_steady + self.gpus_surge <= self.gpus_max
+
+
+def pool_needs(spec: EnvironmentSpec, desired: DesiredState, changes: Sequence[Change]) -> tuple[PoolNeed, ...]:
+    """Return the need of every pool that an endpoint of this plan uses, sorted."""
+    loads = {c.address for c in changes if c.moves_by in (MovesBy.COLD_LOAD, MovesBy.NEW_NODES, MovesBy.WARM_LOAD)}
+    moving = {c.address for c in changes if c.action is Action.ROLLOUT} & loads
+    steady: dict[tuple[str, str], int] = defaultdict(int)
+    surge: dict[tuple[str, str], int] = defaultdict(int)
+    for each in desired.endpoints:
+        if each.pool is not None and each.pool in spec.regions[each.address.region].gpu_pools:
+            key = (each.address.region, each.pool)
+            steady[key] += each.gpus
+            surge[key] += each.gpus if each.address in moving else 0
+    return tuple(_need(spec, key, steady[key], surge[key]) for key in sorted(steady))
+
+
+def _need(spec: EnvironmentSpec, key: tuple[str, str], steady: int, surge: int) -> PoolNeed:
+    region, name = key
+    pool = spec.regions[region].gpu_pools[name]
+    peak = math.ceil((steady + surge) / pool.gpus_per_node)
+    return PoolNeed(region, name, steady, surge, pool.nodes.max * pool.gpus_per_node, pool.nodes.min, peak)
+
+
+def need_to_json(need: PoolNeed) -> Json:
+    """Return one line of the plan's `capacity`; lines that name an `address` instead are `MeasuredCapacity`."""
+    return {
+        "region": need.region,
+        "pool": need.pool,
+        "gpus_steady": need.gpus_steady,
+        "gpus_surge": need.gpus_surge,
+        "gpus_max": need.gpus_max,
+        "nodes_at_peak": need.nodes_at_peak,
+        "fits": need.fits,
+    }
+
+
+def cost_of(spec: EnvironmentSpec, needs: Sequence[PoolNeed]) -> Json:
+    """Return the estimate in USD per hour: steady, and what rollouts add while they run; `unpriced` is unknown."""
+    steady = surge = 0.0
+    unpriced = set()
+    for need in needs:
+        pool = spec.regions[need.region].gpu_pools[need.pool]
+        price = node_usd_per_hour(pool)
+        if price is None:
+            unpriced.add(pool.instance)
+            continue
+        nodes = max(pool.nodes.min, math.ceil(need.gpus_steady / pool.gpus_per_node))
+        steady += nodes * price
+        surge += max(0, need.nodes_at_peak - nodes) * price
+    return {
+        "steady_usd_per_hour": round(steady, 4),
+        "surge_usd_per_hour": round(surge, 4),
+        "prices": VERSION,
+        "unpriced": sorted(unpriced),
+    }
+
+
+def node_usd_per_hour(pool: GpuPool) -> float | None:
+    """Return the estimated price of one node, None for an instance type without a list price here."""
+    price = USD_PER_HOUR.get(pool.instance)
+    if price is None:
+        return None
+    return price * SPOT_SHARE if pool.capacity == "spot" else price

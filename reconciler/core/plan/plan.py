@@ -1,0 +1,317 @@
+"""The plan: complete, frozen, sorted, with a digest, so that what was reviewed is what runs. Pure.
+
+`reconciler.planning.planner` gathers the inputs; commands show a plan, save it, and hand it to the loop.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from environments.errors import SluiceError
+from environments.names import Address, parse_address
+from environments.spec import EnvironmentSpec
+from reconciler.core.canonical import Json, digest
+from reconciler.core.model.desired import DesiredEndpoint, DesiredState
+from reconciler.core.model.finding import Finding
+from reconciler.core.model.observed import ObservedState, endpoint_facts
+from reconciler.core.model.release import release_to_json
+from reconciler.core.model.rollout import Intent, Phase, Rollout
+from reconciler.core.plan.capacity import PoolNeed, cost_of, need_to_json, pool_needs
+from reconciler.core.plan.change import Action, Change, FieldChange, MovesBy, change_to_json
+from reconciler.core.plan.diff import diff
+from reconciler.core.plan.drift import Drift, drift_to_json
+from reconciler.core.plan.measured import (
+    MeasuredCapacity,
+    Measurement,
+    measured_capacity,
+    measured_from_json,
+    measured_to_json,
+)
+from reconciler.core.rollout.begin import empty_endpoint, new_repair, new_rollout
+from reconciler.core.rollout.ideal import ideal_run
+from reconciler.core.rollout.operator import aborted, resumed
+from reconciler.core.rollout.steps import Enter, Finish, Mark, Publish, Step, Weigh, step_kind
+
+SCHEMA = "sluice/plan/v1"
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """One step as a plan lists it. `weight_pct` is the challenger's, None where a step moves no traffic."""
+
+    id: str
+    kind: str
+    address: str
+    wave: int
+    weight_pct: float | None = None
+
+    def to_json(self) -> Json:
+        """Return the step as `plan --json` shows it."""
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "address": self.address,
+            "wave": self.wave,
+            "weight_pct": self.weight_pct,
+        }
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What `--endpoint` and `--region` left; empty means everything."""
+
+    endpoints: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done and why. `gaps` says in words what this build has no adapter for.
+
+    `observed` holds the facts of every address as they were, so that a stale plan can say what moved; `spec_digest`
+    covers the environment file as it was read, `gate_digests` (ENDPOINT/GATE) the files that its gates decide by.
+    `capacity` is what the pools need, `measured` what endpoints carry: the one part beside `created_at` that the digest
+    leaves out, because measuring again changes nothing that is planned.
+    """
+
+    environment: str
+    created_at: str
+    observed_fingerprint: str
+    spec_digest: str
+    scope: Scope
+    changes: tuple[Change, ...]
+    steps: tuple[PlannedStep, ...]
+    findings: tuple[Finding, ...]
+    capacity: tuple[Json, ...]
+    cost: Json
+    drift: tuple[Drift, ...]
+    observed: tuple[Json, ...]
+    releases: tuple[Json, ...]
+    gaps: tuple[str, ...] = ()
+    measured: tuple[MeasuredCapacity, ...] = ()
+    gate_digests: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def pending(self) -> tuple[Change, ...]:
+        """Return the changes that need something done."""
+        return tuple(c for c in self.changes if c.action is not Action.NONE)
+
+    @property
+    def denied(self) -> tuple[Finding, ...]:
+        """Return the findings that forbid this plan."""
+        return tuple(f for f in self.findings if f.level == "deny")
+
+    @property
+    def digest(self) -> str:
+        """Return the digest over everything but `created_at` and `measured`: the same world gives the same digest."""
+        body = plan_body(replace(self, measured=()))
+        del body["created_at"]
+        return digest(body)
+
+
+@dataclass(frozen=True)
+class World:
+    """What a plan is made from: declared, live, in flight, and what was measured before.
+
+    `wanted` is the release id of each declared endpoint, also where `scope` leaves none of its regions.
+    """
+
+    spec: EnvironmentSpec
+    desired: DesiredState
+    observed: ObservedState
+    active: Mapping[str, Rollout]
+    drift: tuple[Drift, ...] = ()
+    gaps: tuple[str, ...] = ()
+    scope: Scope = Scope()
+    measured: Mapping[Address, Measurement] = field(default_factory=dict)
+    wanted: Mapping[str, str] = field(default_factory=dict)
+    gate_digests: Mapping[str, str] = field(default_factory=dict)
+
+
+def changes_of(world: World) -> tuple[Change, ...]:
+    """Return the changes, with `new_nodes` where a load does not fit on the nodes that a pool keeps running."""
+    changes = diff(world.desired, world.observed, world.active)
+    needs = {(n.region, n.pool): n for n in pool_needs(world.spec, world.desired, changes)}
+    by_address = {d.address: d for d in world.desired.endpoints}
+    return tuple(_with_nodes(change, by_address.get(change.address), needs) for change in changes)
+
+
+def make_plan(world: World, changes: tuple[Change, ...], findings: Sequence[Finding], created_at: str) -> Plan:
+    """Return the plan for `changes` of `world`; `findings` are what the policies said of them."""
+    needs = pool_needs(world.spec, world.desired, changes)
+    releases = {d.release.id: release_to_json(d.release) for d in world.desired.endpoints}
+    return Plan(
+        environment=world.spec.environment,
+        created_at=created_at,
+        observed_fingerprint=world.observed.fingerprint(),
+        spec_digest=spec_digest(world.spec),
+        scope=world.scope,
+        changes=changes,
+        steps=tuple(_planned_steps(world, changes)),
+        findings=tuple(sorted(findings)),
+        capacity=tuple(need_to_json(n) for n in needs),
+        cost=cost_of(world.spec, needs),
+        drift=tuple(sorted(world.drift)),
+        observed=tuple(endpoint_facts(world.observed.endpoints[a]) for a in sorted(world.observed.endpoints)),
+        releases=tuple(releases[key] for key in sorted(releases)),
+        gaps=tuple(sorted(world.gaps)),
+        measured=measured_capacity(world.spec, world.desired, world.measured),
+        gate_digests=dict(world.gate_digests),
+    )
+
+
+def spec_digest(spec: EnvironmentSpec) -> str:
+    """Return the digest of an environment file's content."""
+    return digest(spec.model_dump(mode="json"))
+
+
+def plan_body(plan: Plan) -> Json:
+    """Return the plan's JSON without its digest."""
+    return {
+        "schema": SCHEMA,
+        "environment": plan.environment,
+        "created_at": plan.created_at,
+        "observed_fingerprint": plan.observed_fingerprint,
+        "spec_digest": plan.spec_digest,
+        "gate_digests": dict(plan.gate_digests),
+        "scope": {"endpoints": list(plan.scope.endpoints), "regions": list(plan.scope.regions)},
+        "changes": [change_to_json(c) for c in plan.changes],
+        "steps": [s.to_json() for s in plan.steps],
+        "findings": [f.to_json() for f in plan.findings],
+        "capacity": [*plan.capacity, *map(measured_to_json, plan.measured)],
+        "cost": plan.cost,
+        "drift": [drift_to_json(d) for d in plan.drift],
+        "observed": list(plan.observed),
+        "releases": list(plan.releases),
+        "gaps": list(plan.gaps),
+    }
+
+
+def plan_to_json(plan: Plan) -> Json:
+    """Return the plan as `plan --json` prints it and `-o` saves it."""
+    return {**plan_body(plan), "digest": plan.digest}
+
+
+def plan_from_json(data: Any) -> Plan:
+    """Return the plan that `plan_to_json` wrote.
+
+    Raises:
+        SluiceError: `PLAN-001` it is no plan, or not one of this version; `PLAN-002` it was changed after it was made.
+    """
+    try:
+        plan = _read(data)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _not_a_plan(f"it cannot be read as {SCHEMA}: {type(error).__name__} {error}") from error
+    if plan_to_json(plan) != data:
+        raise SluiceError(
+            "PLAN-002",
+            where=f"plan of {plan.environment}",
+            what=f"its content hashes to {plan.digest}, it says {data.get('digest')}",
+            why="a plan is approved by its digest, so a changed plan was approved by nobody",
+            do="make a new one: sluice plan -o plan.json",
+        )
+    return plan
+
+
+def _read(data: Any) -> Plan:
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        raise ValueError(f"schema is {data.get('schema') if isinstance(data, dict) else type(data).__name__}")
+    return Plan(
+        environment=data["environment"],
+        created_at=data["created_at"],
+        observed_fingerprint=data["observed_fingerprint"],
+        spec_digest=data["spec_digest"],
+        gate_digests=dict(data["gate_digests"]),
+        scope=Scope(tuple(data["scope"]["endpoints"]), tuple(data["scope"]["regions"])),
+        changes=tuple(_change_from_json(c) for c in data["changes"]),
+        steps=tuple(PlannedStep(**s) for s in data["steps"]),
+        findings=tuple(Finding(**f) for f in data["findings"]),
+        capacity=tuple(line for line in data["capacity"] if "address" not in line),
+        cost=data["cost"],
+        drift=tuple(Drift(**d) for d in data["drift"]),
+        observed=tuple(data["observed"]),
+        releases=tuple(data["releases"]),
+        gaps=tuple(data["gaps"]),
+        measured=tuple(measured_from_json(line) for line in data["capacity"] if "address" in line),
+    )
+
+
+def _not_a_plan(why: str) -> SluiceError:
+    return SluiceError(
+        "PLAN-001", what="this file is not a plan that can run", why=why, do="sluice plan ENV -o plan.json"
+    )
+
+
+def _change_from_json(data: Json) -> Change:
+    fields = tuple(FieldChange(f["path"], f["from"], f["to"]) for f in data["fields"])
+    moves_by = MovesBy(data["moves_by"])
+    return Change(parse_address(data["address"]), Action(data["action"]), fields, moves_by, data["release"])
+
+
+def _with_nodes(change: Change, desired: DesiredEndpoint | None, needs: Mapping[tuple[str, str], PoolNeed]) -> Change:
+    loads = desired is not None and change.moves_by is MovesBy.COLD_LOAD
+    need = needs.get((change.address.region, desired.pool or "")) if desired and loads else None
+    if need is None or need.nodes_at_peak <= need.nodes_now_min:
+        return change
+    return replace(change, moves_by=MovesBy.NEW_NODES)
+
+
+def _planned_steps(world: World, changes: Sequence[Change]) -> list[PlannedStep]:
+    wanted: dict[tuple[str, Action], list[DesiredEndpoint]] = defaultdict(list)
+    by_address = {d.address: d for d in world.desired.endpoints}
+    planned = []
+    for change in changes:
+        if change.action in (Action.CREATE, Action.ROLLOUT, Action.UPDATE):
+            kind = Action.UPDATE if change.action is Action.UPDATE else Action.ROLLOUT
+            wanted[change.address.endpoint, kind].append(by_address[change.address])
+        elif change.action is Action.REMOVE:
+            planned.append(PlannedStep(f"{change.address.endpoint}/00-remove", "remove", str(change.address), 0))
+    for (_, kind), group in sorted(wanted.items()):
+        planned += _steps_of(world, kind, group)
+    return planned
+
+
+def _steps_of(world: World, kind: Action, group: Sequence[DesiredEndpoint]) -> list[PlannedStep]:
+    endpoint = group[0].address.endpoint
+    live = {a.region: seen for a, seen in world.observed.endpoints.items() if a.endpoint == endpoint}
+    planned: list[PlannedStep] = []
+    rollout = world.active.get(endpoint)
+    if rollout and rollout.challenger.id != group[0].release.id:
+        back, after_it = ideal_run(aborted(rollout, "superseded"), live)
+        planned, live, rollout = _listed(rollout, back, 1), {**live, **after_it}, None
+    if rollout is None:
+        begin = new_repair if kind is Action.UPDATE else new_rollout
+        found = {d.address: live.get(d.address.region, empty_endpoint(d.address)) for d in group}
+        rollout = begin("planned", group, found, now=0.0, actor="")
+    elif (rollout.phase is Phase.PAUSED or rollout.intent is Intent.PAUSE) and not rollout.falling_back:
+        rollout = resumed(rollout, rollout.started_at)
+    return planned + _listed(rollout, ideal_run(rollout, live)[0], len(planned) + 1)
+
+
+def _listed(rollout: Rollout, steps: Sequence[Step], first: int) -> list[PlannedStep]:
+    told = [(kind, step) for step in steps for kind in _kinds(rollout, step)]
+    return [_planned(rollout, kind, number, step) for number, (kind, step) in enumerate(told, start=first)]
+
+
+def _kinds(rollout: Rollout, step: Step) -> tuple[str, ...]:
+    """Return what a plan lists for a step; the bake is named where it ends, after the weight that it watches."""
+    match step:
+        case Enter(phase=Phase.PROMOTED):
+            return ("bake", "promote") if rollout.settings.bake_s > 0 else ("promote",)
+        case Enter():
+            return ()
+        case _:
+            return (step_kind(step),)
+
+
+def _planned(rollout: Rollout, kind: str, number: int, step: Step) -> PlannedStep:
+    id = f"{rollout.endpoint}/{number:02d}-{kind}"
+    if isinstance(step, Mark | Finish):
+        return PlannedStep(
+            id, kind, f"{rollout.environment}/*/{rollout.endpoint}", max(r.wave for r in rollout.regions)
+        )
+    weight = step.challenger_pct if isinstance(step, Weigh) else step.share_pct if isinstance(step, Publish) else None
+    return PlannedStep(id, kind, str(rollout.address(step.region)), rollout.region(step.region).wave, weight)

@@ -1,0 +1,91 @@
+"""Read and subtract the counters of an endpoint's slots: requests at the gateway, latencies and tokens at the servers.
+
+The analyst makes ticks of them; a gate watches live traffic with them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from reconciler.core.model.counts import HISTOGRAMS, Counts
+from reconciler.core.model.observed import ObservedEndpoint
+from reconciler.core.model.tokens import tokens_between
+from reconciler.ports import CountsTraffic, SlotCounts
+from reconciler.ports.adapters import Region
+
+METRICS_TIMEOUT_S = 2.0  # a server too sick to tell its latencies must not delay what the gateway counted
+
+
+async def read_counters(region: Region, runtime: str, seen: ObservedEndpoint) -> dict[str, SlotCounts]:
+    """Return the counters of every running slot: requests and outcomes at the gateway, the rest from the runtime.
+
+    A runtime that cannot be read in time gives no histograms and no tokens; its outcomes are still the gateway's.
+    """
+    running = {name: s for name, s in seen.slots.items() if s.url and s.ready}
+    reading = (
+        asyncio.wait_for(region.runtimes[runtime].counts(slot.url or ""), METRICS_TIMEOUT_S)
+        for slot in running.values()
+    )
+    answers = await asyncio.gather(*reading, return_exceptions=True)
+    counted = {
+        name: replace(answer, server_epoch=answer.epoch)
+        for name, answer in zip(running, answers, strict=True)
+        if isinstance(answer, SlotCounts)
+    }
+    if not isinstance(region.reader, CountsTraffic):
+        return counted
+    traffic = await region.reader.traffic(seen.address)
+    return {name: _joined(traffic[name], counted.get(name)) for name in sorted(traffic)}
+
+
+def difference(before: SlotCounts | None, after: SlotCounts) -> Counts:
+    """Return what was counted between two readings: outcomes and latencies each nothing when they started again.
+
+    A request that is both, such as a rejection that broke midway, is an error. An error that was read before its
+    request is a request, so that no error is ever lost.
+    """
+    if before is None:
+        return Counts()
+    return replace(_outcomes(before, after), **_measured(before, after))
+
+
+def carried(before: SlotCounts | None, after: SlotCounts) -> SlotCounts:
+    """Return what the next difference starts from: `after`, and the server's part of `before` if it was not read."""
+    if before is None or after.server_epoch or not before.server_epoch:
+        return after
+    server = {name: getattr(before, name) for name in (*HISTOGRAMS, "tokens", "server_epoch")}
+    return replace(after, **server)
+
+
+def _outcomes(before: SlotCounts, after: SlotCounts) -> Counts:
+    if before.epoch != after.epoch:
+        return Counts()
+    errors = max(0, after.errors - before.errors)
+    requests = max(after.requests - before.requests, errors)
+    return Counts(requests, errors, min(max(0, after.rejected - before.rejected), requests - errors))
+
+
+def _measured(before: SlotCounts, after: SlotCounts) -> dict[str, Any]:
+    if before.server_epoch != after.server_epoch:
+        return {}
+    histograms = {name: _between(getattr(before, name), getattr(after, name)) for name in HISTOGRAMS}
+    return {**histograms, "tokens": tokens_between(before.tokens, after.tokens)}
+
+
+def _between(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    """Return the difference of two cumulative histograms; nothing when it is none, as when a replica restarted."""
+    moved = {le: count - before.get(le, 0.0) for le, count in after.items()}
+    ordered = [moved[le] for le in sorted(moved, key=float)]
+    falls = any(low > high for low, high in itertools.pairwise([0.0, *ordered]))
+    return {} if falls or "+Inf" not in moved else moved
+
+
+def _joined(gateway: SlotCounts, server: SlotCounts | None) -> SlotCounts:
+    if server is None:
+        return gateway
+    outcomes = {name: getattr(gateway, name) for name in ("requests", "errors", "rejected", "epoch")}
+    return replace(server, **outcomes)

@@ -1,0 +1,34 @@
+"""What a plan recalls from the ledger: the newest fact of each kind by address, however old it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from environments.names import Address, parse_address
+from reconciler.core.canonical import Json
+from reconciler.core.plan.measured import Measurement
+from reconciler.ports import Store
+
+CAPACITY = "capacity"
+STATE = "state"
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """By address, the newest of each: `facts` that were recorded as live, and `measured` capacity."""
+
+    facts: Mapping[Address, Json]
+    measured: Mapping[Address, Measurement]
+
+
+async def recall(store: Store, environment: str) -> Recalled:
+    """Return what the ledger last said of each address; facts of what was removed are left out."""
+    states = await store.newest(environment, STATE)
+    measured: dict[Address, Measurement] = {}
+    for entry in await store.newest(environment, CAPACITY):
+        body = entry.body
+        found = Measurement(float(body["rate_rps"]), int(body["replicas"]), body["release"], entry.at)
+        measured[parse_address(entry.address)] = found
+    facts = {parse_address(entry.address): entry.body for entry in states if not entry.body.get("removed")}
+    return Recalled(facts, measured)
