@@ -124,8 +124,18 @@ def under_present_weight(followed: Followed, weight_pct: float, since_s: float) 
 
 
 def begun_since(followed: Followed, since_s: float) -> Fates:
-    """Return what became of the challenger's requests that began at or after `since_s`."""
-    chosen = [window.challenger for window in followed.windows.values() if window.began_s >= since_s]
+    """Return what became of the challenger's requests that began in a bake, which is in force since `since_s`.
+
+    Of a window that was open when the bake began, what its split sent counts: the one that sends the champion nothing.
+    A short bake may see no window that is all its own.
+    """
+    shared = {window.weights for window in followed.windows.values() if window.champion.begun}
+    chosen = [
+        window.challenger
+        for window in followed.windows.values()
+        if window.began_s >= since_s
+        or (window.began_s + window.window_s > since_s and window.weights not in shared)
+    ]
     return Fates(*(sum(counts) for counts in zip(*chosen, strict=True))) if chosen else NOBODY
 
 

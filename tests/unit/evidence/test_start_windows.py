@@ -1,0 +1,72 @@
+"""Requests followed by their start: which windows belong to the bake, and what is told again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from reconciler.core.judge import Fates
+from reconciler.evidence.start_windows import Followed, begun_since, follow, moved, recalled, unanswered_since
+from reconciler.ports import Cohort
+
+BAKE_S = 1012.0
+"""When the bake began: in the window that opened at 1010."""
+
+
+def after(cohorts: Mapping[str, Sequence[Cohort]], *, weight_pct: float = 100.0, since_s: float = BAKE_S) -> Followed:
+    """Return what is known once these cohorts of the champion's slot `a` and the challenger's `b` were read."""
+    return follow(Followed(), cohorts, champion="a", challenger="b", weight_pct=weight_pct, since_s=since_s)
+
+
+def cohort(began_s: float, weights: str, begun: int, **fates: int) -> Cohort:
+    return Cohort(began_s, 10.0, weights, begun, fates.pop("ended", begun), **fates)
+
+
+def test_a_bake_that_is_shorter_than_a_window_has_samples() -> None:
+    """The gateway counts in windows of ten seconds; a bake of two lies in one that had another weight before."""
+    known = after({"a": [cohort(1010, "half", 60)], "b": [cohort(1010, "half", 50), cohort(1010, "all", 30, errors=3)]})
+    assert begun_since(known, BAKE_S) == Fates(30, 30, 3)
+
+
+def test_requests_of_the_step_before_are_not_the_bakes() -> None:
+    known = after({"a": [cohort(1000, "half", 60)], "b": [cohort(1000, "half", 50), cohort(1010, "half", 7)]})
+    assert begun_since(known, BAKE_S) == Fates(0, 0)
+
+
+def test_nor_are_those_of_an_earlier_bake_that_a_pause_ended() -> None:
+    known = after({"b": [cohort(900, "all", 500), cohort(1020, "all", 40)]})
+    assert begun_since(known, BAKE_S) == Fates(40, 40)
+
+
+def test_open_requests_are_unanswered_once_they_are_old_enough() -> None:
+    known = after({"b": [cohort(1020, "all", 40, ended=10), cohort(1030, "all", 40, ended=0)]})
+    found = unanswered_since(known, BAKE_S, 1065.0, 30.0)
+    assert (found.begun, found.open) == (40, 30), "the second window closed 25 s ago"
+
+
+def test_a_window_is_told_again_only_when_it_has_moved() -> None:
+    told, known = moved(after({"b": [cohort(1020, "all", 40, ended=10)]}), 1000.0)
+    assert [(each.began_s, each.weight_pct, each.challenger) for each in told] == [(20.0, 100.0, Fates(40, 10))]
+    assert moved(known, 1000.0)[0] == ()
+    (again,), _ = moved(
+        follow(
+            known,
+            {"b": [cohort(1020, "all", 40, ended=40)]},
+            champion="a",
+            challenger="b",
+            weight_pct=100.0,
+            since_s=BAKE_S,
+        ),
+        1000.0,
+    )
+    assert again.challenger == Fates(40, 40)
+
+
+def test_who_resumes_takes_up_what_was_told() -> None:
+    told, known = moved(after({"b": [cohort(1020, "all", 40, ended=10)]}), 1000.0)
+    assert recalled(told, 1000.0, Followed()).windows == known.windows
+
+
+def test_a_split_is_not_named_while_another_was_in_force_in_its_newest_window() -> None:
+    """Nobody could say which of the two has the weight that is asked for now."""
+    mixed = after({"a": [cohort(1010, "half", 60)], "b": [cohort(1010, "all", 30)]})
+    assert moved(mixed, 1000.0)[0] == ()
