@@ -121,7 +121,7 @@ def _not_a_block(tree: Node | None, file: str) -> Problem:
     what = (
         "the file is empty"
         if tree is None or (isinstance(tree, Scalar) and tree.value is None)
-        else "the file is no block of keys"
+        else "the file is not a block of keys"
     )
     return Problem(f"{file}:1", "SPEC-008", what, do="begin with `environment: NAME`; `sluice schema` lists every key")
 
@@ -256,4 +256,5 @@ def _secret_keys(node: Node | None) -> list[tuple[str, int]]:
             return found + [hit for key, (_, value) in entries.items() for hit in _secret_keys(value)]
         case Items(items=items):
             return [hit for item in items for hit in _secret_keys(item)]
-    return []
+        case _:
+            return []

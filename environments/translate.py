@@ -266,4 +266,5 @@ def describe(node: Node | None) -> str:
             return f"a list of {len(items)}"
         case Block():
             return "a block of keys"
-    return "not there"
+        case _:
+            return "not there"

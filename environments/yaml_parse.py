@@ -102,7 +102,8 @@ class _Builder:
             case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
                 frame = self._stack.pop()
                 return self._add(frame.close(), frame.anchor)
-        return True
+            case _:
+                return True
 
     def _begin_document(self, event: Any) -> bool:
         self._documents += 1

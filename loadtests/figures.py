@@ -99,7 +99,8 @@ def finite(value: Any) -> Any:
             return {key: finite(inner) for key, inner in value.items()}
         case list() | tuple():
             return [finite(inner) for inner in value]
-    return value
+        case _:
+            return value
 
 
 def comparison_of(

@@ -255,3 +255,5 @@ def _ways_out(value: Any, *, dotted: bool) -> Iterator[str]:
         case list() | tuple():
             for item in value:
                 yield from _ways_out(item, dotted=dotted)
+        case _:
+            pass

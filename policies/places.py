@@ -23,4 +23,5 @@ def _block(address: str, spec: EnvironmentSpec) -> str:
             return f"endpoints.{endpoint}"
         case [_, region]:
             return f"regions.{region}"
-    return "environment"
+        case _:
+            return "environment"

@@ -19,7 +19,7 @@ from reconciler.core.canonical import Json
 from reconciler.planning.checks import Checks
 from reconciler.planning.planner import Planner
 from reconciler.ports import Gate, MetricSource, Registry, Runtime, Store
-from reconciler.ports.adapters import Region, Workshop
+from reconciler.ports.adapters import Adapters, Region
 
 HOME_VARIABLE = "SLUICE_HOME"
 
@@ -42,9 +42,9 @@ class Composed:
         known = {name: partial(build, registry) for name, build in _GATES.items()}
         return Planner(self.loaded, self.store, self.registry, self.regions, self.gaps, runtimes=runtimes, gates=known)
 
-    def workshop(self) -> Workshop:
+    def adapters(self) -> Adapters:
         """Return what the loop works with."""
-        return Workshop(
+        return Adapters(
             store=self.store,
             registry=self.registry,
             regions=self.regions,

@@ -44,5 +44,7 @@ async def _answer(http: h11.Connection, reader: asyncio.StreamReader) -> tuple[i
                 return status, body.decode()
             case h11.ConnectionClosed():
                 raise ValueError("the server closed the connection without an answer")
+            case _:
+                pass
         if len(body) > _LIMIT:
             raise ValueError(f"the answer is longer than {_LIMIT} bytes")

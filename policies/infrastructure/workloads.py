@@ -41,7 +41,8 @@ def pod_spec(resource: Resource) -> Any:
             return at(resource.props, "spec")
         case "kubernetes:batch/v1:CronJob":
             return at(resource.props, "spec.jobTemplate.spec.template.spec")
-    return at(resource.props, "spec.template.spec")
+        case _:
+            return at(resource.props, "spec.template.spec")
 
 
 def containers(resource: Resource) -> list[Any]:

@@ -193,7 +193,7 @@ def _agreed(plan: Plan, saved: Plan | None, flags: dict[str, object]) -> bool:
     if in_ci() or not sys.stdin.isatty():
         raise SluiceError(
             "APPLY-003",
-            what="nobody is there to ask",
+            what="cannot prompt: not a terminal",
             why="this is a CI job" if in_ci() else "stdin is not a terminal",
             do="add --yes, or --approve DIGEST",
         )

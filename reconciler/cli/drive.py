@@ -40,7 +40,7 @@ class Drive:
             if current:
                 current.uncancel()
             self.applier.leave()
-            self.progress.notice("Interrupted: traffic goes back to the champions. Again to end at once.")
+            self.progress.message("Interrupted: traffic goes back to the champions. Again to end at once.")
             await asyncio.wait([task], timeout=LEAVE_S)
             self._say_how_to_go_on()
             raise
@@ -49,8 +49,8 @@ class Drive:
             await asyncio.gather(task, return_exceptions=True)
 
     def _say_how_to_go_on(self) -> None:
-        self.progress.notice(f"Go on with: sluice apply {self.environment} --yes")
-        self.progress.notice(f"or go back with: sluice abort {self.environment} --endpoint NAME --reason WHY")
+        self.progress.message(f"Go on with: sluice apply {self.environment} --yes")
+        self.progress.message(f"or go back with: sluice abort {self.environment} --endpoint NAME --reason WHY")
 
 
 @contextlib.asynccontextmanager
@@ -61,5 +61,5 @@ async def driving(composed: Composed, *, as_json: bool) -> AsyncIterator[Drive]:
     from reconciler.output.progress import Progress
 
     with Progress(console(stderr=as_json)) as progress:
-        applier = Applier(composed.workshop(), composed.planner(), watch=progress.watch, notice=progress.notice)
+        applier = Applier(composed.adapters(), composed.planner(), watch=progress.watch, message=progress.message)
         yield Drive(applier, progress, composed.loaded.spec.environment)

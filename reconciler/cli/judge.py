@@ -176,7 +176,7 @@ def _yaml(path: Path) -> dict[str, Any]:
         raise SluiceError("JUDGE-010", where=str(path), what=f"the settings cannot be read: {error}") from error
     if not isinstance(found, dict | None):
         raise SluiceError(
-            "JUDGE-004", where=str(path), what="the settings are no mapping", do="write `alpha: 0.01` and so on"
+            "JUDGE-004", where=str(path), what="the settings are not a mapping", do="write `alpha: 0.01` and so on"
         )
     return found or {}
 

@@ -25,11 +25,11 @@ _COMMANDS = {
     "outputs": ("reconciler.cli.outputs", "Print where clients call each endpoint."),
     "history": ("reconciler.cli.status", "Show the ledger, newest first."),
     "drift": ("reconciler.cli.drift", "Show where live differs from what the ledger last recorded."),
-    "rollback": ("reconciler.cli.hands", "Return to the last good release: a weight while its slot is warm."),
-    "pause": ("reconciler.cli.hands", "Hold a rollout where it is."),
-    "resume": ("reconciler.cli.hands", "Let a paused rollout go on."),
-    "abort": ("reconciler.cli.hands", "Roll a rollout back."),
-    "promote": ("reconciler.cli.hands", "Promote a rollout past gates, judge and bake."),
+    "rollback": ("reconciler.cli.operator", "Return to the last good release: a weight while its slot is warm."),
+    "pause": ("reconciler.cli.operator", "Hold a rollout where it is."),
+    "resume": ("reconciler.cli.operator", "Let a paused rollout go on."),
+    "abort": ("reconciler.cli.operator", "Roll a rollout back."),
+    "promote": ("reconciler.cli.operator", "Promote a rollout past gates, judge and bake."),
     "policy": ("reconciler.cli.policy", "List, explain and check policies."),
     "judge": ("reconciler.cli.judge", "Replay recorded ticks; learn the noise of an endpoint."),
     "gate": ("reconciler.cli.gate", "Ask one gate by itself."),
@@ -53,7 +53,7 @@ class _Commands(click.Group):
             return None
         command = getattr(importlib.import_module(entry[0]), cmd_name)
         if not isinstance(command, click.Command):
-            raise TypeError(f"{entry[0]}.{cmd_name} is no command")
+            raise TypeError(f"{entry[0]}.{cmd_name} is not a command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

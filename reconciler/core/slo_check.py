@@ -44,7 +44,7 @@ class _Promise:
     allowed: float
 
 
-def judge_promises(
+def check_slo(
     counts: Counts, slo: Mapping[str, float], *, alpha: float = 0.01, unanswered: Unanswered | None = None
 ) -> tuple[Verdict, str]:
     """Return the verdict on all promises and a sentence; without a promise PASS, without requests INCONCLUSIVE.

@@ -23,7 +23,7 @@ from reconciler.engine.owner import described, is_dead, owner_id
 from reconciler.evidence.noise import with_learned_noise
 from reconciler.planning.planner import Planner
 from reconciler.ports import NewEntry
-from reconciler.ports.adapters import Workshop
+from reconciler.ports.adapters import Adapters
 
 _ATTACH_POLL_S = 0.5
 
@@ -50,23 +50,23 @@ def rollout_id(endpoint: str, now: float) -> str:
 
 
 class Applier:
-    """Brings endpoints to a plan's state. `notice` gets sentences for people; `watch` every turn of every loop."""
+    """Brings endpoints to a plan's state. `message` gets sentences for people; `watch` every turn of every loop."""
 
     def __init__(
         self,
-        shop: Workshop,
+        adapters: Adapters,
         planner: Planner,
         *,
         watch: Watcher,
-        notice: Callable[[str], None],
+        message: Callable[[str], None],
     ) -> None:
-        self._shop = shop
+        self._adapters = adapters
         self._planner = planner
         self._environment = planner.loaded.spec.environment
         self._watch = watch
-        self._notice = notice
+        self._message = message
         self._loops: set[Loop] = set()
-        self._versions = Versions(shop.store, self._environment)
+        self._versions = Versions(adapters.store, self._environment)
         self._leaving = False
 
     def leave(self) -> None:
@@ -88,7 +88,7 @@ class Applier:
             SluiceError: `LEASE-001` someone else is at work on the endpoint.
         """
         async with self._held(endpoint) as lease:
-            now = self._shop.clock()
+            now = self._adapters.clock()
             return await self._begin(begin(rollout_id(endpoint, now), now), lease)
 
     async def resume(self, rollout: Rollout) -> Outcome:
@@ -152,7 +152,7 @@ class Applier:
         if not group:
             return None
         live = {d.address: world.observed.endpoints.get(d.address, empty_endpoint(d.address)) for d in group}
-        now = self._shop.clock()
+        now = self._adapters.clock()
         return begin(rollout_id(name, now), group, live, now=now, actor=described(owner_id()))
 
     async def _left(self, name: str, plan: Plan) -> tuple[World, list[Change]]:
@@ -170,7 +170,7 @@ class Applier:
         return world, left
 
     def _refuse_denied(self, world: World, left: list[Change]) -> None:
-        denied = [f for f in self._planner.judged(world, tuple(left), now=self._shop.clock()) if f.level == "deny"]
+        denied = [f for f in self._planner.judged(world, tuple(left), now=self._adapters.clock()) if f.level == "deny"]
         if denied:
             first = denied[0]
             raise SluiceError(
@@ -186,25 +186,25 @@ class Applier:
         record = await self._opened(rollout, lease)
         superseded = record.rollout.challenger.id != wanted
         if not record.rollout.ended and superseded and not record.rollout.falling_back:
-            self._notice(f"{rollout.endpoint}: rollout {rollout.id} is superseded; rolling it back first")
+            self._message(f"{rollout.endpoint}: rollout {rollout.id} is superseded; rolling it back first")
             why = f"superseded: the environment file now declares {wanted or 'no such endpoint'}"
             await record.change(lambda r: aborted(r, why))
         elif not record.rollout.ended:
-            self._notice(f"{rollout.endpoint}: resuming rollout {rollout.id} at {record.rollout.phase}")
+            self._message(f"{rollout.endpoint}: resuming rollout {rollout.id} at {record.rollout.phase}")
         outcome = self._outcome(record.rollout) if record.rollout.ended else await self._drive(record)
         gone = superseded and outcome.rollout is not None and outcome.rollout.phase is Phase.ROLLED_BACK
         return replace(outcome, good=outcome.good or gone)
 
     async def _opened(self, rollout: Rollout, lease: HeldLease) -> Record:
-        return await Record.open(self._shop.store, rollout, lease, self._shop.clock)
+        return await Record.open(self._adapters.store, rollout, lease, self._adapters.clock)
 
     async def _begin(self, rollout: Rollout, lease: HeldLease) -> Outcome:
-        rollout = with_specs(await with_learned_noise(self._shop.store, rollout), self._planner.loaded.spec)
-        return await self._drive(await Record.create(self._shop.store, rollout, lease, self._shop.clock))
+        rollout = with_specs(await with_learned_noise(self._adapters.store, rollout), self._planner.loaded.spec)
+        return await self._drive(await Record.create(self._adapters.store, rollout, lease, self._adapters.clock))
 
     async def _drive(self, record: Record) -> Outcome:
         record.versions = self._versions
-        loop = Loop(self._shop.with_regions_of(record.rollout), record, self._watch)
+        loop = Loop(self._adapters.with_regions_of(record.rollout), record, self._watch)
         self._loops.add(loop)
         if self._leaving:
             loop.leave()
@@ -214,32 +214,32 @@ class Applier:
             self._loops.discard(loop)
 
     async def _remove(self, address: Address, lease: HeldLease) -> Outcome:
-        region = self._shop.regions[address.region]
+        region = self._adapters.regions[address.region]
         for kind in ("remove.before", "remove.after", "state"):
             if kind == "remove.after":
                 await region.pointers.publish(address.endpoint, None, fence=lease.lease.token)
                 await region.writer.remove(address, fence=lease.lease.token)
             entry = NewEntry(
                 self._environment,
-                at=timestamp(self._shop.clock()),
+                at=timestamp(self._adapters.clock()),
                 actor=lease.lease.owner,
                 kind=kind,
                 address=str(address),
                 summary="the environment file no longer declares it",
                 body={"removed": True},
             )
-            await self._shop.store.append(entry, lease=lease.lease)
+            await self._adapters.store.append(entry, lease=lease.lease)
         return Outcome(address.endpoint, None, f"{address} removed", good=True, removed=True)
 
     def _held(self, endpoint: str) -> AbstractAsyncContextManager[HeldLease]:
-        return held(self._shop.store, lease_name(self._environment, endpoint), owner_id(), self._shop.clock)
+        return held(self._adapters.store, lease_name(self._environment, endpoint), owner_id(), self._adapters.clock)
 
     async def _attach(self, name: str, busy: SluiceError) -> Outcome | None:
         """Watch another owner's rollout until it ends; None when the owner is gone and the work is ours to take."""
-        self._notice(f"{name}: {busy.problem.what}; watching")
+        self._message(f"{name}: {busy.problem.what}; watching")
         watched: str | None = None
         while not self._leaving:
-            active = await self._shop.store.rollouts(self._environment, endpoint=name, active=True, limit=1)
+            active = await self._adapters.store.rollouts(self._environment, endpoint=name, active=True, limit=1)
             if active:
                 watched = active[0].id
                 current = rollout_from_json(active[0].body)
@@ -247,9 +247,9 @@ class Applier:
                 if current.phase is Phase.PAUSED and not current.falling_back:
                     return self._outcome(current)
             elif watched:
-                stored = await stored_rollout(self._shop.store, name, watched)
+                stored = await stored_rollout(self._adapters.store, name, watched)
                 return self._outcome(rollout_from_json(stored.body))
-            lease = await self._shop.store.lease(lease_name(self._environment, name))
+            lease = await self._adapters.store.lease(lease_name(self._environment, name))
             if lease is None or lease.left_s <= 0 or is_dead(lease.owner):
                 return None
             await asyncio.sleep(_ATTACH_POLL_S)

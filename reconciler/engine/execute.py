@@ -14,19 +14,19 @@ from reconciler.core.model.rollout import GateResult, RegionRollout, Rollout
 from reconciler.core.model.verdict import Verdict
 from reconciler.core.rollout.steps import (
     Effect,
-    Mark,
     Publish,
     Remove,
     RunGate,
+    SetAlias,
+    SetWeights,
     StartSlot,
     StopSlot,
     WarmSlot,
-    Weigh,
 )
 from reconciler.core.rollout.traffic_split import drawn_releases
 from reconciler.evidence.counters import read_counters
 from reconciler.ports import DrawnRelease, GateContext, GateProgress, ReleaseSplit, SlotAddress, SlotCounts, untold
-from reconciler.ports.adapters import Region, Workshop
+from reconciler.ports.adapters import Adapters, Region
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Doing:
     tell: Callable[[GateProgress], None] = untold
 
 
-async def carry_out(step: Effect, doing: Doing, shop: Workshop) -> GateResult | None:
+async def carry_out(step: Effect, doing: Doing, adapters: Adapters) -> GateResult | None:
     """Do what the step says, and return what a gate found; for every other step None.
 
     Each effect may be carried out again with the same result.
@@ -53,23 +53,23 @@ async def carry_out(step: Effect, doing: Doing, shop: Workshop) -> GateResult | 
         case StartSlot(region=name, slot=slot, role=role):
             part = rollout.region(name)
             release = part.champion if role == "champion" and part.champion else rollout.challenger
-            await shop.regions[name].writer.start(_slot(rollout, name, slot), release, fence=fence)
+            await adapters.regions[name].writer.start(_slot(rollout, name, slot), release, fence=fence)
         case WarmSlot(region=name, slot=slot, requests=requests):
-            await _warm(doing, shop.regions[name], slot, requests)
+            await _warm(doing, adapters.regions[name], slot, requests)
         case RunGate(region=name, gate=gate):
-            return await _ask(doing, shop, rollout.region(name), gate)
+            return await _ask(doing, adapters, rollout.region(name), gate)
         case Publish(region=name, share_pct=share):
             split = _split(rollout, rollout.region(name), share)
-            await shop.regions[name].pointers.publish(rollout.endpoint, split, fence=fence)
-        case Weigh(region=name, weights=weights):
-            await shop.regions[name].writer.weigh(rollout.address(name), dict(weights), fence=fence)
+            await adapters.regions[name].pointers.publish(rollout.endpoint, split, fence=fence)
+        case SetWeights(region=name, weights=weights):
+            await adapters.regions[name].writer.weigh(rollout.address(name), dict(weights), fence=fence)
         case StopSlot(region=name, slot=slot):
-            await shop.regions[name].writer.stop(_slot(rollout, name, slot), fence=fence)
+            await adapters.regions[name].writer.stop(_slot(rollout, name, slot), fence=fence)
         case Remove(region=name):
-            await shop.regions[name].pointers.publish(rollout.endpoint, None, fence=fence)
-            await shop.regions[name].writer.remove(rollout.address(name), fence=fence)
-        case Mark(ref=ref, alias=alias):
-            await shop.registry.mark(parse_ref(ref), alias, kind="model")
+            await adapters.regions[name].pointers.publish(rollout.endpoint, None, fence=fence)
+            await adapters.regions[name].writer.remove(rollout.address(name), fence=fence)
+        case SetAlias(ref=ref, alias=alias):
+            await adapters.registry.mark(parse_ref(ref), alias, kind="model")
         case _:
             assert_never(step)
     return None
@@ -89,9 +89,9 @@ async def _warm(doing: Doing, region: Region, slot: str, requests: int) -> None:
     await region.writer.mark_warm(_slot(doing.rollout, region.name, slot), fence=doing.fence)
 
 
-async def _ask(doing: Doing, shop: Workshop, part: RegionRollout, gate: str) -> GateResult:
+async def _ask(doing: Doing, adapters: Adapters, part: RegionRollout, gate: str) -> GateResult:
     """Ask a gate; a gate that breaks or is not there is an ERROR, never a pass."""
-    asked = shop.gates.get(gate)
+    asked = adapters.gates.get(gate)
     if asked is None:
         return GateResult(gate, Verdict.ERROR, f"this build has no gate `{gate}`")
     rollout = doing.rollout
@@ -103,9 +103,9 @@ async def _ask(doing: Doing, shop: Workshop, part: RegionRollout, gate: str) -> 
         champion=part.champion,
         champion_url=_observed(doing, part.champion_slot).url if part.champion_slot else None,
         settings=rollout.settings.gates[gate] | {"slo": rollout.settings.slo},
-        root=shop.root,
-        reports=shop.reports,
-        live=partial(_live, shop.regions[part.region], doing, part),
+        root=adapters.root,
+        reports=adapters.reports,
+        live=partial(_live, adapters.regions[part.region], doing, part),
         alpha=doing.alpha,
         progress=doing.tell,
     )

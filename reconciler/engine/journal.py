@@ -18,16 +18,16 @@ from reconciler.core.rollout.steps import (
     Effect,
     Enter,
     Finish,
-    Mark,
-    Note,
+    NoteSilence,
     Pause,
     Publish,
     RunGate,
+    SetAlias,
+    SetWeights,
     StartSlot,
     Step,
     Transition,
     WarmSlot,
-    Weigh,
     effect_key,
     step_kind,
 )
@@ -132,7 +132,7 @@ class Record:
             return after(rollout, step, self.clock()) if held else rollout
 
         def told(rollout: Rollout) -> list[NewEntry]:
-            if not held or isinstance(step, Note):
+            if not held or isinstance(step, NoteSilence):
                 return []
             return [self._entry(step_kind(step), step, said(step), {"evidence": evidence} if evidence else {})]
 
@@ -198,7 +198,7 @@ class Record:
     def _tries(self, step: Effect) -> int:
         """Return how often in a row an effect has failed so far."""
         rollout = self.rollout
-        trouble: Trouble | None = rollout.trouble if isinstance(step, Mark) else rollout.region(step.region).trouble
+        trouble: Trouble | None = rollout.trouble if isinstance(step, SetAlias) else rollout.region(step.region).trouble
         return trouble.tries if trouble and trouble.effect == effect_key(step) else 0
 
     async def _reload(self) -> Rollout:
@@ -255,7 +255,7 @@ class Record:
         body: dict[str, Any] = {k: v for k, v in vars(step).items() if k != "region"}
         body = {k: [list(p) for p in v] if isinstance(v, tuple) else v for k, v in body.items()}
         rollout = self.rollout
-        address = _everywhere(rollout) if isinstance(step, Mark | Finish) else str(rollout.address(step.region))
+        address = _everywhere(rollout) if isinstance(step, SetAlias | Finish) else str(rollout.address(step.region))
         return self._new(kind, address, summary, {**body, **extra})
 
     def _new(self, kind: str, address: str, summary: str, body: Json) -> NewEntry:
@@ -297,7 +297,7 @@ async def stored_rollout(store: Store, environment: str, id: str) -> StoredRollo
 def said(step: Step) -> str:
     """Return a step in words, for ledger and progress."""
     match step:
-        case Weigh(weights=weights):
+        case SetWeights(weights=weights):
             return "weights " + ", ".join(f"{slot} {pct:g} %" for slot, pct in weights)
         case StartSlot(slot=slot, release=release, role=role):
             return f"start {role} {release} in slot {slot}"
@@ -313,7 +313,7 @@ def said(step: Step) -> str:
             return f"paused: {reason}"
         case Finish(phase=phase, reason=reason):
             return f"{phase}: {reason}"
-        case Mark(ref=ref, alias=alias):
+        case SetAlias(ref=ref, alias=alias):
             return f"alias {alias} -> {ref}"
         case _:
             facts = {k: v for k, v in vars(step).items() if k != "region" and v is not None}

@@ -21,24 +21,24 @@ from reconciler.core.model.verdict import Verdict
 from reconciler.core.rollout.after import watched_again
 from reconciler.core.rollout.next_steps import leaving_steps, region_steps, rollout_steps
 from reconciler.core.rollout.steps import (
-    Await,
     Effect,
     Enter,
     Finish,
-    Note,
+    NoteSilence,
     Pause,
     RegionTransition,
     RunGate,
+    SetWeights,
     Step,
+    Wait,
     WarmSlot,
-    Weigh,
 )
 from reconciler.core.rollout.view import NO_EVIDENCE, Evidence
 from reconciler.engine.execute import Doing, carry_out
 from reconciler.engine.journal import Record
 from reconciler.planning.observe import observe
 from reconciler.ports import GateProgress, SlotCounts, untold
-from reconciler.ports.adapters import Region, Workshop
+from reconciler.ports.adapters import Adapters, Region
 
 if TYPE_CHECKING:
     from reconciler.evidence.analyst import Analyst
@@ -82,14 +82,14 @@ class _Turn:
     @property
     def settled(self) -> bool:
         """Return whether nothing happens here until a person, or another region, does something."""
-        return all(isinstance(step, Await) and step.settled for step in self.steps)
+        return all(isinstance(step, Wait) and step.settled for step in self.steps)
 
 
 class Loop:
     """Drives one rollout to its end, or to where a person has to decide. `leave` has it stop early, in good order."""
 
-    def __init__(self, shop: Workshop, record: Record, watch: Watcher) -> None:
-        self._shop = shop
+    def __init__(self, adapters: Adapters, record: Record, watch: Watcher) -> None:
+        self._adapters = adapters
         self._record = record
         self._watch = watch
         self._analysts: dict[str, Analyst] = {}
@@ -117,7 +117,7 @@ class Loop:
             SluiceError: `LEASE-002` another owner has taken over; `STORE-…` the store cannot be read or written for as
                 long as the lease lasts. Nothing is done after either, and the next owner goes on from what is there.
         """
-        await self._record.change(lambda rollout: watched_again(rollout, self._shop.clock()))
+        await self._record.change(lambda rollout: watched_again(rollout, self._adapters.clock()))
         names = [r.region for r in self._record.rollout.regions]
         self._wake = {name: asyncio.Event() for name in names}
         workers = [asyncio.create_task(self._region(name), name=name) for name in names]
@@ -144,14 +144,14 @@ class Loop:
         for name in self._wake:
             for _ in range(_PARTING_STEPS):
                 seen = await self._observe(name)
-                step = leaving_steps(self._record.rollout, name, seen, self._shop.clock())[0]
-                if isinstance(step, Await):
+                step = leaving_steps(self._record.rollout, name, seen, self._adapters.clock())[0]
+                if isinstance(step, Wait):
                     break
                 if recorded:
                     await self._act(step, self._record.rollout, seen)
-                elif isinstance(step, Weigh):
+                elif isinstance(step, SetWeights):
                     doing = Doing(self._record.rollout, seen, self._record.held.lease.token)
-                    await carry_out(step, doing, self._shop)
+                    await carry_out(step, doing, self._adapters)
                 else:
                     break
 
@@ -170,7 +170,7 @@ class Loop:
             if rollout.ended or self._may_return(rollout):
                 self._show()
                 return rollout
-            for step in rollout_steps(rollout, self._shop.clock())[:1]:
+            for step in rollout_steps(rollout, self._adapters.clock())[:1]:
                 await self._act(step, rollout, None)
             self._show()
             await self._pause_until_changed(workers)
@@ -193,13 +193,13 @@ class Loop:
             self._wake[name].clear()
             seen = await self._observe(name)
             evidence = await self._look(name, seen)
-            rollout, now = self._record.rollout, self._shop.clock()
+            rollout, now = self._record.rollout, self._adapters.clock()
             if self._leaving:
                 steps = leaving_steps(rollout, name, seen, now)
             else:
                 steps = region_steps(rollout, name, seen, evidence, now)
             self._turns[name] = _Turn(seen, evidence, steps)
-            if not steps or isinstance(steps[0], Await):
+            if not steps or isinstance(steps[0], Wait):
                 self._changed.set()
                 await self._rest(name)
             else:
@@ -213,7 +213,7 @@ class Loop:
 
     async def _observe(self, name: str) -> ObservedEndpoint | None:
         """Return the endpoint in a region; None when the region cannot be read, or is not there any more."""
-        region = self._shop.regions.get(name)
+        region = self._adapters.regions.get(name)
         if region is None:
             return None
         endpoint = self._record.rollout.endpoint
@@ -225,13 +225,13 @@ class Loop:
         return next((seen for address, seen in state.endpoints.items() if address.endpoint == endpoint), None)
 
     async def _look(self, name: str, seen: ObservedEndpoint | None) -> Evidence:
-        region, rollout = self._shop.regions.get(name), self._record.rollout
+        region, rollout = self._adapters.regions.get(name), self._record.rollout
         watched = rollout.settings.judged and rollout.region(name).phase in (Phase.SHIFTING, Phase.BAKING)
         if seen is None or region is None or not watched:
             return NO_EVIDENCE
         try:
             analyst = self._analysts.get(name) or await self._analyst(name, region)
-            return await analyst.look(self._record.rollout, seen, self._shop.clock())
+            return await analyst.look(self._record.rollout, seen, self._adapters.clock())
         except SluiceError as error:
             if error.code.startswith(_FATAL) and not error.retryable:
                 raise
@@ -245,7 +245,7 @@ class Loop:
         rollout = self._record.rollout
         if self._judge is None:
             self._judge = RolloutJudge(rollout)
-        analyst = Analyst(region, self._shop.store, self._judge, keep=self._record.keep_tick)
+        analyst = Analyst(region, self._adapters.store, self._judge, keep=self._record.keep_tick)
         await analyst.resume(rollout)
         self._analysts[name] = analyst
         return analyst
@@ -253,11 +253,11 @@ class Loop:
     async def _act(self, step: Step, decided_on: Rollout, seen: ObservedEndpoint | None) -> None:
         """Do one step and record it."""
         match step:
-            case Enter(region=name) | Pause(region=name) | Note(region=name):
+            case Enter(region=name) | Pause(region=name) | NoteSilence(region=name):
                 await self._move(step, decided_on, self._why(name))
             case Finish():
                 await self._finish(step, decided_on)
-            case Await():
+            case Wait():
                 return
             case _:
                 await self._effect(step, decided_on, seen)
@@ -269,7 +269,7 @@ class Loop:
     async def _finish(self, step: Finish, decided_on: Rollout) -> None:
         live = [seen for name in self._turns if (seen := await self._observe(name))]
         if await self._record.finish(step, decided_on, live):
-            await self._shop.store.prune_ticks(decided_on.environment, decided_on.endpoint, keep=TICKS_KEPT)
+            await self._adapters.store.prune_ticks(decided_on.environment, decided_on.endpoint, keep=TICKS_KEPT)
 
     async def _effect(self, step: Effect, decided_on: Rollout, seen: ObservedEndpoint | None) -> None:
         await self._record.before(step)
@@ -292,7 +292,7 @@ class Loop:
 
     async def _interruptible(self, step: Effect, doing: Doing) -> GateResult | None:
         """Carry out an effect; a gate or a warm-up ends early when its rollout stops going forward."""
-        task = asyncio.create_task(carry_out(step, doing, self._shop))
+        task = asyncio.create_task(carry_out(step, doing, self._adapters))
         try:
             if not isinstance(step, RunGate | WarmSlot):
                 return await task

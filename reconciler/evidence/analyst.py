@@ -17,7 +17,7 @@ from reconciler.core.model.observed import ObservedEndpoint
 from reconciler.core.model.rollout import Phase, RegionRollout, Rollout
 from reconciler.core.model.verdict import Verdict, fold
 from reconciler.core.rollout.next_steps import NO_EVIDENCE, Evidence
-from reconciler.core.slo_check import judge_promises
+from reconciler.core.slo_check import check_slo
 from reconciler.evidence.arms import Arms
 from reconciler.evidence.counters import read_counters
 from reconciler.evidence.limits import Judged, LimitWatch
@@ -140,7 +140,7 @@ class Analyst:
         if self._arms.by_start:
             counts = self._arms.begun_in_bake(part.since)
             waiting = self._arms.unanswered(part.since, now, age_s) if age_s else None
-        return judge_promises(counts, rollout.settings.slo, alpha=self._judge.bake_alpha, unanswered=waiting)
+        return check_slo(counts, rollout.settings.slo, alpha=self._judge.bake_alpha, unanswered=waiting)
 
     def _answer_age_s(self, part: RegionRollout) -> float | None:
         """Return an age at which all requests should have ended: twice what nearly all of the champion's took."""

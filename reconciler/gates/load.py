@@ -123,7 +123,7 @@ def _promise(figures: SloFigures, comparison: Comparison) -> Finding:
         return Finding(name, Verdict.INCONCLUSIVE, told)
     if champion is None or champion.high <= figures.limit or shown.low > champion.high:
         return Finding(name, Verdict.FAIL, told)
-    also = f"{told}; the champion breaks it too with {champion.value:.4g}, so it is no fault of the challenger's"
+    also = f"{told}; the champion breaks it too with {champion.value:.4g}, so it is not the challenger's fault"
     return Finding(name, Verdict.INCONCLUSIVE, f"{also}: lower the profile's rate, or raise the SLO")
 
 

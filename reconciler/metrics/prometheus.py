@@ -55,7 +55,8 @@ class PrometheusSource:
                 return [(row["metric"], number(row["value"][1])) for row in rows]
             case {"resultType": "scalar", "result": [_, value]}:
                 return [({}, number(value))]
-        raise not_understood(query, _said(answer, data))
+            case _:
+                raise not_understood(query, _said(answer, data))
 
 
 def _said(answer: Any, data: Any) -> str:

@@ -30,4 +30,5 @@ def metric_source(source: str, *, prometheus: str | None) -> MetricSource:
                 what="a limit asks Prometheus, and its region declares none",
                 do="add `prometheus: http://…` to the region",
             )
-    raise SluiceError("METRIC-004", what=f'unknown metric source "{source}"', why=nearest(source, SOURCES))
+        case _:
+            raise SluiceError("METRIC-004", what=f'unknown metric source "{source}"', why=nearest(source, SOURCES))

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from reconciler.core.canonical import Json
 from reconciler.core.model.rollout import Phase, RegionRollout
-from reconciler.core.rollout.steps import Await
+from reconciler.core.rollout.steps import Wait
 from reconciler.engine.loop import Snapshot
 from reconciler.output.words import bar, duration_words
 from reconciler.ports import GateProgress
@@ -41,7 +41,7 @@ def _region(
 ) -> Iterator[RenderableType]:
     seen = snapshot.observed.get(part.region)
     weight = seen.weights.get(part.slot, 0.0) if seen else 0.0
-    waits = [s for s in snapshot.steps if isinstance(s, Await) and s.region == part.region]
+    waits = [s for s in snapshot.steps if isinstance(s, Wait) and s.region == part.region]
     left = next((s.left_s for s in waits if s.left_s is not None), None)
     still = f"  {duration_words(left)} left" if left is not None else ""
     yield _line(2, f"{part.region}  {part.phase}  {weight:g} %{still}")

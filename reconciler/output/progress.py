@@ -16,7 +16,7 @@ from rich.text import Text
 
 from reconciler.core.model.rollout import GateResult, Phase, RegionRollout
 from reconciler.core.model.verdict import Verdict
-from reconciler.core.rollout.steps import Await, Note, Step, Weigh, step_kind
+from reconciler.core.rollout.steps import NoteSilence, SetWeights, Step, Wait, step_kind
 from reconciler.engine.journal import said
 from reconciler.engine.loop import Snapshot
 from reconciler.output.live_block import Met, block, gate_words
@@ -38,7 +38,7 @@ Urls = Mapping[tuple[str, str], str]
 
 
 class Progress:
-    """Shows rollouts as they go; a context manager. `watch` is the loop's watcher, `notice` prints a sentence.
+    """Shows rollouts as they go; a context manager. `watch` is the loop's watcher, `message` prints a sentence.
 
     At the end it says how long each took, how many requests both arms answered meanwhile, and where reports are.
     """
@@ -75,9 +75,9 @@ class Progress:
             self._live.stop()
         if kind is None:
             for line in self.closing():
-                self.notice(line)
+                self.message(line)
 
-    def notice(self, sentence: str) -> None:
+    def message(self, sentence: str) -> None:
         """Print a sentence above whatever is live."""
         self._console.print(Text(sentence))
 
@@ -89,7 +89,7 @@ class Progress:
         self._traffic.take(snapshot)
         for region in snapshot.rollout.regions:
             self._answers(snapshot, region)
-        told = {self._stem(snapshot, step): step for step in snapshot.steps if not isinstance(step, Note | Await)}
+        told = {self._stem(snapshot, step): step for step in snapshot.steps if not isinstance(step, NoteSilence | Wait)}
         for stem, step in told.items():
             if stem not in self._told.get(name, ()):
                 self._line(snapshot, step)
@@ -129,7 +129,7 @@ class Progress:
             if self._is_due(f"{snapshot.rollout.id} {region} {gate.gate}"):
                 self._print(snapshot, region, ", ".join(gate_words(gate)), "")
         for step in snapshot.steps:
-            if isinstance(step, Await) and step.region not in snapshot.gates:
+            if isinstance(step, Wait) and step.region not in snapshot.gates:
                 part = snapshot.rollout.region(step.region)
                 if self._is_due(f"{snapshot.rollout.id} {step.region} {part.phase} {part.step}"):
                     self._print(snapshot, step.region, self._waiting(snapshot, step), "")
@@ -153,10 +153,10 @@ class Progress:
 
     def _line(self, snapshot: Snapshot, step: Step) -> None:
         words = self._once(said(step))
-        style = "bold" if isinstance(step, Weigh) else _STYLES.get(getattr(step, "phase", Phase.PENDING), "")
+        style = "bold" if isinstance(step, SetWeights) else _STYLES.get(getattr(step, "phase", Phase.PENDING), "")
         self._print(snapshot, getattr(step, "region", "*"), words, style)
 
-    def _waiting(self, snapshot: Snapshot, step: Await) -> str:
+    def _waiting(self, snapshot: Snapshot, step: Wait) -> str:
         left = f", {duration_words(step.left_s)} left at most" if step.left_s is not None else ""
         url = self._urls.get((step.region, snapshot.rollout.endpoint))
         phase = snapshot.rollout.region(step.region).phase

@@ -140,7 +140,7 @@ class Planner:
                 "PLAN-005",
                 where=f"{self.loaded.spec.environment}/{region}",
                 what=f"the region cannot be read: {why}",
-                why="a plan that guesses what is live is no plan",
+                why="a plan must not guess what is live",
                 do="sluice doctor, or leave the region out with --region",
                 retryable=True,
             )

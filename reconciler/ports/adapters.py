@@ -36,7 +36,7 @@ def _unknown(name: str, spec: Json) -> Region | None:
 
 
 @dataclass(frozen=True)
-class Workshop:
+class Adapters:
     """Everything that the loop works with.
 
     `clock` gives epoch seconds; `root` is the folder above `environments/`, `reports` the folder that gates write
@@ -52,7 +52,7 @@ class Workshop:
     reports: str
     rebuild: Callable[[str, Json], Region | None] = _unknown
 
-    def with_regions_of(self, rollout: Rollout) -> Workshop:
+    def with_regions_of(self, rollout: Rollout) -> Adapters:
         """Return what a loop works with for a rollout some of whose regions the file no longer declares."""
         missing = {
             part.region: built

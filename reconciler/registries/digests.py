@@ -104,7 +104,7 @@ def _refuse_outside(path: Path, inside: Path, ref: str) -> None:
     raise SluiceError(
         "REG-002",
         where=ref,
-        what=f"{path.name} is a link to {os.readlink(path)}, which is no file inside the folder",
+        what=f"{path.name} is a link to {os.readlink(path)}, which is not a file inside the folder",
         why="what lies outside is not covered by the digest and may change under a running release",
         do="copy the folder with its links resolved (`cp -rL`)",
     )

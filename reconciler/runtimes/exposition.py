@@ -59,7 +59,7 @@ def _samples(text: str) -> Iterator[Sample]:
 def _sample(line: str, number: int) -> Sample:
     match = _LINE.fullmatch(line)
     if match is None:
-        raise ValueError(f"line {number} is no sample: {line[:80]!r}")
+        raise ValueError(f"line {number} is not a sample: {line[:80]!r}")
     name, labels, value = match.groups()
     try:
         return Sample(name, _labels(labels or ""), float(value))

@@ -1,4 +1,4 @@
-"""Bench: how long until the weights of many endpoints are back, when all of them are rolled back at once.
+"""LoopWorld: how long until the weights of many endpoints are back, when all of them are rolled back at once.
 
 Run as `python -m tests.bench.mass_rollback`. Platforms in memory, whose verbs take 10 ms each; a real PostgreSQL server
 (and SQLite beside it), real leases and a real ledger: what is measured is what the reconciler itself adds. Prints one
@@ -17,7 +17,7 @@ from pathlib import Path
 from reconciler.core.plan.plan import Scope
 from reconciler.operations.roll_back import RollBack
 from reconciler.store.connect import open_store
-from tests.support.bench_loop import Bench
+from tests.support.bench_loop import LoopWorld
 from tests.support.declared import Declared
 from tests.support.fake_platform import Call
 from tests.support.postgres import running_postgres
@@ -29,7 +29,7 @@ VERB_S = 0.01
 async def measure(url: str, endpoints: int) -> dict[str, object]:
     """Promote a second release everywhere without traffic to judge, then roll all endpoints back at once."""
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder))
+        bench = LoopWorld(Path(folder))
         bench.store = open_store(url, home=Path(folder) / ".sluice", root=Path(folder))
         declared = Declared(bench)
         how = {"strategy": "blue_green", "bake_s": 0, "warmup_requests": 1}

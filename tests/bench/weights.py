@@ -1,4 +1,4 @@
-"""Bench: how long from `weigh` to weights in force, how long a look takes, what a supervisor weighs.
+"""LoopWorld: how long from `weigh` to weights in force, how long a look takes, what a supervisor weighs.
 
 Run as `python -m tests.bench.weights`. Real Envoy, two vLLM doubles, steady streams meanwhile. Prints one JSON object;
 times in milliseconds. `in_force` is the whole call: lease check, validation, both files, Envoy's own confirmation.

@@ -137,4 +137,6 @@ def _outputs(args: MockResourceArgs) -> dict[str, Any]:
             found["address"] = "db.example"
         case "aws:ecr/repository:Repository":
             found["repositoryUrl"] = f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com/{args.inputs['name']}"
+        case _:
+            pass
     return found

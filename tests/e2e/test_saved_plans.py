@@ -77,6 +77,8 @@ def test_a_tampered_plan_does_not_run(cli: Cli, saved: Path, tampering: str) -> 
             plan["digest"] = "sha256:" + "0" * 64
         case "text":
             plan = {"schema": "sluice/plan/v1"}
+        case _:
+            pass
     saved.write_text(json.dumps(plan))
     refused(cli.run("apply", str(saved), "--json", code=1), "PLAN-001" if tampering == "text" else "PLAN-002")
     assert len([e for e in cli.entries() if e.kind == "begin"]) == 1, "nothing was begun"

@@ -17,7 +17,7 @@ from reconciler.core.plan.plan import Scope
 from reconciler.operations.roll_back import RollBack
 from reconciler.operations.steer import Wish, note, steer
 from reconciler.ports import NewEntry
-from tests.support.bench_loop import Bench
+from tests.support.bench_loop import LoopWorld
 from tests.support.declared import Declared
 from tests.support.fake_platform import Call
 from tests.support.releases import ENVIRONMENT
@@ -25,7 +25,7 @@ from tests.support.releases import ENVIRONMENT
 
 async def two(tmp_path: Path) -> Declared:
     """Return an environment in which `chat` and `search` serve v1."""
-    declared = Declared(Bench(tmp_path))
+    declared = Declared(LoopWorld(tmp_path))
     declared.serve("chat", "v1")
     declared.serve("search", "v1")
     assert all(outcome.good for outcome in (await declared.apply()).values())
@@ -98,14 +98,14 @@ async def test_a_second_apply_of_another_release_does_its_own_work_afterwards(tm
         await asyncio.sleep(3)
         second = await other.applier().apply(plan)
     assert (await first)[0].good
-    assert any("watching" in notice for notice in other.notices)
+    assert any("watching" in message for message in other.messages)
     assert [outcome.good for outcome in second] == [True]
     assert declared.serving("chat") == {"v3": 100.0}
 
 
 async def test_a_narrower_scope_does_not_change_what_is_wanted(tmp_path: Path) -> None:
     """Defect 23: `--region two` where chat is not declared does not abort chat's rollout in region one."""
-    declared = Declared(Bench(tmp_path, regions=("one", "two")))
+    declared = Declared(LoopWorld(tmp_path, regions=("one", "two")))
     declared.serve("chat", "v1", regions=["one"])
     declared.serve("search", "v1")
     await declared.apply()
@@ -180,7 +180,7 @@ async def test_a_plan_after_an_interrupted_and_paused_apply_shows_how_it_goes_on
 
 async def test_a_region_that_left_the_file_is_still_reached(tmp_path: Path) -> None:
     """Defect 15: the file forgets region two while it is half way; an abort takes it back there as well."""
-    declared = Declared(Bench(tmp_path, regions=("one", "two")), waves=[["one", "two"]])
+    declared = Declared(LoopWorld(tmp_path, regions=("one", "two")), waves=[["one", "two"]])
     declared.serve("chat", "v1")
     await declared.apply()
     declared.serve("chat", "v2")
@@ -215,7 +215,7 @@ def refuse_to_park(usual: Any) -> Any:
 
     async def before(call: Call) -> None:
         if call.verb == "weigh" and call.weights_pct.get("b") == 0 and call.weights_pct.get("a") == 100:
-            raise SluiceError("PLAT-010", what="nobody is there to ask", retryable=True)
+            raise SluiceError("PLAT-010", what="cannot prompt: not a terminal", retryable=True)
         await usual(call)
 
     return before

@@ -19,7 +19,7 @@ from reconciler.evidence.limits import LATE_S, LimitWatch
 from reconciler.evidence.rollout_judge import RolloutJudge
 from reconciler.ports import Sample, SlotCounts
 from tests.scenario.test_rollouts import NEW, OLD, SETTINGS, rolled, serving
-from tests.support.bench_loop import Bench
+from tests.support.bench_loop import LoopWorld
 from tests.support.fake_platform import FakePlatform
 from tests.support.starting_platform import Answers, StartingPlatform
 
@@ -30,9 +30,9 @@ AT_ONCE = Answers()
 FAILING = {"old": (0.02, 0.05), "new": (0.02, 0.05)}
 
 
-def starting(path: Path, new: Answers = AT_ONCE, old: Answers = AT_ONCE, **kind: Any) -> Bench:
+def starting(path: Path, new: Answers = AT_ONCE, old: Answers = AT_ONCE, **kind: Any) -> LoopWorld:
     """Return a world whose gateways know when requests began."""
-    bench = Bench(path, platform=StartingPlatform, **kind)
+    bench = LoopWorld(path, platform=StartingPlatform, **kind)
     for platform in bench.platforms.values():
         assert isinstance(platform, StartingPlatform)
         platform.answers = {NEW.id: new, OLD.id: old}
@@ -40,7 +40,7 @@ def starting(path: Path, new: Answers = AT_ONCE, old: Answers = AT_ONCE, **kind:
 
 
 async def run(
-    bench: Bench, settings: RolloutSettings = PATIENT, meddle: Any = None
+    bench: LoopWorld, settings: RolloutSettings = PATIENT, meddle: Any = None
 ) -> tuple[Rollout, dict[str, float]]:
     return await rolled(bench, settings=settings, meddle=meddle), await serving(bench)
 
@@ -86,7 +86,7 @@ async def test_errors_are_seen_while_the_sick_servers_metrics_fail_at_every_othe
     tmp_path: Path, platform: str
 ) -> None:
     kind = StartingPlatform if platform == "by start" else FakePlatform
-    bench = Bench(tmp_path, platform=kind, arms={"new": (0.5, 0.05)})
+    bench = LoopWorld(tmp_path, platform=kind, arms={"new": (0.5, 0.05)})
     counts, reads = bench.runtime.counts, 0
 
     async def sick(url: str) -> SlotCounts:
@@ -149,7 +149,7 @@ async def test_a_process_that_resumes_counts_no_request_twice(tmp_path: Path) ->
 
     with pytest.raises(Enough):
         await bench.run(begun, meddle=stop)
-    region = bench.shop().regions["local"]
+    region = bench.adapters().regions["local"]
     judge = RolloutJudge(stopped[0])
 
     async def keep(region: str, body: Json) -> None:
@@ -183,10 +183,10 @@ LIMIT = {"name": "click_through", "source": "prometheus", "query": "q", "min": 0
 
 
 async def test_a_slow_source_delays_nothing_and_is_an_error_when_it_is_late(tmp_path: Path) -> None:
-    bench, slow = Bench(tmp_path), Slow()
+    bench, slow = LoopWorld(tmp_path), Slow()
     await bench.serve(OLD)
     rollout = await bench.begin(NEW, replace(SETTINGS, limits=(LIMIT,)))
-    watch = LimitWatch(replace(bench.shop().regions["local"], metrics={"prometheus": slow}))
+    watch = LimitWatch(replace(bench.adapters().regions["local"], metrics={"prometheus": slow}))
 
     async def look(now: float, since_s: float = 0.0) -> tuple[str, str]:
         ((verdict, sentence),) = await watch.look(rollout, SlotCounts(0, 0), since_s=since_s, now=now)  # type: ignore[arg-type]

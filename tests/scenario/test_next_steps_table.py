@@ -14,7 +14,17 @@ from reconciler.core.model.rollout import GateResult, Intent, Phase, RegionRollo
 from reconciler.core.model.verdict import Verdict
 from reconciler.core.rollout.after import overall
 from reconciler.core.rollout.next_steps import Evidence, next_steps
-from reconciler.core.rollout.steps import Enter, Finish, Pause, StartSlot, Step, StopSlot, WarmSlot, Weigh, step_kind
+from reconciler.core.rollout.steps import (
+    Enter,
+    Finish,
+    Pause,
+    SetWeights,
+    StartSlot,
+    Step,
+    StopSlot,
+    WarmSlot,
+    step_kind,
+)
 from tests.golden.test_environments import expect_same
 from tests.support.releases import SETTINGS, endpoint, release, rollout
 
@@ -133,7 +143,7 @@ def _slot(text: str) -> ObservedSlot:
 def words(step: Step) -> str:
     """Return a step as the table spells it."""
     match step:
-        case Weigh(weights=weights):
+        case SetWeights(weights=weights):
             return "weigh " + "/".join(f"{pct:g}" for _, pct in weights)
         case StartSlot(slot=slot, release=id):
             return f"start {slot} {next(word for word, r in RELEASES.items() if r.id == id)}"

@@ -14,13 +14,13 @@ from environments.errors import SluiceError
 from reconciler.core.model.rollout import Intent, Phase, Rollout, rollout_from_json, rollout_to_json
 from reconciler.core.rollout.operator import aborted, paused, promoted_by_hand, resumed
 from tests.scenario.test_rollouts import NEW, OLD, SETTINGS, kinds, serving
-from tests.support.bench_loop import Bench
+from tests.support.bench_loop import LoopWorld
 from tests.support.fake_platform import Call
 
 Change = Callable[[Rollout], Rollout]
 
 
-async def wish(bench: Bench, change: Change, id: str = "r1") -> None:
+async def wish(bench: LoopWorld, change: Change, id: str = "r1") -> None:
     """Write an operator's wish into the store, as a command in another process does."""
     for _ in range(10):
         stored = await bench.store.rollout(id)
@@ -36,7 +36,7 @@ async def wish(bench: Bench, change: Change, id: str = "r1") -> None:
     raise AssertionError("it never worked")
 
 
-def once(bench: Bench, region: str, verb: str, act: Callable[[], Any], *, side: str = "before") -> list[str]:
+def once(bench: LoopWorld, region: str, verb: str, act: Callable[[], Any], *, side: str = "before") -> list[str]:
     """Have `act` happen once, beside the first call of a writer's verb in a region; return what happened."""
     happened: list[str] = []
     platform = bench.platforms[region]
@@ -55,7 +55,7 @@ def once(bench: Bench, region: str, verb: str, act: Callable[[], Any], *, side: 
 
 async def test_an_abort_between_a_decision_and_its_effect_is_not_lost(tmp_path: Path) -> None:
     """Defect 1a: the abort comes while a pause is being decided, and the rollout ends rolled back, not paused."""
-    bench = Bench(tmp_path, requests_a_second=0)
+    bench = LoopWorld(tmp_path, requests_a_second=0)
     await bench.serve(OLD)
     begun = await bench.begin(NEW, SETTINGS)
     save = bench.store.save_rollout
@@ -75,7 +75,7 @@ async def test_an_abort_between_a_decision_and_its_effect_is_not_lost(tmp_path: 
 
 async def test_an_abort_while_the_alias_is_set_takes_everything_back(tmp_path: Path) -> None:
     """Defect 1b: both regions return to the old release, and the alias with them."""
-    bench = Bench(tmp_path, regions=("one", "two"))
+    bench = LoopWorld(tmp_path, regions=("one", "two"))
     await bench.serve(OLD)
     begun = await bench.begin(NEW, SETTINGS)
     mark = bench.registry.mark
@@ -94,7 +94,7 @@ async def test_an_abort_while_the_alias_is_set_takes_everything_back(tmp_path: P
 
 async def test_one_regions_trouble_does_not_stop_anothers_rollback(tmp_path: Path) -> None:
     """Defect 1c: region two's effect fails a third time while region one rolls back; no pause stops that."""
-    bench = Bench(tmp_path, regions=("one", "two"), arms={"new": (0.5, 0.05)})
+    bench = LoopWorld(tmp_path, regions=("one", "two"), arms={"new": (0.5, 0.05)})
     await bench.serve(OLD)
     together = await bench.begin(NEW, SETTINGS)
     together = replace(together, regions=tuple(replace(r, wave=0) for r in together.regions))
@@ -123,7 +123,7 @@ async def test_one_regions_trouble_does_not_stop_anothers_rollback(tmp_path: Pat
 )
 async def test_no_wish_erases_an_abort(tmp_path: Path, later: Change) -> None:
     """Defect 1d."""
-    bench = Bench(tmp_path)
+    bench = LoopWorld(tmp_path)
     await bench.serve(OLD)
     gone = aborted(await bench.begin(NEW, SETTINGS), "first")
     with pytest.raises(SluiceError, match="ROLL-006"):
@@ -134,7 +134,7 @@ async def test_no_wish_erases_an_abort(tmp_path: Path, later: Change) -> None:
 
 async def test_a_challenger_that_turns_bad_while_paused_has_no_traffic(tmp_path: Path) -> None:
     """Defect 4."""
-    bench = Bench(tmp_path)
+    bench = LoopWorld(tmp_path)
     await bench.serve(OLD)
     begun = await bench.begin(NEW, SETTINGS)
 
@@ -152,7 +152,7 @@ async def test_a_challenger_that_turns_bad_while_paused_has_no_traffic(tmp_path:
 class Hiccups:
     """A store that cannot be written from one moment to another."""
 
-    def __init__(self, bench: Bench, *, seconds: float) -> None:
+    def __init__(self, bench: LoopWorld, *, seconds: float) -> None:
         self._bench, self._seconds = bench, seconds
         self.began: float | None = None
         self.refused = 0
@@ -171,7 +171,7 @@ class Hiccups:
 
 async def test_a_store_that_hiccups_ends_no_canary(tmp_path: Path) -> None:
     """Defect 10: one transient error of the store is waited out while the lease lasts."""
-    bench = Bench(tmp_path)
+    bench = LoopWorld(tmp_path)
     await bench.serve(OLD)
     begun = await bench.begin(NEW, SETTINGS)
     hiccups = Hiccups(bench, seconds=6)
@@ -188,7 +188,7 @@ async def test_a_store_that_hiccups_ends_no_canary(tmp_path: Path) -> None:
 
 async def test_a_store_that_stays_away_leaves_no_canary_unwatched(tmp_path: Path) -> None:
     """Before its lease ends an owner that cannot write gives the traffic back, and says what failed."""
-    bench = Bench(tmp_path)
+    bench = LoopWorld(tmp_path)
     await bench.serve(OLD)
     begun = await bench.begin(NEW, SETTINGS)
     hiccups = Hiccups(bench, seconds=10**6)
@@ -208,7 +208,7 @@ async def test_a_store_that_stays_away_leaves_no_canary_unwatched(tmp_path: Path
 
 
 async def test_a_defect_in_the_loop_leaves_no_canary_unwatched(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
+    bench = LoopWorld(tmp_path)
     await bench.serve(OLD)
     begun = await bench.begin(NEW, SETTINGS)
 
@@ -222,7 +222,7 @@ async def test_a_defect_in_the_loop_leaves_no_canary_unwatched(tmp_path: Path) -
 
 
 async def test_an_owner_that_leaves_gives_the_traffic_back_and_the_next_goes_on(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
+    bench = LoopWorld(tmp_path)
     await bench.serve(OLD)
     begun = await bench.begin(NEW, SETTINGS)
 
@@ -239,7 +239,7 @@ async def test_an_owner_that_leaves_gives_the_traffic_back_and_the_next_goes_on(
 
 async def test_a_slow_region_delays_no_other_regions_rollback(tmp_path: Path) -> None:
     """Defect 31: region two's reading takes ten seconds; region one is rolled back in the meantime."""
-    bench = Bench(tmp_path, regions=("one", "two"))
+    bench = LoopWorld(tmp_path, regions=("one", "two"))
     await bench.serve(OLD)
     begun = await bench.begin(NEW, SETTINGS)
     together = replace(begun, regions=tuple(replace(r, wave=0) for r in begun.regions))
@@ -268,7 +268,7 @@ async def test_a_slow_region_delays_no_other_regions_rollback(tmp_path: Path) ->
 
 async def test_a_region_that_left_the_file_does_not_hold_an_abort_for_ever(tmp_path: Path) -> None:
     """Defect 15: nobody can reach the region any more; the abort ends all the same and says what is unknown."""
-    bench = Bench(tmp_path, regions=("one", "two"))
+    bench = LoopWorld(tmp_path, regions=("one", "two"))
     await bench.serve(OLD)
     begun = await bench.begin(NEW, SETTINGS)
 
@@ -294,7 +294,7 @@ async def test_a_region_that_left_the_file_does_not_hold_an_abort_for_ever(tmp_p
 
 async def test_an_alias_that_cannot_be_set_undoes_no_promotion(tmp_path: Path) -> None:
     """Defect 21."""
-    bench = Bench(tmp_path)
+    bench = LoopWorld(tmp_path)
     await bench.serve(OLD)
 
     async def refused(ref: Any, alias: str, *, kind: str) -> str | None:
@@ -309,7 +309,7 @@ async def test_an_alias_that_cannot_be_set_undoes_no_promotion(tmp_path: Path) -
 
 async def test_an_effect_that_keeps_failing_is_told_now_and_then(tmp_path: Path) -> None:
     """Defect 32: a rollback that fails for minutes does not fill the ledger."""
-    bench = Bench(tmp_path, arms={"new": (0.5, 0.05)})
+    bench = LoopWorld(tmp_path, arms={"new": (0.5, 0.05)})
     await bench.serve(OLD)
     usual = bench.platforms["local"].before
     refused = 0
@@ -332,7 +332,7 @@ async def test_an_effect_that_keeps_failing_is_told_now_and_then(tmp_path: Path)
 
 async def test_a_promotion_by_hand_says_so(tmp_path: Path) -> None:
     """A promotion by hand never borrows another wave's sentence of evidence."""
-    bench = Bench(tmp_path, regions=("one", "two"))
+    bench = LoopWorld(tmp_path, regions=("one", "two"))
     await bench.serve(OLD)
     begun = await bench.begin(NEW, SETTINGS)
     asked: list[str] = []

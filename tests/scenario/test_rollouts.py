@@ -16,7 +16,7 @@ from reconciler.core.model.rollout import Phase, Rollout, rollout_from_json, rol
 from reconciler.core.model.settings import RolloutSettings
 from reconciler.core.rollout.operator import aborted, paused, resumed
 from reconciler.ports import NewEntry, SlotAddress
-from tests.support.bench_loop import Bench, Died
+from tests.support.bench_loop import Died, LoopWorld
 from tests.support.fake_platform import Fault
 from tests.support.releases import ENVIRONMENT, release
 
@@ -42,12 +42,12 @@ def fast_path(tmp_path: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-async def rolled(bench: Bench, *, settings: RolloutSettings = SETTINGS, meddle: Any = None) -> Rollout:
+async def rolled(bench: LoopWorld, *, settings: RolloutSettings = SETTINGS, meddle: Any = None) -> Rollout:
     await bench.serve(OLD)
     return await bench.run(await bench.begin(NEW, settings), meddle=meddle)
 
 
-async def serving(bench: Bench, region: str = "local") -> dict[str, float]:
+async def serving(bench: LoopWorld, region: str = "local") -> dict[str, float]:
     """Return the share of traffic by model word."""
     platform = bench.platforms[region]
     return {
@@ -57,14 +57,14 @@ async def serving(bench: Bench, region: str = "local") -> dict[str, float]:
     }
 
 
-async def kinds(bench: Bench) -> list[str]:
+async def kinds(bench: LoopWorld) -> list[str]:
     verified = await bench.store.verify(ENVIRONMENT)
     assert verified.ok, verified
     return [entry.kind async for entry in bench.store.entries(ENVIRONMENT)]
 
 
 async def test_a_good_challenger_is_promoted_and_the_old_one_kept_warm(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
+    bench = LoopWorld(tmp_path)
     ended = await rolled(bench)
     assert ended.phase is Phase.PROMOTED, ended.reason
     assert await serving(bench) == {"new": 100.0}
@@ -77,7 +77,7 @@ async def test_a_good_challenger_is_promoted_and_the_old_one_kept_warm(tmp_path:
 
 @pytest.mark.parametrize("arm", [(0.2, 0.05), (0.0, 0.15)], ids=["errors", "slow"])
 async def test_a_bad_challenger_is_rolled_back_by_weight(tmp_path: Path, arm: tuple[float, float]) -> None:
-    bench = Bench(tmp_path, arms={"new": arm})
+    bench = LoopWorld(tmp_path, arms={"new": arm})
     ended = await rolled(bench)
     assert ended.phase is Phase.ROLLED_BACK
     assert await serving(bench) == {"old": 100.0}
@@ -87,14 +87,14 @@ async def test_a_bad_challenger_is_rolled_back_by_weight(tmp_path: Path, arm: tu
 
 
 async def test_a_challenger_that_rejects_what_the_champion_accepts_is_rolled_back(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, rejects={"old": 0.02, "new": 0.2})
+    bench = LoopWorld(tmp_path, rejects={"old": 0.02, "new": 0.2})
     ended = await rolled(bench)
     assert (ended.phase, "rejects requests" in ended.reason) == (Phase.ROLLED_BACK, True), ended.reason
     assert await serving(bench) == {"old": 100.0}
 
 
 async def test_clients_that_are_rejected_by_both_tell_nothing_and_break_no_promise(tmp_path: Path) -> None:
-    ended = await rolled(Bench(tmp_path, rejects={"old": 0.1, "new": 0.1}))
+    ended = await rolled(LoopWorld(tmp_path, rejects={"old": 0.1, "new": 0.1}))
     assert ended.phase is Phase.PROMOTED, ended.reason
     assert SETTINGS.slo["error_rate"] < 0.1
 
@@ -105,7 +105,7 @@ async def test_clients_that_are_rejected_by_both_tell_nothing_and_break_no_promi
     ids=["never ready", "wrong model"],
 )
 async def test_a_challenger_that_cannot_serve_gets_no_traffic(tmp_path: Path, fault: Fault, says: str) -> None:
-    bench = Bench(tmp_path)
+    bench = LoopWorld(tmp_path)
     bench.platforms["local"].faults[NEW.id] = fault
     ended = await rolled(bench)
     assert (ended.phase, says in ended.reason) == (Phase.ROLLED_BACK, True), ended.reason
@@ -113,7 +113,7 @@ async def test_a_challenger_that_cannot_serve_gets_no_traffic(tmp_path: Path, fa
 
 
 async def test_a_challenger_that_fails_its_warm_up_gets_no_traffic(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
+    bench = LoopWorld(tmp_path)
     bench.runtime.warm_error = "the warm-up failed"
     ended = await rolled(bench)
     assert ended.phase is Phase.ROLLED_BACK
@@ -121,7 +121,7 @@ async def test_a_challenger_that_fails_its_warm_up_gets_no_traffic(tmp_path: Pat
 
 
 async def test_a_challenger_that_dies_in_the_canary_is_rolled_back(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
+    bench = LoopWorld(tmp_path)
 
     def crash(snapshot: Any) -> None:
         if bench.platforms["local"].endpoints["chat"].weights["b"] == 50:
@@ -133,7 +133,7 @@ async def test_a_challenger_that_dies_in_the_canary_is_rolled_back(tmp_path: Pat
 
 
 async def test_no_traffic_is_inconclusive_and_pauses_and_a_person_can_go_on(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, requests_a_second=0)
+    bench = LoopWorld(tmp_path, requests_a_second=0)
     ended = await rolled(bench)
     assert ended.phase is Phase.PAUSED
     assert str(ended.regions[0].verdict) == "INCONCLUSIVE"
@@ -148,7 +148,7 @@ async def test_no_traffic_is_inconclusive_and_pauses_and_a_person_can_go_on(tmp_
 
 @pytest.mark.parametrize(("change", "phase"), [(aborted, Phase.ROLLED_BACK), (paused, Phase.PAUSED)])
 async def test_a_persons_hand_is_heard(tmp_path: Path, change: Any, phase: Phase) -> None:
-    bench = Bench(tmp_path)
+    bench = LoopWorld(tmp_path)
     await bench.serve(OLD)
     begun = await bench.begin(NEW, SETTINGS)
     read = bench.store.rollout
@@ -171,7 +171,7 @@ async def test_a_persons_hand_is_heard(tmp_path: Path, change: Any, phase: Phase
 
 @pytest.mark.parametrize("verdict", ["FAIL", "INCONCLUSIVE", "ERROR"])
 async def test_a_gate_that_does_not_pass_moves_no_traffic(tmp_path: Path, verdict: str) -> None:
-    bench = Bench(tmp_path)
+    bench = LoopWorld(tmp_path)
     bench.gate.verdict = verdict
     ended = await rolled(bench, settings=replace(SETTINGS, gates={"eval": {"suite": "x"}}))
     assert ended.phase is (Phase.ROLLED_BACK if verdict == "FAIL" else Phase.PAUSED)
@@ -180,7 +180,7 @@ async def test_a_gate_that_does_not_pass_moves_no_traffic(tmp_path: Path, verdic
 
 
 async def test_regions_move_in_waves_and_a_failure_anywhere_rolls_back_everywhere(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, regions=("one", "two"))
+    bench = LoopWorld(tmp_path, regions=("one", "two"))
     seen: list[tuple[float, float]] = []
 
     def spoil(snapshot: Any) -> None:
@@ -197,7 +197,7 @@ async def test_regions_move_in_waves_and_a_failure_anywhere_rolls_back_everywher
 
 
 async def test_a_region_that_goes_silent_holds_the_rollout(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
+    bench = LoopWorld(tmp_path)
 
     began: list[float] = []
 
@@ -214,23 +214,23 @@ async def test_a_region_that_goes_silent_holds_the_rollout(tmp_path: Path) -> No
 
 
 async def test_a_first_deployment_serves_everything_and_a_failed_one_leaves_nothing(tmp_path: Path) -> None:
-    good = Bench(tmp_path / "good")
+    good = LoopWorld(tmp_path / "good")
     assert (await good.run(await good.begin(NEW, SETTINGS))).phase is Phase.PROMOTED
     assert await serving(good) == {"new": 100.0}
-    bad = Bench(tmp_path / "bad")
+    bad = LoopWorld(tmp_path / "bad")
     bad.platforms["local"].faults[NEW.id] = Fault(never_ready=True)
     assert (await bad.run(await bad.begin(NEW, SETTINGS))).phase is Phase.ROLLED_BACK
     assert bad.platforms["local"].endpoints == {}
 
 
 async def test_a_writer_that_slept_through_its_lease_cannot_act(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
+    bench = LoopWorld(tmp_path)
     await bench.serve(OLD)
     early = await bench.store.acquire("test/chat", "sleeper", ttl_s=15)
     bench.waited += 100
     assert (await bench.run(await bench.begin(NEW, SETTINGS), owner="two")).phase is Phase.PROMOTED
     address = Address(ENVIRONMENT, "local", "chat")
-    writer = bench.shop().regions["local"].writer
+    writer = bench.adapters().regions["local"].writer
     with pytest.raises(SluiceError, match="LEASE-002"):
         await writer.weigh(address, {"a": 100.0, "b": 0.0}, fence=early.token)
     with pytest.raises(SluiceError, match="LEASE-002"):
@@ -244,12 +244,12 @@ async def test_a_writer_that_slept_through_its_lease_cannot_act(tmp_path: Path) 
 @pytest.mark.parametrize("bad", [False, True], ids=["good challenger", "bad challenger"])
 async def test_killed_at_every_write_the_next_process_finishes(fast_path: Path, bad: bool) -> None:
     arms = {"new": (0.3, 0.05)} if bad else {}
-    whole = Bench(fast_path / "whole", arms=dict(arms))
+    whole = LoopWorld(fast_path / "whole", arms=dict(arms))
     wanted = await rolled(whole)
     points = whole.writes
     assert points > 40, whole.trail
     for point in range(1, points + 1):
-        bench = Bench(fast_path / str(point), arms=dict(arms), crash_at=point)
+        bench = LoopWorld(fast_path / str(point), arms=dict(arms), crash_at=point)
         await bench.serve(OLD)
         begun = await bench.begin(NEW, SETTINGS)
         try:
@@ -266,7 +266,7 @@ async def test_killed_at_every_write_the_next_process_finishes(fast_path: Path, 
 
 
 async def test_a_gate_that_breaks_is_an_error_and_moves_no_traffic(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
+    bench = LoopWorld(tmp_path)
 
     async def broken(context: Any) -> Any:
         bench.gate.asked += 1

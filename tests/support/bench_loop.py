@@ -25,7 +25,7 @@ from reconciler.engine.loop import Loop, Snapshot
 from reconciler.planning.observe import observe
 from reconciler.pointers.flagd import FlagdPointers
 from reconciler.ports import GateContext, GateEvidence, SlotCounts, Store
-from reconciler.ports.adapters import Region, Workshop
+from reconciler.ports.adapters import Adapters, Region
 from reconciler.store.connect import open_store
 from tests.support.fake_platform import Call, FakePlatform
 from tests.support.fake_runtime import FakeRuntime
@@ -80,7 +80,7 @@ class FakeGate:
 class MortalStore:
     """A store whose process dies before or after its n-th write."""
 
-    def __init__(self, store: Store, bench: Bench) -> None:
+    def __init__(self, store: Store, bench: LoopWorld) -> None:
         self._store, self._bench = store, bench
 
     def __getattr__(self, name: str) -> Any:
@@ -105,7 +105,7 @@ class MortalStore:
 
 
 @dataclass
-class Bench:
+class LoopWorld:
     """The world of one scenario. `arms` maps a model's word to its error share and latency in seconds.
 
     `rejects` maps a model's word to the share of requests that it answers with a 4xx, `lengths` to the tokens of its
@@ -166,7 +166,7 @@ class Bench:
             for found in platform.endpoints.values():
                 self.weights_seen.append(dict(found.weights))
 
-    def shop(self) -> Workshop:
+    def adapters(self) -> Adapters:
         """Return what a loop works with; every write may be its last."""
         regions = {
             name: Region(name, platform, FlagdPointers(self.home / name), platform, {"vllm": self.runtime})
@@ -174,7 +174,7 @@ class Bench:
         }
         store: Any = MortalStore(self.store, self)
         home = str(self.home)
-        return Workshop(store, self.registry, regions, {"eval": self.gate}, lambda: self.now, home, home)
+        return Adapters(store, self.registry, regions, {"eval": self.gate}, lambda: self.now, home, home)
 
     async def serve(self, release: Release, *, slot: str = "a") -> None:
         """Put a champion in place, as an earlier rollout would have left it."""
@@ -193,8 +193,8 @@ class Bench:
 
     async def begin(self, challenger: Release, settings: RolloutSettings) -> Rollout:
         """Return a new rollout of `challenger` in all regions, one wave each, not stored yet."""
-        shop = self.shop()
-        seen = (await observe(shop.regions.values(), [challenger.endpoint])).endpoints
+        adapters = self.adapters()
+        seen = (await observe(adapters.regions.values(), [challenger.endpoint])).endpoints
         wanted = [
             DesiredEndpoint(Address(ENVIRONMENT, r, challenger.endpoint), w, challenger, settings, "t", None, 0)
             for w, r in enumerate(self.regions)
@@ -204,7 +204,7 @@ class Bench:
 
     async def run(self, rollout: Rollout, *, owner: str = "one", meddle: Any = None) -> Rollout:
         """Drive a rollout as one process would: with a lease of its own, from what the store holds."""
-        shop = self.shop()
+        adapters = self.adapters()
         turns = 0
 
         def turn(snapshot: Snapshot) -> None:
@@ -214,12 +214,15 @@ class Bench:
             if meddle:
                 meddle(snapshot)
 
-        async with self.traffic(), held(shop.store, f"{ENVIRONMENT}/{rollout.endpoint}", owner, shop.clock) as lease:
-            if await shop.store.rollout(rollout.id) is None:
-                record = await Record.create(shop.store, rollout, lease, shop.clock)
+        async with (
+            self.traffic(),
+            held(adapters.store, f"{ENVIRONMENT}/{rollout.endpoint}", owner, adapters.clock) as lease,
+        ):
+            if await adapters.store.rollout(rollout.id) is None:
+                record = await Record.create(adapters.store, rollout, lease, adapters.clock)
             else:
-                record = await Record.open(shop.store, rollout, lease, shop.clock)
-            self.loop = Loop(shop, record, turn)
+                record = await Record.open(adapters.store, rollout, lease, adapters.clock)
+            self.loop = Loop(adapters, record, turn)
             return await self.loop.run()
 
     @contextlib.asynccontextmanager

@@ -19,8 +19,8 @@ from reconciler.engine.apply import Applier, Outcome
 from reconciler.engine.loop import Snapshot
 from reconciler.planning.planner import Planner
 from reconciler.ports import Resolved
-from reconciler.ports.adapters import Workshop
-from tests.support.bench_loop import Bench
+from reconciler.ports.adapters import Adapters
+from tests.support.bench_loop import LoopWorld
 from tests.support.releases import ENVIRONMENT
 
 FAST: Mapping[str, Any] = {
@@ -60,14 +60,14 @@ class Contents:
 
 @dataclass
 class Declared:
-    """An environment file over a `Bench`: change `endpoints`, plan and apply. `forgotten` regions left the file."""
+    """An environment file over a `LoopWorld`: change `endpoints`, plan and apply. `forgotten` regions left the file."""
 
-    bench: Bench
+    bench: LoopWorld
     endpoints: dict[str, dict[str, Any]] = field(default_factory=dict)
     waves: list[list[str]] | None = None
     forgotten: tuple[str, ...] = ()
     registry: Contents = field(default_factory=Contents)
-    notices: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
     watch: Callable[[Snapshot], None] = lambda snapshot: None
 
     def serve(self, name: str, model: str, **more: Any) -> None:
@@ -103,10 +103,10 @@ class Declared:
         path: Path = folder / f"{ENVIRONMENT}.yaml"
         path.write_text(yaml.safe_dump(spec))
         loaded = load(path, environ={}, policy_ids=known_ids())
-        shop = self._shop()
+        adapters = self._adapters()
         gates: dict[str, Any] = {"eval": lambda: self.bench.gate}
         runtimes: dict[str, Any] = {"vllm": self.bench.runtime}
-        return Planner(loaded, shop.store, self.registry, shop.regions, {}, runtimes=runtimes, gates=gates)
+        return Planner(loaded, adapters.store, self.registry, adapters.regions, {}, runtimes=runtimes, gates=gates)
 
     async def plan(self, scope: Scope = Scope()) -> Plan:  # noqa: B008 - frozen
         """Return a plan."""
@@ -114,11 +114,11 @@ class Declared:
 
     def applier(self) -> Applier:
         """Return an applier of the file as it is declared now."""
-        return Applier(self._shop(), self.planner(), watch=partial(self._watched), notice=self.notices.append)
+        return Applier(self._adapters(), self.planner(), watch=partial(self._watched), message=self.messages.append)
 
-    def _shop(self) -> Workshop:
+    def _adapters(self) -> Adapters:
         """Return the world without the regions that the file has forgotten; rollouts remember how to reach them."""
-        whole = replace(self.bench.shop(), registry=self.registry)
+        whole = replace(self.bench.adapters(), registry=self.registry)
         kept = {name: region for name, region in whole.regions.items() if name not in self.forgotten}
         return replace(whole, regions=kept, rebuild=lambda name, spec: whole.regions.get(name))
 

@@ -87,7 +87,8 @@ def _compared(operator: str, wanted: Sequence[str], given: str | Sequence[str] |
             return any(_like(pattern, value) for pattern in wanted for value in values)
         case "StringNotEquals":
             return not any(value in wanted for value in values)
-    raise UnknownOperator(operator)
+        case _:
+            raise UnknownOperator(operator)
 
 
 def _many(value: Any) -> list[Any]:

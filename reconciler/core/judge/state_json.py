@@ -91,6 +91,6 @@ def _plain_of(value: Any, kind: Any) -> Any:
 
 def _foreign(why: str) -> SluiceError:
     return SluiceError(
-        "JUDGE-006", where="judge state", what="this is no judge state of this version", why=why,
+        "JUDGE-006", where="judge state", what="this is not a judge state of this version", why=why,
         do="replay the recorded ticks to rebuild it",
     )  # fmt: skip

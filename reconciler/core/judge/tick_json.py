@@ -143,9 +143,9 @@ def _bound(le: str, where: str) -> float:
     try:
         bound = float(le)
     except ValueError:
-        raise _broken(where, f"`{le}` is no bucket bound", "a bound is a number of seconds or +Inf") from None
+        raise _broken(where, f"`{le}` is not a bucket bound", "a bound is a number of seconds or +Inf") from None
     if not bound > 0:
-        raise _broken(where, f"`{le}` is no bucket bound", "a latency bound is above 0 s")
+        raise _broken(where, f"`{le}` is not a bucket bound", "a latency bound is above 0 s")
     return bound
 
 

@@ -20,7 +20,7 @@ class Action(StrEnum):
 
 
 class MovesBy(StrEnum):
-    """The dearest thing that a change needs before traffic can move, cheapest first."""
+    """The most expensive preparation that a change needs before traffic can move, cheapest first."""
 
     POINTER = "pointer"
     WEIGHT = "weight"

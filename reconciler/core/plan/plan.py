@@ -33,7 +33,7 @@ from reconciler.core.plan.measured import (
 from reconciler.core.rollout.begin import empty_endpoint, new_repair, new_rollout
 from reconciler.core.rollout.ideal import ideal_run
 from reconciler.core.rollout.operator import aborted, resumed
-from reconciler.core.rollout.steps import Enter, Finish, Mark, Publish, Step, Weigh, step_kind
+from reconciler.core.rollout.steps import Enter, Finish, Publish, SetAlias, SetWeights, Step, step_kind
 
 SCHEMA = "sluice/plan/v1"
 
@@ -309,9 +309,11 @@ def _kinds(rollout: Rollout, step: Step) -> tuple[str, ...]:
 
 def _planned(rollout: Rollout, kind: str, number: int, step: Step) -> PlannedStep:
     id = f"{rollout.endpoint}/{number:02d}-{kind}"
-    if isinstance(step, Mark | Finish):
+    if isinstance(step, SetAlias | Finish):
         return PlannedStep(
             id, kind, f"{rollout.environment}/*/{rollout.endpoint}", max(r.wave for r in rollout.regions)
         )
-    weight = step.challenger_pct if isinstance(step, Weigh) else step.share_pct if isinstance(step, Publish) else None
+    weight = (
+        step.challenger_pct if isinstance(step, SetWeights) else step.share_pct if isinstance(step, Publish) else None
+    )
     return PlannedStep(id, kind, str(rollout.address(step.region)), rollout.region(step.region).wave, weight)

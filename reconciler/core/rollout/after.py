@@ -9,22 +9,22 @@ from environments.errors import SluiceError
 from reconciler.core.model.rollout import BACKWARD, FORWARD, GateResult, Intent, Phase, RegionRollout, Rollout, Trouble
 from reconciler.core.model.verdict import Verdict
 from reconciler.core.rollout.steps import (
-    Await,
     Effect,
     Enter,
     Finish,
-    Mark,
-    Note,
+    NoteSilence,
     Pause,
     Publish,
     Remove,
     RunGate,
+    SetAlias,
+    SetWeights,
     StartSlot,
     Step,
     StopSlot,
     Transition,
+    Wait,
     WarmSlot,
-    Weigh,
     effect_key,
 )
 
@@ -42,7 +42,7 @@ def holds(step: Transition, decided_on: Rollout, now_is: Rollout) -> bool:
     if (decided_on.intent, decided_on.falling_back) != (now_is.intent, now_is.falling_back) or now_is.ended:
         return False
     match step:
-        case Enter(region=name) | Note(region=name) | Pause(region=name):
+        case Enter(region=name) | NoteSilence(region=name) | Pause(region=name):
             before, after_it = decided_on.region(name), now_is.region(name)
             paused = (decided_on.phase is Phase.PAUSED, now_is.phase is Phase.PAUSED)
             same = (before.phase, before.step, before.gates) == (after_it.phase, after_it.step, after_it.gates)
@@ -59,26 +59,26 @@ def after(rollout: Rollout, step: Step, now: float, found: GateResult | None = N
     An abort stays: no step takes it back.
     """
     match step:
-        case Weigh(region=name) | Publish(region=name):
+        case SetWeights(region=name) | Publish(region=name):
             return rollout.with_region(_split(rollout.region(name), step, now))
         case RunGate(region=name, gate=gate):
             answer = found or GateResult(gate, Verdict.ERROR, "the gate gave no answer")
             return rollout.with_region(_with_gate(_mended(rollout.region(name), step), answer))
         case StartSlot(region=name) | WarmSlot(region=name) | StopSlot(region=name) | Remove(region=name):
             return rollout.with_region(_mended(rollout.region(name), step))
-        case Mark(ref=ref):
+        case SetAlias(ref=ref):
             return replace(rollout, aliased=ref == rollout.challenger.model.ref, trouble=None)
         case Enter(region=name):
             return _entered(rollout, step, now)
-        case Note(region=name, what="unready", since=since):
+        case NoteSilence(region=name, what="unready", since=since):
             return rollout.with_region(replace(rollout.region(name), unready_since=since))
-        case Note(region=name, since=since):
+        case NoteSilence(region=name, since=since):
             return rollout.with_region(replace(rollout.region(name), unreadable_since=since))
         case Pause():
             return _paused_by(rollout, step)
         case Finish(phase=phase, reason=reason):
             return replace(rollout, phase=phase, reason=reason, intent=_kept(rollout.intent))
-        case Await():
+        case Wait():
             return rollout
         case _:
             assert_never(step)
@@ -86,11 +86,11 @@ def after(rollout: Rollout, step: Step, now: float, found: GateResult | None = N
 
 def failed(rollout: Rollout, effect: Effect, now: float, *, error: SluiceError) -> Rollout:
     """Return the rollout after an effect has failed at `now`: once more, if it was the same one before."""
-    before = rollout.trouble if isinstance(effect, Mark) else rollout.region(effect.region).trouble
+    before = rollout.trouble if isinstance(effect, SetAlias) else rollout.region(effect.region).trouble
     key = effect_key(effect)
     tries = before.tries + 1 if before and before.effect == key else 1
     trouble = Trouble(key, tries, error.code, error.problem.what, error.retryable, now + retry_s(tries))
-    if isinstance(effect, Mark):
+    if isinstance(effect, SetAlias):
         return replace(rollout, trouble=trouble)
     return rollout.with_region(replace(rollout.region(effect.region), trouble=trouble))
 
@@ -106,9 +106,9 @@ def _mended(region: RegionRollout, effect: Effect) -> RegionRollout:
     return replace(region, trouble=None) if same else region
 
 
-def _split(region: RegionRollout, step: Weigh | Publish, now: float) -> RegionRollout:
+def _split(region: RegionRollout, step: SetWeights | Publish, now: float) -> RegionRollout:
     """Return the region after its traffic was split: the step's time begins, and one effort more was made."""
-    judged = isinstance(step, Weigh) and region.phase in (Phase.SHIFTING, Phase.BAKING)
+    judged = isinstance(step, SetWeights) and region.phase in (Phase.SHIFTING, Phase.BAKING)
     efforts = region.efforts + 1
     moved = replace(_mended(region, step), efforts=efforts, since=now if judged else region.since)
     if efforts <= EFFORTS_MAX:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reconciler.core.model.observed import ObservedSlot
 from reconciler.core.model.rollout import REPAIR, Phase
-from reconciler.core.rollout.steps import Await, Enter, Publish, RegionStep, Remove, StartSlot, StopSlot
+from reconciler.core.rollout.steps import Enter, Publish, RegionStep, Remove, StartSlot, StopSlot, Wait
 from reconciler.core.rollout.traffic_split import converge
 from reconciler.core.rollout.view import View
 
@@ -43,7 +43,7 @@ def _absent(view: View, champion: ObservedSlot) -> list[RegionStep]:
     left = view.rollout.settings.start_timeout_s - view.elapsed_s
     problem = champion.problem or "it is starting"
     if left > 0:
-        return [Await(view.name, f"the champion does not answer yet: {problem}", left)]
+        return [Wait(view.name, f"the champion does not answer yet: {problem}", left)]
     if view.challenger.ready and view.challenger.weight_pct > 0:
         held = f"{view.rollout.challenger.id} keeps {view.challenger.weight_pct:g} %"
         why = f"the champion did not come back in {view.rollout.settings.start_timeout_s:g} s ({problem}); {held}"

@@ -6,7 +6,7 @@ from typing import assert_never
 
 from reconciler.core.model.rollout import Intent, Phase
 from reconciler.core.model.verdict import Verdict
-from reconciler.core.rollout.steps import Await, Enter, Note, Pause, RegionStep, RunGate, StartSlot, WarmSlot
+from reconciler.core.rollout.steps import Enter, NoteSilence, Pause, RegionStep, RunGate, StartSlot, Wait, WarmSlot
 from reconciler.core.rollout.traffic_split import converge
 from reconciler.core.rollout.view import View, fail
 
@@ -38,7 +38,7 @@ def prepare(view: View) -> list[RegionStep]:
         if left <= 0:
             limit = view.rollout.settings.start_timeout_s
             return [fail(view, f"the challenger was not ready after {limit:g} s: {seen.problem or 'starting'}")]
-        return [Await(name, seen.problem or "the challenger is starting", left)]
+        return [Wait(name, seen.problem or "the challenger is starting", left)]
     if not seen.warm:
         return [WarmSlot(name, slot, view.rollout.settings.warmup_requests)]
     return [Enter(name, Phase.GATING)]
@@ -106,7 +106,7 @@ def shift(view: View) -> list[RegionStep]:
             return [Pause(view.name, Verdict.ERROR, evidence.canary_sentence)]
         why = f"undecided after {settings.step_max_s:g} s at {settings.ladder[view.region.step]:g} %: "
         return _inconclusive(view, why + evidence.canary_sentence) or [Enter(view.name, Phase.BAKING)]
-    return [Await(view.name, evidence.canary_sentence, settings.step_max_s - view.elapsed_s)]
+    return [Wait(view.name, evidence.canary_sentence, settings.step_max_s - view.elapsed_s)]
 
 
 def bake(view: View) -> list[RegionStep]:
@@ -122,7 +122,7 @@ def bake(view: View) -> list[RegionStep]:
         return list(moving)
     if not by_hand:
         if view.elapsed_s < settings.bake_s:
-            return [Await(view.name, f"baking; {evidence.bake_sentence}", settings.bake_s - view.elapsed_s)]
+            return [Wait(view.name, f"baking; {evidence.bake_sentence}", settings.bake_s - view.elapsed_s)]
         undecided = _undecided_bake(view)
         if undecided:
             return undecided
@@ -141,7 +141,7 @@ def _undecided_bake(view: View) -> list[RegionStep]:
     # A busy machine may have looked too late: what nobody watched says nothing about traffic.
     unwatched = evidence.watched_s < settings.bake_s - settings.tick_s or evidence.watched_s == 0
     if left > 0 and (unwatched or evidence.bake is Verdict.ERROR):
-        return [Await(view.name, f"baking; {evidence.bake_sentence}", left)]
+        return [Wait(view.name, f"baking; {evidence.bake_sentence}", left)]
     why = f"the bake ended undecided: {evidence.bake_sentence}"
     if evidence.bake is Verdict.ERROR:
         return [Pause(view.name, Verdict.ERROR, why)]
@@ -159,14 +159,14 @@ def trouble_of(view: View) -> list[RegionStep]:
         return [fail(view, f"the challenger's server died: {seen.problem or 'it was restarted'}")]
     if seen.ready:
         if view.region.unready_since is not None:
-            return [Note(name, "unready", None)]
+            return [NoteSilence(name, "unready", None)]
         return mend_champion(view)
     if view.region.unready_since is None:
-        return [Note(name, "unready", view.now)]
+        return [NoteSilence(name, "unready", view.now)]
     silent_s = view.now - view.region.unready_since
     if silent_s > UNREADY_GRACE_S:
         return [fail(view, f"the challenger has not answered for {silent_s:.0f} s: {seen.problem or 'no answer'}")]
-    return [Await(name, f"the challenger does not answer: {seen.problem}", UNREADY_GRACE_S - silent_s)]
+    return [Wait(name, f"the challenger does not answer: {seen.problem}", UNREADY_GRACE_S - silent_s)]
 
 
 def mend_champion(view: View) -> list[RegionStep]:

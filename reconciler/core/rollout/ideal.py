@@ -23,11 +23,11 @@ from reconciler.core.rollout.steps import (
     Publish,
     Remove,
     RunGate,
+    SetWeights,
     StartSlot,
     Step,
     StopSlot,
     WarmSlot,
-    Weigh,
 )
 from reconciler.core.rollout.traffic_split import wanted_prompts
 from reconciler.core.rollout.view import Evidence
@@ -92,7 +92,7 @@ def happened(world: Mapping[str, ObservedEndpoint], rollout: Rollout, step: Step
             return _with_slot(world, name, slot, replace(world[name].slots[slot], warm=True))
         case StopSlot(region=name, slot=slot):
             return _with_slot(world, name, slot, ObservedSlot())
-        case Weigh(region=name, weights=weights):
+        case SetWeights(region=name, weights=weights):
             slots = {s: replace(world[name].slots.get(s, ObservedSlot()), weight_pct=w) for s, w in weights}
             return {**world, name: replace(world[name], slots={**world[name].slots, **slots}, gateway_problem=None)}
         case Publish(region=name, share_pct=share):

@@ -17,17 +17,17 @@ from reconciler.core.rollout.fall_back import fall_back
 from reconciler.core.rollout.forward import bake, gate, prepare, shift, trouble_of
 from reconciler.core.rollout.steps import (
     EFFECTS,
-    Await,
     Effect,
     Enter,
     Finish,
-    Mark,
-    Note,
+    NoteSilence,
     Pause,
     RegionStep,
     RolloutStep,
+    SetAlias,
     StartSlot,
     Step,
+    Wait,
     WarmSlot,
     effect_key,
 )
@@ -98,7 +98,7 @@ def region_steps(
     if observed is None:
         return _unreadable(rollout, region, now)
     if region.unreadable_since is not None:
-        return (Note(name, "unreadable", None),)
+        return (NoteSilence(name, "unreadable", None),)
     view = View(rollout, region, observed, evidence, now)
     steps = _decide(view)
     held = _held_up(view, steps)
@@ -111,7 +111,7 @@ def leaving_steps(rollout: Rollout, name: str, observed: ObservedEndpoint | None
     Nothing is decided any more. Whoever takes the rollout up again gives the challenger the weight of its step.
     """
     region = rollout.region(name)
-    settled = Await(name, "left as it is", settled=True)
+    settled = Wait(name, "left as it is", settled=True)
     if observed is None or region.phase not in (*FORWARD, Phase.ROLLING_BACK) or rollout.ended:
         return (settled,)
     view = View(rollout, region, observed, NO_EVIDENCE, now)
@@ -149,13 +149,13 @@ def _alias(rollout: Rollout, ref: str, finish: Finish, now: float) -> tuple[Roll
     """Set the alias and finish; an alias that cannot be set is said, and changes nothing about the traffic."""
     trouble = rollout.trouble
     if trouble is None:
-        return (Mark(ref), finish)
+        return (SetAlias(ref), finish)
     if trouble.tries >= ATTEMPTS_MAX:
         note = f"{finish.reason}; the alias `champion` could not be set to {ref}: {trouble.code}: {trouble.what}"
         return (replace(finish, reason=note),)
     if now < trouble.retry_at:
-        return (Await("*", f"setting the alias again: {trouble.what}", trouble.retry_at - now),)
-    return (Mark(ref), finish)
+        return (Wait("*", f"setting the alias again: {trouble.what}", trouble.retry_at - now),)
+    return (SetAlias(ref), finish)
 
 
 def _decide(view: View) -> list[RegionStep]:
@@ -193,11 +193,11 @@ def _open_wave(view: View) -> list[RegionStep]:
     return [waiting or Enter(view.name, Phase.PREPARING)]
 
 
-def _waits_for_wave(rollout: Rollout, region: RegionRollout) -> Await | None:
+def _waits_for_wave(rollout: Rollout, region: RegionRollout) -> Wait | None:
     holding = [r.region for r in rollout.regions if r.wave < region.wave and r.phase is not Phase.PROMOTED]
     if not holding:
         return None
-    return Await(region.region, f"wave {region.wave + 1} waits for {', '.join(holding)}", settled=True)
+    return Wait(region.region, f"wave {region.wave + 1} waits for {', '.join(holding)}", settled=True)
 
 
 def _back(view: View) -> list[RegionStep]:
@@ -226,7 +226,7 @@ def _parked(view: View) -> list[RegionStep]:
         bad = [step for step in trouble_of(view) if isinstance(step, Enter)]
         if bad:
             return list(bad)
-    return [*park(view), Await(view.name, f"paused: {view.rollout.reason}", settled=True)][:1]
+    return [*park(view), Wait(view.name, f"paused: {view.rollout.reason}", settled=True)][:1]
 
 
 def park(view: View) -> list[RegionStep]:
@@ -249,15 +249,15 @@ def _unreadable(rollout: Rollout, region: RegionRollout, now: float) -> tuple[Re
     if region.phase is Phase.PROMOTED and not rollout.falling_back:
         return ()
     if region.unreadable_since is None:
-        return (Note(name, "unreadable", now),)
+        return (NoteSilence(name, "unreadable", now),)
     silent_s = now - region.unreadable_since
     if silent_s < UNREADABLE_MAX_S:
-        return (Await(name, "the region cannot be read; holding", UNREADABLE_MAX_S - silent_s),)
+        return (Wait(name, "the region cannot be read; holding", UNREADABLE_MAX_S - silent_s),)
     why = f"the region could not be read for {silent_s:.0f} s"
     if rollout.falling_back:
         return (Enter(name, Phase.FAILED, reason=f"{why}; what it serves is unknown"),)
     if rollout.phase is Phase.PAUSED:
-        return (Await(name, f"paused; {why}", settled=True),)
+        return (Wait(name, f"paused; {why}", settled=True),)
     return (Pause(name, Verdict.ERROR, why),)
 
 
@@ -272,7 +272,7 @@ def _held_up(view: View, steps: list[RegionStep]) -> RegionStep | None:
             return Enter(view.name, Phase.FAILED, reason=f"could not be rolled back: {told}")
     elif view.rollout.phase is Phase.PAUSED:
         if trouble.tries >= PARK_ATTEMPTS_MAX:
-            return Await(view.name, f"paused; its traffic could not be taken back: {told}", settled=True)
+            return Wait(view.name, f"paused; its traffic could not be taken back: {told}", settled=True)
     else:
         verdict = _blame(step, trouble)
         if verdict is Verdict.FAIL:
@@ -280,7 +280,7 @@ def _held_up(view: View, steps: list[RegionStep]) -> RegionStep | None:
         if verdict is not None:
             return Pause(view.name, verdict, told)
     if view.now < trouble.retry_at:
-        return Await(view.name, f"trying again: {told}", trouble.retry_at - view.now)
+        return Wait(view.name, f"trying again: {told}", trouble.retry_at - view.now)
     return None
 
 

@@ -45,7 +45,7 @@ class Publish:
 
 
 @dataclass(frozen=True)
-class Weigh:
+class SetWeights:
     """Split traffic by these weights, `(slot, percent)` sorted by slot, sum 100."""
 
     region: str
@@ -69,7 +69,7 @@ class Remove:
 
 
 @dataclass(frozen=True)
-class Mark:
+class SetAlias:
     """Point the registry's alias `champion` at a model: an effect of the whole rollout."""
 
     ref: str
@@ -88,7 +88,7 @@ class Enter:
 
 
 @dataclass(frozen=True)
-class Note:
+class NoteSilence:
     """Remember since when something does not answer (None: it answers again); nothing live changes.
 
     `what` is `unready`, the challenger's server, or `unreadable`, the whole region.
@@ -117,7 +117,7 @@ class Finish:
 
 
 @dataclass(frozen=True)
-class Await:
+class Wait:
     """Nothing to do but look again.
 
     `left_s` is the longest that this can last, None where no time ends it. `settled` says that only a person, or
@@ -130,15 +130,15 @@ class Await:
     settled: bool = False
 
 
-RegionEffect = StartSlot | WarmSlot | RunGate | Publish | Weigh | StopSlot | Remove
-Effect = RegionEffect | Mark
-RegionTransition = Enter | Note | Pause
+RegionEffect = StartSlot | WarmSlot | RunGate | Publish | SetWeights | StopSlot | Remove
+Effect = RegionEffect | SetAlias
+RegionTransition = Enter | NoteSilence | Pause
 Transition = RegionTransition | Finish
-RegionStep = RegionEffect | RegionTransition | Await
-RolloutStep = Mark | Finish | Await
-Step = Effect | Transition | Await
-EFFECTS = (StartSlot, WarmSlot, RunGate, Publish, Weigh, StopSlot, Remove, Mark)
-TRANSITIONS = (Enter, Note, Pause, Finish)
+RegionStep = RegionEffect | RegionTransition | Wait
+RolloutStep = SetAlias | Finish | Wait
+Step = Effect | Transition | Wait
+EFFECTS = (StartSlot, WarmSlot, RunGate, Publish, SetWeights, StopSlot, Remove, SetAlias)
+TRANSITIONS = (Enter, NoteSilence, Pause, Finish)
 
 
 def step_kind(step: Step) -> str:
@@ -152,11 +152,11 @@ def step_kind(step: Step) -> str:
             return f"gate:{gate}"
         case Publish():
             return "publish"
-        case Weigh():
+        case SetWeights():
             return "weigh"
         case Enter(phase=phase):
             return f"enter:{phase}"
-        case Note():
+        case NoteSilence():
             return "note"
         case Pause():
             return "pause"
@@ -164,11 +164,11 @@ def step_kind(step: Step) -> str:
             return "stop"
         case Remove():
             return "remove"
-        case Mark():
+        case SetAlias():
             return "mark"
         case Finish():
             return "finish"
-        case Await():
+        case Wait():
             return "await"
         case _:
             assert_never(step)
@@ -184,7 +184,7 @@ def effect_key(effect: Effect) -> str:
             return f"start {slot} {release}"
         case WarmSlot(slot=slot) | StopSlot(slot=slot):
             return f"{step_kind(effect)} {slot}"
-        case RunGate() | Publish() | Weigh() | Remove() | Mark():
+        case RunGate() | Publish() | SetWeights() | Remove() | SetAlias():
             return step_kind(effect)
         case _:
             assert_never(effect)

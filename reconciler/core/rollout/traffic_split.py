@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from reconciler.core.model.observed import ObservedEndpoint
 from reconciler.core.model.release import Release
 from reconciler.core.model.rollout import RegionRollout, Rollout
-from reconciler.core.rollout.steps import Publish, Weigh
+from reconciler.core.rollout.steps import Publish, SetWeights
 
 Shares = tuple[tuple[str, float], ...]
 _ROUNDING_PCT = 1e-6
 
 
-def converge(rollout: Rollout, region: RegionRollout, observed: ObservedEndpoint, pct: float) -> list[Weigh | Publish]:
+def converge(
+    rollout: Rollout, region: RegionRollout, observed: ObservedEndpoint, pct: float
+) -> list[SetWeights | Publish]:
     """Return the steps that give the challenger `pct` percent of traffic and of users; none when that is so.
 
     A gateway that is gone is brought back by the same weights. Without a champion the challenger gets everything.
@@ -23,9 +25,9 @@ def converge(rollout: Rollout, region: RegionRollout, observed: ObservedEndpoint
     wanted = dict.fromkeys(observed.slots, 0.0) | {region.slot: share}
     if region.champion_slot is not None and region.champion_slot != region.slot:
         wanted[region.champion_slot] = 100.0 - share
-    steps: list[Weigh | Publish] = []
+    steps: list[SetWeights | Publish] = []
     if observed.gateway_problem or not same_weights(wanted, observed):
-        steps.append(Weigh(region.region, tuple(sorted(wanted.items())), share))
+        steps.append(SetWeights(region.region, tuple(sorted(wanted.items())), share))
     if observed.pointer_problem or not same_prompts(wanted_prompts(rollout, region, share), observed):
         steps.append(Publish(region.region, share))
     return steps

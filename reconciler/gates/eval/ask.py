@@ -168,7 +168,7 @@ def _text(reply: httpx.Response) -> str:
     if content is None:
         return ""
     if not isinstance(content, str):
-        raise ChatError("an answer whose content is no text")
+        raise ChatError("an answer whose content is not text")
     return content
 
 
@@ -183,7 +183,7 @@ def _unanswered(target: Asked, what: str, *, requests: Requests) -> SluiceError:
         "EVAL-021",
         where=f"{target.name} at {target.url}",
         what=f"the {target.name} did not answer: {what}",
-        why="a missing answer has no score, and a missing score is no pass",
+        why="a missing answer has no score, and without a score nothing passes",
         do=f"look at the server's log; `requests` of the suite allows {requests.timeout_s:g} s an answer",
         retryable=True,
     )

@@ -146,7 +146,7 @@ class Judge:
             "EVAL-023",
             where=f"scorers.{self.name}",
             what=f"the judge {self.spec.model} gave no verdict: {why}",
-            why="a case without its score is no pass",
+            why="a case without a score cannot pass",
             do=f"check that {self.spec.url} serves {self.spec.model}",
             retryable=True,
         )

@@ -92,7 +92,7 @@ def _additional_properties(validator: Any, allowed: Any, instance: Any, schema: 
         if name in schema.get("properties", {}) or any(search(pattern, name) is not None for pattern in patterns):
             continue
         if allowed is False:
-            yield needed("jsonschema.exceptions").ValidationError(f"{name!r} is no property that the schema knows")
+            yield needed("jsonschema.exceptions").ValidationError(f"{name!r} is not a property that the schema knows")
         else:
             yield from validator.descend(value, allowed, path=name)
 

@@ -67,7 +67,7 @@ def score_contains(scorer: Contains, expected: Any, answer: str) -> Score:
 
 
 def score_regex(scorer: Regex, expected: Any, answer: str) -> Score:
-    """Search the answer for the pattern; with `absent`, be content when nothing matches."""
+    """Search the answer for the pattern; with `absent`, be passes when nothing matches."""
     pattern = str(scorer.pattern if scorer.pattern is not None else expected)
     found = search(pattern, answer)
     told = f"{_short(found[0])} matches" if found else f"nothing matches {_short(pattern)}"

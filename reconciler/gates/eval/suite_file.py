@@ -132,4 +132,5 @@ def _block(path: tuple[PathPart, ...], lines: Lines) -> type[Strict] | None:
             return Slices
         case (str(name),):
             return _BLOCKS.get(name)
-    return None
+        case _:
+            return None

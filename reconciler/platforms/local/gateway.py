@@ -1,4 +1,4 @@
-"""One region's Envoy: started under a supervisor, told by files, believed only when it says that it obeys.
+"""One region's Envoy: kept running by a supervisor, configured by xDS files, confirmed through the admin API.
 
 Imports this package's parts. Called by `platform` under the region's lock, and without it for reading.
 """
@@ -25,7 +25,15 @@ from reconciler.platforms.local.envoy import bootstrap, envoy_program
 from reconciler.platforms.local.inherited import inherited
 from reconciler.platforms.local.port_lease import handing_over, reserve, reserve_port
 from reconciler.platforms.local.processes import Launch, end_folder, last_words, launch, read_supervised
-from reconciler.platforms.local.routes import ROUTES, Line, cluster_config, lines_of, ports_in, route_config, table_of
+from reconciler.platforms.local.routes import (
+    ROUTES,
+    EndpointRoute,
+    cluster_config,
+    ports_in,
+    route_config,
+    routes_in,
+    table_of,
+)
 from reconciler.platforms.local.state import read_json, write_json
 from reconciler.platforms.local.supervisor import LOG
 
@@ -51,7 +59,7 @@ class Ports:
 class Reading:
     """The weights in force. With a `problem` nothing is in force, and the table is what the file intends."""
 
-    table: Mapping[str, Line]
+    table: Mapping[str, EndpointRoute]
     problem: str | None = None
 
 
@@ -80,11 +88,11 @@ class Gateway:
         why = last_words(self._folder / LOG) if not found.generation else "it does not answer"
         return Reading(self._intended_or_none(), f"the gateway is not ready: {why}")
 
-    async def _in_force(self, ports: Ports) -> dict[str, Line] | None:
+    async def _in_force(self, ports: Ports) -> dict[str, EndpointRoute] | None:
         """Return the table that Envoy has, None when it does not say."""
         try:
             (resource,) = [r for r in await admin.route_tables(ports.admin) if r["name"] == ROUTES]
-            return lines_of(resource)
+            return routes_in(resource)
         except (AdminError, KeyError, TypeError, ValueError):
             return None
 
@@ -97,7 +105,7 @@ class Gateway:
             return False
         return status == HTTPStatus.NOT_FOUND
 
-    async def table(self) -> dict[str, Line]:
+    async def table(self) -> dict[str, EndpointRoute]:
         """Return the table to change: the file's; where that is damaged or lost, what Envoy has.
 
         Raises:
@@ -132,7 +140,7 @@ class Gateway:
         """
         await self._apply(xds.CLUSTERS, cluster_config(ports))
 
-    async def apply_routes(self, table: Mapping[str, Line]) -> None:
+    async def apply_routes(self, table: Mapping[str, EndpointRoute]) -> None:
         """Put routes in force, whose clusters must be there already.
 
         Raises:
@@ -215,7 +223,7 @@ class Gateway:
         except (SluiceError, TypeError):
             return None
 
-    def _intended(self) -> dict[str, Line]:
+    def _intended(self) -> dict[str, EndpointRoute]:
         """Return the table in the file; none when the region was never started.
 
         Raises:
@@ -238,7 +246,7 @@ class Gateway:
             do="clear the environment with `sluice down` and apply again",
         )
 
-    def _intended_or_none(self) -> dict[str, Line]:
+    def _intended_or_none(self) -> dict[str, EndpointRoute]:
         try:
             return self._intended()
         except SluiceError:
@@ -272,7 +280,7 @@ class Gateway:
             stable_s=10.0,
         )
 
-    def _write_start(self, ports: Ports, table: Mapping[str, Line]) -> None:
+    def _write_start(self, ports: Ports, table: Mapping[str, EndpointRoute]) -> None:
         if not (self._folder / xds.CLUSTERS).exists():
             write_json(self._folder / xds.CLUSTERS, cluster_config({}))
         write_json(self._folder / xds.ROUTES, route_config(table))

@@ -17,7 +17,7 @@ from reconciler.core.model.release import Release
 from reconciler.platforms.local import slots, traffic
 from reconciler.platforms.local.fences import fenced
 from reconciler.platforms.local.gateway import Gateway, Reading
-from reconciler.platforms.local.routes import WEIGHT_RESOLUTION_PCT, Line, check_weights
+from reconciler.platforms.local.routes import WEIGHT_RESOLUTION_PCT, EndpointRoute, check_weights
 from reconciler.platforms.local.state import Layout, digests_in_slots, locked, write_slot
 from reconciler.ports import Cohort, Files, Runtime, SlotAddress, SlotCounts
 
@@ -123,7 +123,7 @@ class LocalPlatform:
                 table = await self._gateway.table()
                 if slot.address.endpoint not in {*table, *self._layout.endpoints()}:
                     return
-                line = table.get(slot.address.endpoint, Line())
+                line = table.get(slot.address.endpoint, EndpointRoute())
                 if line.weights_pct.get(slot.slot, 0.0) > 0:
                     raise _serving(slot, line.weights_pct[slot.slot])
                 self._mark_stopping(slot)
@@ -181,7 +181,7 @@ class LocalPlatform:
         Raises:
             SluiceError: `PLAT-003` the slot serves another one.
         """
-        line = (await self._gateway.table()).get(slot.address.endpoint, Line())
+        line = (await self._gateway.table()).get(slot.address.endpoint, EndpointRoute())
         seen = slots.look(self._folder(slot), str(slot))
         held = seen.record.release.id if seen.record else line.releases.get(slot.slot)
         if line.weights_pct.get(slot.slot, 0.0) > 0 and held != release.id:
@@ -210,7 +210,7 @@ class LocalPlatform:
             await self._files.keep(needed)
 
     async def _observe(self, name: str, reading: Reading) -> ObservedEndpoint:
-        line = reading.table.get(name, Line())
+        line = reading.table.get(name, EndpointRoute())
         address = Address(self._environment, self._region, name)
         found = await asyncio.gather(
             *(
@@ -249,7 +249,7 @@ class LocalPlatform:
         table = await self._gateway.table()
         changed = weights_pct or {}
         for name in {*table, *self._layout.endpoints()}:
-            line = table.get(name, Line())
+            line = table.get(name, EndpointRoute())
             for slot in SLOTS:
                 seen = slots.look(self._layout.slot(name, slot), name)
                 lost = seen.record is None and line.weights_pct.get(slot, 0.0) > 0
@@ -259,14 +259,14 @@ class LocalPlatform:
         await self._gateway.apply_clusters(self._ports(table))
         await self._gateway.apply_routes(table)
 
-    def _ports(self, table: Mapping[str, Line]) -> dict[str, dict[str, int]]:
+    def _ports(self, table: Mapping[str, EndpointRoute]) -> dict[str, dict[str, int]]:
         """Return the ports of all servers, endpoint → slot → port, with every endpoint that has a route.
 
         A slot that serves and has no record keeps the port that the gateway has for it: nobody may cut it off.
         """
         known, found = self._gateway.clusters(), dict[str, dict[str, int]]()
         for name in {*table, *self._layout.endpoints()}:
-            weights_pct = table.get(name, Line()).weights_pct
+            weights_pct = table.get(name, EndpointRoute()).weights_pct
             records = {slot: slots.look(self._layout.slot(name, slot), name).record for slot in SLOTS}
             kept = {slot: port for slot, port in known.get(name, {}).items() if weights_pct.get(slot, 0.0) > 0}
             found[name] = kept | {slot: record.port for slot, record in records.items() if record}

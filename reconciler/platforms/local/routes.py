@@ -28,13 +28,13 @@ _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
 @dataclass(frozen=True)
-class Line:
+class EndpointRoute:
     """One endpoint in the gateway: weight in percent and release id by slot; no weights at all means not open yet."""
 
     weights_pct: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(SLOTS, 0.0))
     releases: Mapping[str, str] = field(default_factory=dict)
 
-    def with_release(self, slot: str, release: str | None) -> Line:
+    def with_release(self, slot: str, release: str | None) -> EndpointRoute:
         """Return the line with another release, or none, in a slot."""
         others = {name: found for name, found in self.releases.items() if name != slot}
         return replace(self, releases=others | ({slot: release} if release else {}))
@@ -45,7 +45,7 @@ class Line:
         return tuple(slot for slot in having if [self.releases[s] for s in having].count(self.releases[slot]) == 1)
 
 
-Table = Mapping[str, Line]
+Table = Mapping[str, EndpointRoute]
 """Every endpoint of one region by name."""
 
 
@@ -78,7 +78,7 @@ def route_config(table: Table) -> Json:
     return _versioned(_ROUTE, [_route_table(table)])
 
 
-def table_of(response: Json) -> dict[str, Line]:
+def table_of(response: Json) -> dict[str, EndpointRoute]:
     """Return the table that a discovery response holds.
 
     A weight is given as it was asked for when Envoy's whole number stands for it, else as Envoy has it.
@@ -87,10 +87,10 @@ def table_of(response: Json) -> dict[str, Line]:
         KeyError, TypeError, ValueError: it is not what `route_config` writes.
     """
     (resource,) = response["resources"]
-    return lines_of(resource)
+    return routes_in(resource)
 
 
-def lines_of(resource: Json) -> dict[str, Line]:
+def routes_in(resource: Json) -> dict[str, EndpointRoute]:
     """Return the table in one route configuration, as written or as Envoy's dump shows it.
 
     Raises:
@@ -186,14 +186,14 @@ def _route_table(table: Table) -> Json:
     }
 
 
-def _pinned(endpoint: str, line: Line, slot: str) -> Json:
+def _pinned(endpoint: str, line: EndpointRoute, slot: str) -> Json:
     exact = [{"name": SLOT_HEADER, "string_match": {"exact": slot}}]
     action = {"cluster": slot_object(endpoint, slot), **_forwarding()}
     headers = _marks(slot, line.releases.get(slot))
     return {"match": {"prefix": f"/{endpoint}/", "headers": exact}, "route": action, "response_headers_to_add": headers}
 
 
-def _drawn(endpoint: str, line: Line, slot: str) -> Json:
+def _drawn(endpoint: str, line: EndpointRoute, slot: str) -> Json:
     """Return the route of requests whose application has drawn the slot's release; they are counted with the others."""
     release = line.releases[slot]
     exact = [{"name": RELEASE_HEADER, "string_match": {"exact": release}}]
@@ -205,7 +205,7 @@ def _drawn(endpoint: str, line: Line, slot: str) -> Json:
     }
 
 
-def _weighted(endpoint: str, line: Line) -> Json:
+def _weighted(endpoint: str, line: EndpointRoute) -> Json:
     note = {"weights_pct": dict(line.weights_pct), "releases": dict(line.releases), SPLIT: split_name(line.weights_pct)}
     shared = {"name": endpoint, "metadata": {"filter_metadata": {NOTE: note}}}
     match = {"prefix": f"/{endpoint}/"}
@@ -246,14 +246,14 @@ def _answer(match: Json, status: int, message: str) -> Json:
     }
 
 
-def _line(route: Json) -> Line:
+def _line(route: Json) -> EndpointRoute:
     note = route["metadata"]["filter_metadata"][NOTE]
     asked = {slot: float(pct) for slot, pct in note["weights_pct"].items()}
     present = _parts_in(route)
     if present == (parts_of(asked) if any(asked.values()) else {}):
-        return Line(asked, dict(note.get("releases", {})))
+        return EndpointRoute(asked, dict(note.get("releases", {})))
     total = sum(present.values()) or 1
-    return Line({slot: 100 * part / total for slot, part in present.items()}, dict(note.get("releases", {})))
+    return EndpointRoute({slot: 100 * part / total for slot, part in present.items()}, dict(note.get("releases", {})))
 
 
 def _parts_in(route: Json) -> dict[str, int]:
@@ -266,7 +266,7 @@ def _bad_weights(address: Address, weights_pct: Mapping[str, float], why: str) -
     return SluiceError(
         "PLAT-004",
         where=str(address),
-        what=f"the weights {shown or '(none)'} are no split of the traffic",
+        what=f"the weights {shown or '(none)'} cannot be set",
         why=why,
         do="give every slot a weight; together they are 100",
     )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 MARK = "SLUICE_SUPERVISED"
-"""Set in every server's environment to its folder, so that a stray process can be told by whose it was."""
+"""Set in every server's environment to its folder, so that the owner of an orphan process can be identified."""
 SPEC, STATE, LOCK, LOG = "supervised.json", "state.json", "supervisor.lock", "server.log"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 _PR_SET_PDEATHSIG = 1

@@ -1,4 +1,4 @@
-"""Gives Envoy a file and waits until it obeys; puts the old file back when it does not."""
+"""Writes an xDS file and waits until Envoy has it in force; puts the old file back when Envoy refuses it."""
 
 from __future__ import annotations
 

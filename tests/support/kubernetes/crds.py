@@ -67,4 +67,5 @@ def _terse(value: Any) -> Any:
             return {k: _terse(v) for k, v in value.items() if not (k == "description" and isinstance(v, str))}
         case list():
             return [_terse(item) for item in value]
-    return value
+        case _:
+            return value

@@ -119,7 +119,8 @@ def _filled(value: Any, facts: Mapping[str, str]) -> Any:
             return [_filled(v, facts) for v in value]
         case str():
             return value.format_map(facts)
-    return value
+        case _:
+            return value
 
 
 class _Facts(dict[str, str]):

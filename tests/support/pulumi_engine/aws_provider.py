@@ -205,6 +205,8 @@ def _texts(value: Any) -> Iterator[str]:
                 yield from _texts(inner)
         case str():
             yield value
+        case _:
+            pass
 
 
 def _home(token: str, region: str) -> str:

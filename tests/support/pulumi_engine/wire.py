@@ -31,7 +31,8 @@ def has_unknown(value: object) -> bool:
             return any(has_unknown(v) for v in value.values())
         case list():
             return any(has_unknown(v) for v in value)
-    return value == UNKNOWN
+        case _:
+            return value == UNKNOWN
 
 
 def without_unknown(value: Any) -> Any:
@@ -41,7 +42,8 @@ def without_unknown(value: Any) -> Any:
             return {k: without_unknown(v) for k, v in value.items() if v != UNKNOWN}
         case list():
             return [without_unknown(v) for v in value if v != UNKNOWN]
-    return value
+        case _:
+            return value
 
 
 def _plain(value: Any) -> Any:

@@ -29,15 +29,15 @@ from reconciler.core.rollout.operator import aborted, paused, promoted_by_hand, 
 from reconciler.core.rollout.steps import (
     EFFECTS,
     TRANSITIONS,
-    Await,
-    Mark,
     Publish,
     Remove,
     RunGate,
+    SetAlias,
+    SetWeights,
     StartSlot,
     Step,
     StopSlot,
-    Weigh,
+    Wait,
 )
 from reconciler.core.rollout.view import NO_EVIDENCE, Evidence
 
@@ -112,7 +112,9 @@ class Walk:
                 error = SluiceError("PLAT-010", what=fault, retryable=fault == "fail")
                 self.going = failed(self.going, step, self.now, error=error)
                 return
-            if not (isinstance(step, Weigh | Publish) and name in self.stubborn) and not isinstance(step, Mark):
+            if not (isinstance(step, SetWeights | Publish) and name in self.stubborn) and not isinstance(
+                step, SetAlias
+            ):
                 self.world = happened(self.world, decided_on, step)
             found = GateResult(step.gate, turn.gate, "g") if isinstance(step, RunGate) else None
             self.going = after(self.going, step, self.now, found)
@@ -121,7 +123,7 @@ class Walk:
     def _refusal(self, step: Step) -> str | None:
         """Return why a platform refuses an effect that the world has moved away from under it."""
         match step:
-            case Weigh(region=name, weights=weights):
+            case SetWeights(region=name, weights=weights):
                 slots = self.world[name].slots
                 empty = [s for s, pct in weights if pct > 0 and not (slots[s].release and slots[s].running)]
                 return f"slot {empty[0]} has no server" if empty else None
@@ -130,7 +132,8 @@ class Walk:
             case StartSlot(region=name, slot=slot, release=id):
                 held = self.world[name].slots[slot]
                 return "the slot serves" if held.weight_pct > 0 and held.release_id not in (None, id) else None
-        return None
+            case _:
+                return None
 
     def happen(self, event: str, name: str) -> None:
         """Let something happen in a region, or to the rollout."""
@@ -156,6 +159,8 @@ class Walk:
                     self.going = promoted_by_hand(self.going, "by hand", self.now)
                 case "new owner":
                     self.going = watched_again(self.going, self.now)
+                case _:
+                    pass
         except SluiceError as error:
             if error.code != "ROLL-006" or not self.going.falling_back:
                 raise
@@ -202,6 +207,8 @@ class Walk:
                 self.stubborn.add(name)
             case "all is well":
                 self.recover(name)
+            case _:
+                pass
 
     def _slot(self, name: str, slot: str, **facts: object) -> None:
         seen = self.world[name]
@@ -232,7 +239,7 @@ class Walk:
             for name, seen in self.world.items()
             for step in region_steps(self.going, name, None if name in self.gone else seen, NO_EVIDENCE, self.now)
         ]
-        quiet = all(isinstance(step, Await) and step.settled for step in waiting)
+        quiet = all(isinstance(step, Wait) and step.settled for step in waiting)
         return quiet and self.going.phase is Phase.PAUSED
 
 
@@ -246,7 +253,7 @@ def check_effect(step: Step, walk: Walk, evidence: Evidence) -> None:
         if isinstance(step, Remove):
             foreign = [s for s in seen.slots.values() if s.weight_pct > 0 and s.release_id != walk.going.challenger.id]
             assert not foreign, "what this rollout did not start keeps its traffic"
-    if isinstance(step, Weigh):
+    if isinstance(step, SetWeights):
         seen, part = walk.world[step.region], walk.going.region(step.region)
         risen = step.challenger_pct > seen.slots[part.slot].weight_pct
         if risen and walk.going.falling_back:

@@ -19,7 +19,7 @@ from reconciler.core.plan.change import Action, MovesBy
 from reconciler.core.plan.diff import diff
 from reconciler.core.plan.plan import Plan, World, changes_of, make_plan, plan_from_json, plan_to_json
 from reconciler.core.rollout.ideal import ideal_steps
-from reconciler.core.rollout.steps import Enter, StartSlot, Weigh
+from reconciler.core.rollout.steps import Enter, SetWeights, StartSlot
 from tests.support.releases import desired, endpoint, release, rollout
 
 A, B = release("one"), release("two", prompt="p2")
@@ -148,7 +148,7 @@ def test_a_rollout_that_the_file_has_left_behind_is_rolled_back_first() -> None:
 def test_weights_that_somebody_left_astray_go_back_before_a_rollout_begins() -> None:
     live = {"local": endpoint({"a": (A, 90.0), "b": (B, 10.0)})}
     steps = ideal_steps(rollout(release("three"), live), live)
-    weights = [dict(s.weights)["b"] for s in steps if isinstance(s, Weigh)]
+    weights = [dict(s.weights)["b"] for s in steps if isinstance(s, SetWeights)]
     assert weights == [0.0, 10.0, 50.0, 100.0]
 
 
@@ -156,4 +156,4 @@ def test_a_gateway_that_is_gone_is_an_update_by_weight() -> None:
     gone = replace(endpoint({"a": (A, 100.0), "b": (None, 0.0)}), gateway_problem="Envoy and its supervisor are gone")
     assert only(gone, A) == (Action.UPDATE, MovesBy.WEIGHT)
     steps = ideal_steps(rollout(B, {"local": gone}), {"local": gone})
-    assert isinstance(next(s for s in steps if not isinstance(s, Enter)), Weigh), "the gateway comes back first"
+    assert isinstance(next(s for s in steps if not isinstance(s, Enter)), SetWeights), "the gateway comes back first"

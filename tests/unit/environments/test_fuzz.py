@@ -70,6 +70,8 @@ def edited(text: str, edit_list: list[tuple[str, int, int, str]]) -> str:
                 lines = lines[: max(1, row)]
             case "value":
                 lines[row] = f"{line.partition(':')[0]}: {text}"
+            case _:
+                pass
     return "\n".join(lines)
 
 

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from environments.errors import SluiceError
 from environments.names import SLOTS, Address
 from reconciler.platforms.local import routes
-from reconciler.platforms.local.routes import PARTS, Line
+from reconciler.platforms.local.routes import PARTS, EndpointRoute
 
 ADDRESS = Address("test", "local", "chat")
 percents = st.floats(min_value=0, max_value=100, allow_nan=False)
 names = st.from_regex(r"[a-z]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
 
 
-def line(pct: float) -> Line:
-    return Line({"a": 100.0 - pct, "b": pct}, {"a": "chat-1", "b": "chat-2"})
+def line(pct: float) -> EndpointRoute:
+    return EndpointRoute({"a": 100.0 - pct, "b": pct}, {"a": "chat-1", "b": "chat-2"})
 
 
 @given(st.dictionaries(names, percents, max_size=5))
@@ -61,7 +61,7 @@ def test_both_clusters_are_named_whatever_the_weights_and_slots() -> None:
     assert clusters[1]["load_assignment"]["endpoints"] == []
 
 
-def drawn(found: Line) -> dict[str, str]:
+def drawn(found: EndpointRoute) -> dict[str, str]:
     """Return release → cluster of the routes that follow an application's draw."""
     routed = routes.route_config({"chat": found})["resources"][0]["virtual_hosts"][0]["routes"]
     by_release = [(r["match"]["headers"][0], r["route"]) for r in routed if "headers" in r["match"]]
@@ -74,11 +74,11 @@ def drawn(found: Line) -> dict[str, str]:
 
 def test_a_draw_is_followed_only_to_releases_with_a_share() -> None:
     both = {"a": "chat-1", "b": "chat-2"}
-    assert drawn(Line({"a": 90.0, "b": 10.0}, both)) == {"chat-1": "chat-a", "chat-2": "chat-b"}
-    assert drawn(Line({"a": 100.0, "b": 0.0}, both)) == {"chat-1": "chat-a"}
-    assert drawn(Line({"a": 90.0, "b": 10.0}, {"a": "chat-1"})) == {"chat-1": "chat-a"}
-    assert drawn(Line({"a": 50.0, "b": 50.0}, {"a": "chat-1", "b": "chat-1"})) == {}
-    assert drawn(Line({"a": 0.0, "b": 0.0}, both)) == {}
+    assert drawn(EndpointRoute({"a": 90.0, "b": 10.0}, both)) == {"chat-1": "chat-a", "chat-2": "chat-b"}
+    assert drawn(EndpointRoute({"a": 100.0, "b": 0.0}, both)) == {"chat-1": "chat-a"}
+    assert drawn(EndpointRoute({"a": 90.0, "b": 10.0}, {"a": "chat-1"})) == {"chat-1": "chat-a"}
+    assert drawn(EndpointRoute({"a": 50.0, "b": 50.0}, {"a": "chat-1", "b": "chat-1"})) == {}
+    assert drawn(EndpointRoute({"a": 0.0, "b": 0.0}, both)) == {}
 
 
 def test_a_drawn_request_is_counted_under_the_same_weights_as_the_others() -> None:
@@ -94,9 +94,9 @@ def test_clusters_are_read_back() -> None:
 
 
 def test_an_endpoint_without_weights_answers_for_itself() -> None:
-    routed = json.dumps(routes.route_config({"chat": Line()}))
+    routed = json.dumps(routes.route_config({"chat": EndpointRoute()}))
     assert "no release of this endpoint serves yet" in routed
-    assert routes.table_of(json.loads(routed))["chat"] == Line()
+    assert routes.table_of(json.loads(routed))["chat"] == EndpointRoute()
 
 
 def test_the_version_is_the_content() -> None:

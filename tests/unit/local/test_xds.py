@@ -40,7 +40,8 @@ def script(monkeypatch: pytest.MonkeyPatch) -> list[Standing]:
                 return {f"{prefix}.version_text": found[0]}
             case "Counters":
                 return {f"{prefix}.update_rejected": str(found[1])}
-        raise AssertionError(f"nothing asks for {kind}")
+            case _:
+                raise AssertionError(f"nothing asks for {kind}")
 
     monkeypatch.setattr("reconciler.platforms.local.admin.stats", stats)
     return answers

@@ -13,7 +13,7 @@ from rich.console import Console
 from reconciler.core.model.rollout import GateResult, Phase, Rollout
 from reconciler.core.model.verdict import Verdict
 from reconciler.core.rollout.next_steps import Evidence
-from reconciler.core.rollout.steps import Await
+from reconciler.core.rollout.steps import Wait
 from reconciler.engine.loop import Snapshot
 from reconciler.output.live_block import evidence_bars
 from reconciler.output.progress import Progress
@@ -35,7 +35,7 @@ def at(phase: Phase, *gates: GateResult) -> Rollout:
 
 def snapshot(phase: Phase, a: int, b: int, *, failed: int = 0, epoch: str = "1", **more: Any) -> Snapshot:
     counters = {"local": {"a": SlotCounts(a, 0, epoch=epoch), "b": SlotCounts(b, failed, epoch=epoch)}}
-    steps = (Await("local", "Not decided: ttft x1.5 is not ruled out (12.5 ms against 12.1 ms); 1:2 of 100:1", 12.4),)
+    steps = (Wait("local", "Not decided: ttft x1.5 is not ruled out (12.5 ms against 12.1 ms); 1:2 of 100:1", 12.4),)
     seen = {"local": endpoint({"a": (V1, 90.0), "b": (V2, 10.0)})}
     evidence = {"local": Evidence(canary_sentence="no request yet", bake_sentence="the promises hold so far")}
     return Snapshot(at(phase), steps, seen, evidence, counters, **more)

@@ -12,7 +12,7 @@ from numpy.random import default_rng
 from reconciler.core.model.counts import Counts
 from reconciler.core.model.tokens import Tokens
 from reconciler.core.model.verdict import Verdict
-from reconciler.core.slo_check import OPEN_SHARE, Unanswered, broken_evidence, judge_promises
+from reconciler.core.slo_check import OPEN_SHARE, Unanswered, broken_evidence, check_slo
 
 ERRORS = {"error_rate": 0.01}
 LOOKS, EACH = 180, 100
@@ -25,7 +25,7 @@ def first_broken(rate: float, *, alpha: float, runs: int) -> npt.NDArray[np.floa
     for run in range(runs):
         for look in range(LOOKS):
             counts = Counts(EACH * (look + 1), int(bad[run, look]))
-            if judge_promises(counts, ERRORS, alpha=alpha)[0] is Verdict.FAIL:
+            if check_slo(counts, ERRORS, alpha=alpha)[0] is Verdict.FAIL:
                 found[run] = counts.requests
                 break
     return found
@@ -49,47 +49,47 @@ def test_the_evidence_of_one_more_request_is_worth_one_on_average(allowed: float
 
 
 def test_a_promise_is_not_broken_by_what_was_rejected() -> None:
-    assert judge_promises(Counts(1000, errors=0, rejected=500), ERRORS)[0] is Verdict.PASS
-    assert judge_promises(Counts(1000, errors=500, rejected=0), ERRORS)[0] is Verdict.FAIL
+    assert check_slo(Counts(1000, errors=0, rejected=500), ERRORS)[0] is Verdict.PASS
+    assert check_slo(Counts(1000, errors=500, rejected=0), ERRORS)[0] is Verdict.FAIL
 
 
 def test_few_samples_are_inconclusive_whatever_they_say() -> None:
-    assert judge_promises(Counts(19, errors=19), ERRORS) == (
+    assert check_slo(Counts(19, errors=19), ERRORS) == (
         Verdict.INCONCLUSIVE,
         "error_rate has 19 samples; the check needs 20",
     )
-    assert judge_promises(Counts(), {}) == (Verdict.PASS, "no slo is declared")
+    assert check_slo(Counts(), {}) == (Verdict.PASS, "no slo is declared")
 
 
 def test_a_percentile_is_a_share_above_its_bound() -> None:
     slow = {"0.5": 800.0, "1.0": 900.0, "+Inf": 1000.0}
-    assert judge_promises(Counts(ttft_s=slow), {"ttft_p95_ms": 500.0})[0] is Verdict.FAIL
-    assert judge_promises(Counts(ttft_s={"0.5": 960.0, "+Inf": 1000.0}), {"ttft_p95_ms": 500.0})[0] is Verdict.PASS
+    assert check_slo(Counts(ttft_s=slow), {"ttft_p95_ms": 500.0})[0] is Verdict.FAIL
+    assert check_slo(Counts(ttft_s={"0.5": 960.0, "+Inf": 1000.0}), {"ttft_p95_ms": 500.0})[0] is Verdict.PASS
 
 
 def test_the_tokens_of_an_answer_are_no_thousand_observations() -> None:
     """Thirty answers of 500 tokens, three of them slow throughout: luck, and not 1,500 slow tokens."""
     slow = {"0.05": 13_500.0, "+Inf": 15_000.0}
     slo = {"itl_p95_ms": 50.0}
-    assert judge_promises(Counts(itl_s=slow, tokens=Tokens(30, 0, 15_000)), slo)[0] is not Verdict.FAIL
+    assert check_slo(Counts(itl_s=slow, tokens=Tokens(30, 0, 15_000)), slo)[0] is not Verdict.FAIL
     many = {le: 100 * count for le, count in slow.items()}
-    assert judge_promises(Counts(itl_s=many, tokens=Tokens(3_000, 0, 1_500_000)), slo)[0] is Verdict.FAIL
+    assert check_slo(Counts(itl_s=many, tokens=Tokens(3_000, 0, 1_500_000)), slo)[0] is Verdict.FAIL
 
 
 def test_requests_without_an_end_break_a_promise_of_their_own() -> None:
     fine = Counts(1000, 0)
     hanging = Unanswered(60.0, begun=200, open=60)
-    verdict, sentence = judge_promises(fine, ERRORS, unanswered=hanging)
+    verdict, sentence = check_slo(fine, ERRORS, unanswered=hanging)
     assert verdict is Verdict.FAIL
     assert sentence == "an answer within 60 s broken by 60 of 200 requests (30.0 %; 5 % allowed); error_rate kept"
     few = Unanswered(60.0, begun=1000, open=round(1000 * OPEN_SHARE))
-    assert judge_promises(fine, ERRORS, unanswered=few)[0] is Verdict.PASS
-    assert judge_promises(fine, ERRORS, unanswered=Unanswered(60.0, 3, 3)) == judge_promises(fine, ERRORS)
+    assert check_slo(fine, ERRORS, unanswered=few)[0] is Verdict.PASS
+    assert check_slo(fine, ERRORS, unanswered=Unanswered(60.0, 3, 3)) == check_slo(fine, ERRORS)
 
 
 def test_several_promises_share_alpha() -> None:
     counts = Counts(1000, errors=24, ttft_s={"0.5": 1000.0, "+Inf": 1000.0})
     alone = broken_evidence(24, 1000, 0.01)
     alpha = math.exp(-alone) * 1.5
-    assert judge_promises(counts, ERRORS, alpha=alpha)[0] is Verdict.FAIL
-    assert judge_promises(counts, ERRORS | {"ttft_p95_ms": 500.0}, alpha=alpha)[0] is Verdict.PASS
+    assert check_slo(counts, ERRORS, alpha=alpha)[0] is Verdict.FAIL
+    assert check_slo(counts, ERRORS | {"ttft_p95_ms": 500.0}, alpha=alpha)[0] is Verdict.PASS
