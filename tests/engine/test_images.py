@@ -16,7 +16,7 @@ from tests.charts import pinned, render, samples, source
 from tests.components.mocked import ACCOUNT, OWNED, make
 from tests.components.test_everywhere import ENVIRONMENTS, everything
 from tests.engine.stack_rig import IMAGES
-from tests.engines.catalog import ROOT
+from tests.engines.catalog import MODULES, PROMETHEUS_VERSION, ROOT
 
 pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("charts")]
 
@@ -75,6 +75,16 @@ def test_our_pods_run_images_of_the_repositories_that_the_images_stack_makes(env
     run = {c["image"] for pod in pods for c in pod.at("spec.template.spec.containers")}
     assert run
     assert run <= named
+
+
+def test_alerts_are_fired_on_the_versions_that_clusters_run() -> None:
+    module = (MODULES / "prometheus" / "go.mod").read_text()
+    _, minor, patch = PROMETHEUS_VERSION.split(".")
+    assert f"quay.io/prometheus/prometheus:v{PROMETHEUS_VERSION}-distroless" in STARTED
+    assert f"github.com/prometheus/prometheus v0.3{int(minor):02}.{patch}\n" in module
+    assert f"github.com/prometheus/alertmanager {STARTED[1].rpartition(':')[2]}\n" in module
+    operator = (MODULES / "prometheus_operator" / "go.mod").read_text()
+    assert f"prometheus-operator {pinned.facts('monitoring')['application']}\n" in operator
 
 
 def test_no_repository_is_made_that_nobody_uses() -> None:
