@@ -133,8 +133,7 @@ def begun_since(followed: Followed, since_s: float) -> Fates:
     chosen = [
         window.challenger
         for window in followed.windows.values()
-        if window.began_s >= since_s
-        or (window.began_s + window.window_s > since_s and window.weights not in shared)
+        if window.began_s >= since_s or (window.began_s + window.window_s > since_s and window.weights not in shared)
     ]
     return Fates(*(sum(counts) for counts in zip(*chosen, strict=True))) if chosen else NOBODY
 
