@@ -67,4 +67,4 @@ def test_the_judge_gets_its_block_its_share_of_alpha_and_the_endpoints_error_rat
     assert plain == JudgeSettings(alpha=plain.alpha)
     assert judge_settings(RolloutSettings(judge={"protect": []})) == plain
     many = RolloutSettings(judge={"alpha": 0.02}, slo={"error_rate": 0.02}, gates={"eval": {"suite": "x"}})
-    assert judge_settings(many, regions=3).alpha == alpha_shares(many, 3).judge
+    assert judge_settings(many).alpha == alpha_shares(many, 3).judge
