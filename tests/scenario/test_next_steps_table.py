@@ -40,6 +40,13 @@ def test_every_step_is_told_in_full() -> None:
     expect_same(Path(__file__).with_name("next_steps.txt"), "\n".join(lines) + "\n")
 
 
+def test_a_region_of_which_nothing_is_known_is_waited_for() -> None:
+    [row] = [row for row in ROWS if row["name"] == "with traffic and time the next step comes"]
+    going, seen, evidence = world(row)
+    assert [words(step) for step in next_steps(going, seen, evidence, NOW)] == ["enter shifting"]
+    assert [words(step) for step in next_steps(going, seen, {}, NOW)] == ["await"]
+
+
 def spelled(step: Step) -> str:
     """Return a step with all that it carries, releases by their words."""
     facts = " ".join(f"{name}={value!r}" for name, value in vars(step).items())

@@ -82,6 +82,7 @@ def test_a_whole_way_in_order_and_what_is_live_at_its_end() -> None:
     live = world["local"]
     assert live.weights == {"a": 0.0, "b": 100.0}
     assert live.slots["b"] == replace(RAN, release=NEW, warm=True, weight_pct=100.0)
+    assert live.slots["a"] == replace(EMPTY.slots["a"], started=True, weight_pct=0.0)
     assert live.prompts == {"system": ((NEW.id, 100.0),)}
     assert ideal_steps(rollout(NEW, {"local": EMPTY}, settings=how), {"local": EMPTY}) == steps
 

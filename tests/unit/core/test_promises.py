@@ -96,15 +96,18 @@ def test_several_promises_share_alpha() -> None:
     assert judge_promises(counts, ERRORS | {"ttft_p95_ms": 500.0}, alpha=alpha)[0] is Verdict.PASS
 
 
+@pytest.mark.parametrize("name", ["ttft_p95_ms", "itl_p95_ms"])
 @pytest.mark.parametrize(
     ("limit_ms", "bad"), [(250.0, 40), (251.0, 10), (500.0, 10), (501.0, 4), (1000.0, 4), (1001.0, 0), (1.0, 90)]
 )
-def test_only_what_lies_surely_above_the_bound_is_bad(limit_ms: float, bad: int) -> None:
+def test_only_what_lies_surely_above_the_bound_is_bad(name: str, limit_ms: float, bad: int) -> None:
     """The first bound that reaches the limit counts; beyond the last one nothing is known to be bad."""
-    counted = {"0.125": 10.0, "0.25": 60.0, "1.0": 96.0, "0.5": 90.0, "+Inf": 100.0}
-    verdict, sentence = judge_promises(Counts(ttft_s=counted), {"ttft_p95_ms": limit_ms}, alpha=0.9)
-    told = f"ttft_p95_ms broken by {bad} of 100 requests ({bad:.1f} %; 5 % allowed)"
-    assert (verdict, sentence) == ((Verdict.FAIL, told) if bad > 6 else (Verdict.PASS, "ttft_p95_ms kept"))
+    counted = {"0.125": 10.0, "0.2498": 30.0, "0.25": 60.0, "1.0": 96.0, "0.5": 90.0, "+Inf": 100.0}
+    counts = Counts(ttft_s=counted) if name == "ttft_p95_ms" else Counts(itl_s=counted)
+    told = f"{name} broken by {bad} of 100 requests ({bad:.1f} %; 5 % allowed)"
+    assert judge_promises(counts, {name: limit_ms}, alpha=0.9) == (
+        (Verdict.FAIL, told) if bad > 6 else (Verdict.PASS, f"{name} kept")
+    )
 
 
 def test_twenty_samples_are_enough_to_break_a_promise() -> None:
@@ -152,3 +155,16 @@ def test_the_gaps_of_one_answer_count_for_less_than_those_of_many(counts: Counts
     gaps = 1.0 + (mean - 1.0) * LENGTH_SPREAD
     said = judge_promises(counts, {"itl_p95_ms": 50.0})[1]
     assert said == f"itl_p95_ms has {counts.itl_s['+Inf'] / gaps:.0f} samples; the check needs 20"
+
+
+def test_promises_about_what_nobody_measured_are_undecided() -> None:
+    for name in ("itl_p95_ms", "ttft_p95_ms"):
+        found = judge_promises(Counts(100), {name: 50.0})
+        assert found == (Verdict.INCONCLUSIVE, f"{name} has 0 samples; the check needs 20")
+
+
+def test_gaps_of_long_answers_are_divided_by_what_they_share() -> None:
+    slow = Counts(itl_s={"0.05": 0.0, "+Inf": 4000.0}, tokens=Tokens(1000, 0, 5000))
+    alike = 4000 / (1 + 3 * LENGTH_SPREAD)
+    told = f"itl_p95_ms broken by {alike:.0f} of {alike:.0f} requests (100.0 %; 5 % allowed)"
+    assert judge_promises(slow, {"itl_p95_ms": 50.0}) == (Verdict.FAIL, told)
