@@ -37,13 +37,14 @@ class Mutant:
 
 def sample(names: Iterable[str], size: int, seed: int) -> list[str]:
     """Return about `size` names, sorted: each room's share of them, or all of a room that has fewer."""
-    by_room: dict[str, list[str]] = {room: [] for room in ROOMS}
+    by_room: dict[str, list[str]] = {}
     for name in sorted(names):
-        by_room[Mutant(name).room].append(name)
+        by_room.setdefault(Mutant(name).room, []).append(name)
+    whole = sum(ROOMS[room] for room in by_room)
     # One draw for each room: a mutant that is added to one leaves the sample of the others as it was.
     drawn = [
         name
-        for room, share in ROOMS.items()
-        for name in random.Random(f"{seed} {room}").sample(by_room[room], min(round(size * share), len(by_room[room])))
+        for room, found in by_room.items()
+        for name in random.Random(f"{seed} {room}").sample(found, min(round(size * ROOMS[room] / whole), len(found)))
     ]
     return sorted(drawn)
