@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from reconciler.core.model.observed import ObservedEndpoint, ObservedSlot
-from reconciler.core.model.rollout import Phase
+from reconciler.core.model.rollout import Phase, Trouble
 from reconciler.core.rollout.ideal import happened, ideal_run, ideal_steps
 from reconciler.core.rollout.next_steps import leaving_steps
 from reconciler.core.rollout.steps import (
@@ -124,6 +124,14 @@ def test_an_owner_that_leaves_gives_the_traffic_back(phase: str) -> None:
     assert leaving_steps(going, "local", half, 5.0) == (Weigh("local", (("a", 100.0), ("b", 0.0)), 0.0), SETTLED)
     assert leaving_steps(going, "local", EMPTY, 5.0) == (SETTLED,)
     assert leaving_steps(going, "local", None, 5.0) == (SETTLED,)
+
+
+def test_an_owner_that_leaves_does_not_wait_for_what_has_failed_before() -> None:
+    trouble = Trouble("weigh", 2, "PLAT-010", "no answer", retryable=True, retry_at=9.0)
+    going = GOING.with_region(replace(GOING.regions[0], phase=Phase.SHIFTING, trouble=trouble))
+    half = endpoint({"a": (OLD, 50.0), "b": (NEW, 50.0)})
+    assert leaving_steps(going, "local", half, 5.0) == (SETTLED,)
+    assert isinstance(leaving_steps(going, "local", half, 9.0)[0], Weigh)
 
 
 @pytest.mark.parametrize("phase", ["pending", "promoted", "rolled_back", "failed"])

@@ -27,6 +27,7 @@ from reconciler.core.judge import (
     judge,
     judge_region,
     leaning,
+    learn,
     observe,
     observe_region,
     start,
@@ -40,14 +41,19 @@ BOUNDS = (0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0)
 ERRORS_AND_TTFT = (Protect("error_rate", 2.0), Protect("ttft", 1.2))
 
 
-def spread(count: int, median_s: float, k: int, *, sd: float = 0.5) -> dict[str, float]:
+LONG = (*BOUNDS, 10.0, 30.0, 60.0, 120.0, 240.0)
+
+
+def spread(
+    count: int, median_s: float, k: int, *, sd: float = 0.5, bounds: tuple[float, ...] = BOUNDS
+) -> dict[str, float]:
     """Return a histogram of so many times around a median, lognormal; `k` shifts it a little from tick to tick."""
 
     def below(bound: float) -> int:
         z = math.log(bound / (median_s * (1.0 + 0.1 * math.sin(k)))) / sd
         return round(count * 0.5 * (1.0 + math.erf(z / math.sqrt(2.0))))
 
-    return {**{repr(bound): below(bound) for bound in BOUNDS}, "+Inf": count}
+    return {**{repr(bound): below(bound) for bound in bounds}, "+Inf": count}
 
 
 def arm(
@@ -70,14 +76,26 @@ def stream(count: int, weight_pct: float = 10.0, **challenger: Any) -> Iterator[
         yield Tick(10.0 * k, weight_pct, arm(200 - mine, k), arm(mine, k, **challenger))
 
 
-def with_tokens(count: int, gap_s: float) -> Iterator[Tick]:
-    """Return ticks whose answers have fifty tokens each; the challenger's come at this pace."""
+def with_tokens(count: int, gap_s: float, answer_s: float = 1.0) -> Iterator[Tick]:
+    """Return ticks whose answers have fifty tokens each; the challenger's come at this pace.
+
+    The weight rises after twelve ticks, so that what began under the old one is still to end where answers take long.
+    """
     for k in range(1, count + 1):
+        weight = 20.0 if k <= 12 else 25.0
+        mine = round(2 * weight)
         champion, challenger = (
-            ArmCounts(n, 0, spread(n, 0.3, k), spread(50 * n, pace, k), answers=n, answer_s=spread(n, 1.0, k))
-            for n, pace in ((150, 0.03), (50, gap_s))
+            ArmCounts(
+                n,
+                0,
+                spread(n, 0.3, k),
+                spread(50 * n, pace, k),
+                answers=n,
+                answer_s=spread(n, answer_s, k, bounds=LONG),
+            )
+            for n, pace in ((200 - mine, 0.03), (mine, gap_s))
         )
-        yield Tick(10.0 * k, 25.0, champion, challenger)
+        yield Tick(10.0 * k, weight, champion, challenger)
 
 
 def by_start(count: int, *, hangs: float = 0.0, bad: float = 0.0, ramp: bool = False) -> Iterator[Tick]:
@@ -116,6 +134,13 @@ def torn() -> Iterator[Tick]:
         yield Tick(tick.t_s, 10.0, tick.champion, ArmCounts(20, 0, kept))
 
 
+def outage() -> Iterator[Tick]:
+    """Return ticks of which three in the middle fail for both."""
+    for k in range(1, 41):
+        bad = 0.4 if 20 <= k < 23 else 0.01
+        yield Tick(10.0 * k, 10.0, arm(180, k, bad=bad), arm(20, k, bad=bad))
+
+
 def starved() -> Iterator[Tick]:
     """Return ticks in which the challenger gets a third of its weight."""
     for k in range(1, 31):
@@ -139,10 +164,12 @@ STREAMS: dict[str, tuple[JudgeSettings, Callable[[], Iterator[Tick]]]] = {
     "without noise": (EXACT, lambda: stream(40, median_s=0.33)),
     "much noise": (JudgeSettings(protect=ERRORS_AND_TTFT, noise=0.2), lambda: stream(40, median_s=0.33)),
     "starved": (SETTINGS, starved),
+    "an outage of both": (SETTINGS, outage),
     "torn": (SETTINGS, torn),
     "tails": (JudgeSettings(protect=(Protect("ttft", 1.5, share=0.1),)), lambda: stream(60, 50.0, median_s=0.36)),
     "tokens": (JudgeSettings(), lambda: with_tokens(40, 0.03)),
     "slow tokens": (JudgeSettings(), lambda: with_tokens(40, 0.04)),
+    "tokens of slow answers": (JudgeSettings(), lambda: with_tokens(24, 0.04, 15.0)),
     "tokens a request": (JudgeSettings(tokens_per_request=50.0), lambda: with_tokens(20, 0.04)),
     "by start": (SETTINGS, lambda: by_start(40)),
     "by start, failing": (SETTINGS, lambda: by_start(30, bad=0.1)),
@@ -151,6 +178,8 @@ STREAMS: dict[str, tuple[JudgeSettings, Callable[[], Iterator[Tick]]]] = {
 }  # fmt: skip
 
 
+LEARNED = [0.062164, 0.037887, 0.079330, 0.056599, 0.043312, 0.067313]
+"""Sigma, low and high of one release in both arms, then of two."""
 REGIONS: dict[str, dict[str, Callable[[], Iterator[Tick]]]] = {
     "regions: one fails": {"us": lambda: stream(20), "eu": lambda: stream(20, bad=0.08)},
     "regions: both fail a little": {"eu": lambda: stream(40, bad=0.02), "us": lambda: stream(40, bad=0.02)},
@@ -220,6 +249,18 @@ def test_what_is_said_of_a_stream(name: str) -> None:
             json.dumps({key: kept.get(key) for key in (*STREAMS, *REGIONS)} | {name: said}, indent=1) + "\n"
         )
     assert said == rounded(json.loads(GOLDEN.read_text())[name])
+
+
+def test_noise_is_learned_to_the_last_figure() -> None:
+    """Every minute the challenger's times wander by up to a tenth, around a twentieth more than the champion's."""
+    ticks = [
+        Tick(10.0 * k, 50.0, arm(100, k), arm(100, k, median_s=0.315 * (1.0 + 0.1 * math.sin(3.0 * math.ceil(k / 6)))))
+        for k in range(1, 73)
+    ]
+    one, other = learn(ticks), learn(ticks, same_release=False)
+    assert (one.blocks, other.blocks) == (12, 12)
+    assert [one.sigma, one.low, one.high, other.sigma, other.low, other.high] == pytest.approx(LEARNED, rel=1e-4)
+    assert one.assumed == pytest.approx(1.15 * one.sigma)
 
 
 def test_every_verdict_is_among_them() -> None:
