@@ -9,10 +9,12 @@ STAMP := $(VENV)/.stamp-$(shell cat $(LOCK) pyproject.toml 2>/dev/null | sha256s
 CODE := environments policies reconciler loadtests components stacks examples tests
 PYTEST ?= $(BIN)/python -m pytest
 WORKERS ?= 2
+MUTANTS ?= 300
+SEED ?= 1
 # Compiled modules are kept: a command that compiles all that it imports takes three times as long to start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test lint format bench bench-judge bench-load engines packages vllm clean
+.PHONY: help install demo test mutate lint format bench bench-judge bench-load engines packages vllm clean
 
 help: ## Show this page
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -44,6 +46,9 @@ test: install packages engines vllm ## Run every test; what fails beside others 
 	@$(PYTEST) -n $(WORKERS) --dist loadgroup tests || { code=$$?; [ $$code = 1 ] || exit $$code; \
 	  echo "Some tests failed while others kept this machine busy. Each has to pass alone, now:"; \
 	  $(PYTEST) --last-failed --last-failed-no-failures none tests; }
+
+mutate: install ## Change the core in small ways and see that tests notice (about ten minutes; MUTANTS=all for hours)
+	@$(BIN)/python -m tests.mutation --mutants $(MUTANTS) --seed $(SEED) --workers $(WORKERS)
 
 lint: install ## Check style, types and layers
 	@$(BIN)/ruff check $(CODE)

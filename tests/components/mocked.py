@@ -100,7 +100,8 @@ def plain(value: Any) -> Any:
             return plain(value["value"]) if _SECRET in value.values() else {k: plain(v) for k, v in value.items()}
         case list():
             return [plain(inner) for inner in value]
-    return value
+        case _:
+            return value
 
 
 def foundation_outputs() -> dict[str, Any]:

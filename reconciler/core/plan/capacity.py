@@ -25,10 +25,10 @@ class PoolNeed:
     pool: str
     gpus_steady: int
     gpus_surge: int
-    gpus_kept_warm: int
     gpus_max: int
     nodes_now_min: int
     nodes_at_peak: int
+    gpus_kept_warm: int = 0
 
     @property
     def fits(self) -> bool:
@@ -61,7 +61,7 @@ def _need(spec: EnvironmentSpec, key: tuple[str, str], steady: int, surge: int, 
     region, name = key
     pool = spec.regions[region].gpu_pools[name]
     peak = math.ceil((steady + surge + warm) / pool.gpus_per_node)
-    return PoolNeed(region, name, steady, surge, warm, pool.nodes.max * pool.gpus_per_node, pool.nodes.min, peak)
+    return PoolNeed(region, name, steady, surge, pool.nodes.max * pool.gpus_per_node, pool.nodes.min, peak, warm)
 
 
 def need_to_json(need: PoolNeed) -> Json:
