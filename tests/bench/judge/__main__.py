@@ -12,7 +12,8 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.bench.judge.catalog import all_cases, chosen
@@ -55,8 +56,8 @@ def _measured(left: list[Task], kept: list[Batch], pieces: Pieces, options: argp
     known: dict[str, dict[int, Batch]] = {}
     for batch in kept:
         known.setdefault(batch.case.name, {})[batch.first] = batch
-    with multiprocessing.get_context("spawn").Pool(min(options.workers, max(len(left), 1))) as pool:
-        for done, batch in enumerate(pool.imap_unordered(run_batch, left), 1):
+    with ExitStack() as stack:
+        for done, batch in enumerate(_run(left, min(options.workers, len(left)), stack), 1):
             same = known.setdefault(batch.case.name, {})
             same[batch.first] = batch
             pieces.keep(batch.case, list(same.values()))
@@ -64,6 +65,14 @@ def _measured(left: list[Task], kept: list[Batch], pieces: Pieces, options: argp
             if time.perf_counter() > until_s:
                 break
     return [batch for same in known.values() for batch in same.values()]
+
+
+def _run(left: list[Task], workers: int, stack: ExitStack) -> Iterator[Batch]:
+    """Run the tasks in so many processes; a single one needs no other than this."""
+    if workers <= 1:
+        return map(run_batch, left)
+    pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(workers))
+    return pool.imap_unordered(run_batch, left)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -20,7 +20,7 @@ def all_cases(scale: float = 1.0) -> tuple[AnyCase, ...]:
 
 
 def chosen(cases: Sequence[AnyCase], patterns: Sequence[str]) -> tuple[AnyCase, ...]:
-    """Return the cases whose name or group fits one of the patterns (`*` stands for anything), all without patterns.
+    """Return the cases whose name or group fits one of the patterns (`*` stands for anything).
 
     Raises:
         ValueError: a pattern fits no case.
@@ -28,7 +28,7 @@ def chosen(cases: Sequence[AnyCase], patterns: Sequence[str]) -> tuple[AnyCase, 
     for pattern in patterns:
         if not any(_fits(case, pattern) for case in cases):
             raise ValueError(f"no case is called {pattern}; {nearest(pattern, [case.name for case in cases])}")
-    return tuple(case for case in cases if not patterns or any(_fits(case, pattern) for pattern in patterns))
+    return tuple(case for case in cases if any(_fits(case, pattern) for pattern in patterns))
 
 
 def _fits(case: AnyCase, pattern: str) -> bool:

@@ -94,6 +94,8 @@ def _against_kayenta(results: Results) -> list[Figure]:
 
 
 def _efficiency(results: Results, scale: float) -> list[Figure]:
+    judged = {name: results.judged(f"{name}, steady, flat").exposed for name in REGRESSIONS}
+    quiet = results.judged("TTFT x1.2, steady, flat, noise 0").exposed
     runs = max(200, round(10_000 * scale))
     slow = REGRESSIONS["TTFT x1.2"]
     known = {
@@ -101,8 +103,6 @@ def _efficiency(results: Results, scale: float) -> list[Figure]:
         for name, release in REGRESSIONS.items()
     }
     allowed = bucket_bound(STEADY, slow, 10.0, alpha=ALPHA, runs=max(200, round(3000 * scale)), seed=102)
-    judged = {name: results.judged(f"{name}, steady, flat").exposed for name in REGRESSIONS}
-    quiet = results.judged("TTFT x1.2, steady, flat, noise 0").exposed
     return [
         ratio("efficiency", "errors 1 to 2 %, of the SPRT", known["errors 1 to 2 %"], judged["errors 1 to 2 %"], 0.8),
         ratio("efficiency", "TTFT x1.2, noise 0, of what bucket counts allow", allowed, quiet, 0.8),
