@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from tests.bench.judge.__main__ import main
-from tests.bench.judge.cases import EQUAL, FLAT, LIVE, Case
+from tests.bench.judge.cases import LIVE, Case
 from tests.bench.judge.catalog import all_cases, chosen
 from tests.bench.judge.grouped import grouped
 from tests.bench.judge.measured import Results
 from tests.bench.judge.pieces import Pieces, version
 from tests.bench.judge.runs import Outcome
+from tests.bench.judge.traffic import EQUAL, FLAT
 from tests.bench.judge.work import BATCH, Batch, Task, tasks
 
 CASE = Case("ten: equal", LIVE, EQUAL, FLAT, 200, group="some")
