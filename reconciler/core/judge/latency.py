@@ -29,7 +29,7 @@ from reconciler.core.judge.shapes import Slower, Stretcher, shifted_log_ratios, 
 SHAPE_HALF_LIFE_S = 60.0
 SHAPE_REQUESTS_MIN = 1000.0
 _LOOKS = 4  # at most, for where the noise may be; nearly always one is enough
-_FAR = 1.0  # steps from where a likelihood was taken
+_FAR = 2.0  # steps from where a likelihood was taken
 TAIL = 0.999  # a request that waits longer than all but one in a thousand is not waited for after a weight change
 
 
@@ -175,24 +175,26 @@ def _settle_block(state: LatencyState, block: Array, share: Array, since_s: Arra
         [_single(plan.bounds, bet).log_ratios(c) for bet, c in zip(plan.bets, champions, strict=True)], 1
     )
     belief = ar1_noise.wait(state.belief, since_s, plan.settings)
-    averaged, belief = _averaged(belief, block, [cdf, *champions], plan)
+    averaged, belief = _averaged(belief, state.belief.mean, block, [cdf, *champions], plan)
     return _pay(replace(state, belief=belief), settle(fixed, block).log_e, averaged, plan)
 
 
-def _averaged(belief: Belief, block: Array, cdfs: list[Array], plan: LatencyPlan) -> tuple[Array, Belief]:
+def _averaged(belief: Belief, point: Array, block: Array, cdfs: list[Array], plan: LatencyPlan) -> tuple[Array, Belief]:
     """Average each hypothesis' likelihood over where the noise may be, [R, H], and return what is believed then.
 
-    The likelihood is a parabola only near the point at which it is taken. Where much evidence drives the belief away
-    from that point it is taken anew: drawn out too far, a parabola would find equal arms likelier than they are.
+    The likelihood is a parabola only near the point at which it is taken, first the `point` that was believed before.
+    Where much evidence drives the belief away from it, it is taken anew: drawn out too far, a parabola would find equal
+    arms likelier than they are.
     """
-    point, step = belief.mean, ar1_noise.step_of(plan.settings)
+    step = ar1_noise.step_of(plan.settings)
     for _ in range(_LOOKS):
         middle, score, information = _likelihood(point, block, cdfs, plan, step)
         around, found = ar1_noise.absorb(replace(belief, mean=belief.mean - point), score, information)
         averaged, after = middle + around, replace(found, mean=found.mean + point)
-        if (np.abs(after.mean - point) < _FAR * step).all():
+        far = np.abs(after.mean - point) >= _FAR * step
+        if not far.any():
             break
-        point = after.mean
+        point = np.where(far, after.mean, point)
     return averaged, after
 
 
