@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.bench.judge.catalog import all_cases, chosen
 from tests.bench.judge.figures import figures
 from tests.bench.judge.measured import Results
-from tests.bench.judge.pieces import Pieces
+from tests.bench.judge.pieces import Pieces, version
 from tests.bench.judge.report import save, table
 from tests.bench.judge.work import Batch, Task, run_batch, tasks
 
@@ -41,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     batches.sort(key=lambda batch: (batch.case.name, batch.first))
     found = figures(Results(batches), scale)
     print("\n" + table(found))
-    print(f"\n{sum(len(batch.judged.exposed) for batch in batches):,} runs, in {time.perf_counter() - began:.0f} s now")
+    runs = sum(len(batch.judged.exposed) for batch in batches)
+    print(f"\n{runs:,} runs of version {version()}, in {time.perf_counter() - began:.0f} s now")
     for path in save(found, options.out):
         print(f"wrote {path}")
     missed = [figure.name for figure in found if figure.met is False]
