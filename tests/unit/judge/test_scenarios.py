@@ -22,7 +22,7 @@ def small(case: StreamCase) -> Task:
 def test_equal_releases_are_hardly_ever_rolled_back_whatever_requests_are_like() -> None:
     equal = [case for case in stream_cases() if case.equal and KNOWN_TO_CONVICT not in case.name]
     failed = [np.isfinite(run_batch(small(case)).judged.failed_s).sum() for case in equal]
-    # At alpha 0.01 more than 5 of 80 has probability 0.0002.
+    # At alpha 0.01 more than 5 of 84 has probability 0.0002.
     assert len(equal) * RUNS >= 76
     assert sum(failed) <= 5, dict(zip([case.name for case in equal], failed, strict=True))
 
