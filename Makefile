@@ -65,7 +65,7 @@ bench: install ## Measure what the product promises, beside its peers where ther
 	@$(BIN)/python -m tests.bench.weights
 	@$(BIN)/python -m tests.bench.preview
 
-bench-judge: install ## Measure the canary judge beside its peers (about ten minutes; QUICK=1 for a look)
+bench-judge: install ## Measure the canary judge beside its peers (about half an hour on two quiet cores, kept by pieces; QUICK=1 for a look)
 	@$(BIN)/python -m tests.bench.judge $(if $(QUICK),--quick)
 
 bench-load: install ## Measure the load engine beside its peers

@@ -87,8 +87,8 @@ def test_a_pool_fits_up_to_its_largest_size() -> None:
     assert need.fits
     assert not replace(need, gpus_surge=5).fits
     assert need_to_json(need) == {
-        "region": "east", "pool": "l4", "gpus_steady": 8, "gpus_surge": 4, "gpus_kept_warm": 0, "gpus_max": 12, "nodes_at_peak": 3,
-        "fits": True,
+        "region": "east", "pool": "l4", "gpus_steady": 8, "gpus_surge": 4, "gpus_kept_warm": 0,
+        "gpus_max": 12, "nodes_at_peak": 3, "fits": True,
     }  # fmt: skip
 
 
