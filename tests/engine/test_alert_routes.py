@@ -13,6 +13,7 @@ import boto3
 import pytest
 
 from environments.names import LEDGER_METRIC
+from tests.components.conftest import main_loop as main_loop
 from tests.components.mocked import ACCOUNT, Made
 from tests.components.test_everywhere import platform
 from tests.support import alerting

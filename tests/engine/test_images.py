@@ -13,6 +13,7 @@ from components.declared import declared
 from components.model_store import Images, ImagesArgs
 from environments.names import image_repository
 from tests.charts import pinned, render, samples, source
+from tests.components.conftest import main_loop as main_loop
 from tests.components.mocked import ACCOUNT, OWNED, make
 from tests.components.test_everywhere import ENVIRONMENTS, everything
 from tests.engine.stack_rig import IMAGES
