@@ -12,7 +12,7 @@ WORKERS ?= 2
 # Compiled modules are kept: a command that compiles all that it imports takes three times as long to start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test lint format bench bench-judge bench-load engines packages vllm clean
+.PHONY: help install demo test lint format reference bench bench-judge bench-load engines packages vllm clean
 
 help: ## Show this page
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -54,6 +54,9 @@ lint: install ## Check style, types and layers
 format: install ## Put every file into the one format
 	@$(BIN)/ruff check --fix $(CODE)
 	@$(BIN)/ruff format $(CODE)
+
+reference: install ## Write the pages of docs/ that are generated from the code
+	@$(BIN)/python -m tests.docs
 
 bench: install ## Measure what the product promises, beside its peers where there are any
 	@$(BIN)/python -m tests.bench.cli
