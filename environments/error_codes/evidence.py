@@ -61,5 +61,4 @@ ROWS: tuple[Row, ...] = (
     ("METRIC-001", "A metric source is out of reach", "It did not answer. The limit is asked again.", "Start it, or correct its address in the environment file."),
     ("METRIC-002", "A metric source's answer cannot be used", "It is an error, not JSON, or has more than one series.", "Try the query by hand, then correct `query` of this limit."),
     ("METRIC-003", "Unknown variable in a query", "Queries know `$release`, `$endpoint`, `$region` and `$window`.", "Correct `query` of this limit."),
-    ("METRIC-004", "No such metric source here", "The name is unknown, or the region declares no Prometheus.", "Use a known source, or add `prometheus` to the region."),
 )  # fmt: skip
