@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 NEW := new-platform new-gate new-policy new-metric-source
 
-.PHONY: help install demo test lint format reference $(NEW) bench bench-judge bench-load engines packages vllm clean
+.PHONY: help install demo test lint format reference docs $(NEW) bench bench-judge bench-load engines packages vllm clean
 
 help: ## Show this page
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 19
@@ -66,6 +66,9 @@ new-policy: ## Scaffold a policy: NAME=x (docs/adding/policy.md)
 new-metric-source: ## Scaffold a metric source: NAME=x (docs/adding/metric-source.md)
 $(NEW): new-%: install
 	@$(BIN)/python -m tests.docs.scaffold $* "$(NAME)"
+
+docs: install ## Build the site of docs/ into .cache/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict && echo "open .cache/site/index.html"
 
 bench: install ## Measure what the product promises, beside its peers where there are any
 	@$(BIN)/python -m tests.bench.cli

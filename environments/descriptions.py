@@ -119,7 +119,7 @@ FIELDS = MappingProxyType(
         "InfrastructureSpec.domain": "Domain under which the gateways are reached.",
         "TeamSpec.anomaly_usd": "A cost anomaly of this many USD sends a mail.",
         "ImagesSpec.mlflow": "MLflow's server, as HOST/NAME@sha256:DIGEST.",
-        "ImagesSpec.controller": "This repository's image, which runs `sluice controller`.",
+        "ImagesSpec.controller": "This repository's image, which the controller runs.",
         "ImagesSpec.vllm": "vLLM's server, for slots.",
         "ImagesSpec.triton": "Triton's server, for slots.",
         "SystemNodesSpec.instance": "Instance type of the nodes without GPUs.",

@@ -11,7 +11,7 @@ _HEAD = """# Policies
 
 Rules over plans run in `sluice plan`, `apply` and `policy check`; rules over infrastructure run there and in
 `pulumi preview`, as a CrossGuard pack. A file overrides a level in its block `policies`, with a reason, and each of
-these shows up as POL-001. `sluice policy explain ID` prints one policy; [adding a policy](../adding/policy.md) says how.
+these shows up as POL-001. `sluice policy explain ID` prints one; [adding a policy](../adding/policy.md) says how.
 """
 _SUBJECTS = {"plan": "Over plans and environment files", "infrastructure": "Over infrastructure"}
 

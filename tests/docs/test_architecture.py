@@ -40,6 +40,8 @@ def names_in(source: str) -> set[str]:
                 found |= {target.id for target in targets if isinstance(target, ast.Name)}
             case ast.AnnAssign(target=ast.Name(id=name)):
                 found.add(name)
+            case _:
+                pass
     return found
 
 
