@@ -152,7 +152,8 @@ def finish(root: Path, written: list[str]) -> None:
 def guide(root: Path, kind: str, name: str) -> str:
     """Return the guide of a kind with the name filled in."""
     text = (root / "docs" / "adding" / f"{kind}.md").read_text()
-    return text.replace("UPPER-001", words_of(name)["ID"]).replace("CamelName", name.capitalize()).replace("NAME", name)
+    text = text.replace("UPPER-001", words_of(name)["ID"]).replace("CamelName", name.capitalize())
+    return re.sub(r"NAME(?!=)", name, text)
 
 
 def main(arguments: list[str]) -> int:

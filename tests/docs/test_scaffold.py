@@ -121,5 +121,8 @@ def test_a_wrong_call_says_how(arguments: list[str], capsys: pytest.CaptureFixtu
 def test_a_guide_is_the_page_with_the_name_filled_in(kind: str) -> None:
     text = guide(ROOT, kind, "toxicity")
     assert "NAME.py" not in text
+    assert f"make new-{kind} NAME=" in text
+    assert "UPPER" not in text
+    assert "CamelName" not in text
     assert text.startswith(f"# Add a {kind.replace('-', ' ')}\n")
     assert "toxicity" in text

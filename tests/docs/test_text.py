@@ -80,6 +80,15 @@ def test_every_link_leads_somewhere(page: str) -> None:
     assert broken == []
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if not re.match("docs/(adding|how-to)/", page)])
+def test_every_file_that_a_page_names_is_there(page: str) -> None:
+    """Guides and how-tos name files that are to be made; a name in capitals stands for one."""
+    named = re.findall(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|yaml|md|json|txt))`", (ROOT / page).read_text())
+    there = [ROOT, (ROOT / page).parent]
+    missing = {name for name in named if not any((root / name).exists() for root in there)}
+    assert sorted(name for name in missing if not re.search("[A-Z]{4}", name)) == []
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_python_block_is_python(page: str) -> None:
     for block in re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL):
