@@ -14,10 +14,12 @@ SEED ?= 1
 # Compiled modules are kept: a command that compiles all that it imports takes three times as long to start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test mutate lint format bench bench-judge bench-load engines packages vllm clean
+NEW := new-platform new-gate new-policy new-metric-source
+
+.PHONY: help install demo test mutate lint format reference docs $(NEW) bench bench-judge bench-load engines packages vllm clean
 
 help: ## Show this page
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 19
 
 install: $(STAMP) ## Make .venv with everything that is locked in requirements/dev.txt
 
@@ -59,6 +61,19 @@ lint: install ## Check style, types and layers
 format: install ## Put every file into the one format
 	@$(BIN)/ruff check --fix $(CODE)
 	@$(BIN)/ruff format $(CODE)
+
+reference: install ## Write the pages of docs/ that are generated from the code
+	@$(BIN)/python -m tests.docs
+
+new-platform: ## Scaffold a platform: NAME=x (docs/adding/platform.md)
+new-gate: ## Scaffold a gate: NAME=x (docs/adding/gate.md)
+new-policy: ## Scaffold a policy: NAME=x (docs/adding/policy.md)
+new-metric-source: ## Scaffold a metric source: NAME=x (docs/adding/metric-source.md)
+$(NEW): new-%: install
+	@$(BIN)/python -m tests.docs.scaffold $* "$(NAME)"
+
+docs: install ## Build the site of docs/ into .cache/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict && echo "open .cache/site/index.html"
 
 bench: install ## Measure what the product promises, beside its peers where there are any
 	@$(BIN)/python -m tests.bench.cli

@@ -1,6 +1,7 @@
 """What every key of the environment file means, for the JSON Schema and for `sluice schema`. Pure data.
 
-Keyed by `CLASS.field` of `environments.spec` and `environments.infrastructure`; a test keeps the table complete.
+Keyed by `CLASS.field` of `environments.spec` and `environments.infrastructure`; gates and other fields that carry a
+description of their own are not here. A test keeps the table complete.
 """
 
 from __future__ import annotations
@@ -78,13 +79,6 @@ FIELDS = MappingProxyType(
         "LimitSpec.query": "The query; `$release` stands for the release's id. `${env:NAME}` works here. For traffic: "
         "output_tokens, input_tokens or cost_usd (mean a request), or rejected_rate.",
         "LimitSpec.samples_min": "Observations it takes, for traffic requests; with fewer the verdict is INCONCLUSIVE.",
-        "EvalGateSpec.suite": "Path of the suite, from the folder of environments/ on; docs/eval.md has its keys.",
-        "EvalGateSpec.max_drop": "Largest drop against the champion, as a share of cases.",
-        "LoadGateSpec.profile": "Path of the profile, from the folder of environments/ on; docs/load.md has its keys.",
-        "LoadGateSpec.max_regression": "Largest regression against the champion, as a share.",
-        "LoadGateSpec.max_duration_s": "Seconds for its rounds; they end sooner when the verdict is clear.",
-        "GatesSpec.eval": "Evaluate challenger and champion on the same cases before any traffic moves.",
-        "GatesSpec.load": "Load both side by side before any traffic moves.",
         "RolloutSpec.strategy": "canary (by steps), blue_green (at once), shadow (copied traffic) or ab (fixed split).",
         "RolloutSpec.steps_pct": "The challenger's share of traffic at each step, rising.",
         "RolloutSpec.step_min_s": "Seconds that a step lasts at least, however clear the evidence.",
@@ -126,7 +120,7 @@ FIELDS = MappingProxyType(
         "InfrastructureSpec.domain": "Domain under which the gateways are reached.",
         "TeamSpec.anomaly_usd": "A cost anomaly of this many USD sends a mail.",
         "ImagesSpec.mlflow": "MLflow's server, as HOST/NAME@sha256:DIGEST.",
-        "ImagesSpec.controller": "This repository's image, which runs `sluice controller`.",
+        "ImagesSpec.controller": "This repository's image, which the controller runs.",
         "ImagesSpec.vllm": "vLLM's server, for slots.",
         "ImagesSpec.triton": "Triton's server, for slots.",
         "SystemNodesSpec.instance": "Instance type of the nodes without GPUs.",

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from environments.crosscheck import check_references
 from environments.errors import Problem, SluiceError, SpecError
 from environments.files import readable_file
+from environments.gates import GATES
 from environments.interpolate import Interpolation, Unset
 from environments.redact import SECRET_KEY, secret_kind
 from environments.spec import EnvironmentSpec
@@ -151,11 +152,11 @@ def _check_name(data: Mapping[str, Any], path: Path, lines: Lines) -> list[Probl
 def _check_files(
     data: Mapping[str, Any], root: Path, lines: Lines, environ: Mapping[str, str], shown: Callable[[Path], str]
 ) -> list[Problem]:
-    """Return a problem for each suite or profile that is not there; `file:` references are the registry's question."""
+    """Return a problem for each file of a gate that is not there; `file:` references are the registry's question."""
     problems = []
     endpoints = data.get("endpoints")
     for name in endpoints if isinstance(endpoints, dict) else {}:
-        for gate, key in (("eval", "suite"), ("load", "profile")):
+        for gate, key in ((kind.name, key) for kind in GATES for key in kind.files):
             path = ("endpoints", name, "rollout", "gates", gate, key)
             node = lines.node(path)
             if isinstance(node, Scalar) and isinstance(node.value, str) and node.value:

@@ -36,7 +36,8 @@ def schema_text() -> str:
 def _describe(definitions: dict[str, Any], root: dict[str, Any]) -> None:
     for name, block in [("EnvironmentSpec", root), *definitions.items()]:
         for key, field in block.get("properties", {}).items():
-            field["description"] = FIELDS[f"{name}.{key}"]
+            if own := FIELDS.get(f"{name}.{key}"):
+                field["description"] = own
 
 
 def _tidy(node: Any) -> None:

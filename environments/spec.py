@@ -19,7 +19,9 @@ from pydantic import (
     StringConstraints,
 )
 
+from environments.gates import GatesSpec
 from environments.infrastructure import InfrastructureSpec, TeamSpec, ZoneId
+from environments.kinds import Code
 from environments.names import NAME, REGION
 from environments.refs import JSON_SCHEMA_PATTERN, parse_ref
 
@@ -104,7 +106,7 @@ class LocalRegion(Strict):
     `serve_env` names the variables that servers get of the caller's environment besides those that every server needs.
     """
 
-    platform: Literal["local"]
+    platform: Annotated[Literal["local"], Code("reconciler.platforms.local.kind:KIND")]
     gateway_port: Annotated[int, Field(ge=1024, le=65535)]
     serve_command: Annotated[list[str], Field(min_length=1)]
     serve_env: list[VariableName] = []
@@ -206,6 +208,10 @@ TrafficQuery = Literal["cost_usd", "input_tokens", "output_tokens", "rejected_ra
 """What a limit with `source: traffic` may ask: the challenger's mean a request, and the share that it rejects."""
 
 
+MetricSourceName = Literal["prometheus", "http", "traffic"]
+"""Where a limit is read. `reconciler.metrics.NAME` serves each but `traffic`, which is counted anyway."""
+
+
 class LimitSpec(Strict):
     """A fixed threshold for what has no concurrent baseline. One of `min` and `max`, or both.
 
@@ -215,31 +221,9 @@ class LimitSpec(Strict):
     name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
     min: float | None = None
     max: float | None = None
-    source: Literal["prometheus", "http", "traffic"]
+    source: MetricSourceName
     query: Annotated[str, StringConstraints(min_length=1)]
     samples_min: PositiveInt = 1
-
-
-class EvalGateSpec(Strict):
-    """The eval gate: a suite and the largest drop against the champion, as a share of cases."""
-
-    suite: Annotated[str, StringConstraints(min_length=1)]
-    max_drop: Annotated[float, Field(ge=0, lt=1)] = 0.02
-
-
-class LoadGateSpec(Strict):
-    """The load gate: a profile, the largest regression against the champion as a share, and the time for its rounds."""
-
-    profile: Annotated[str, StringConstraints(min_length=1)]
-    max_regression: Annotated[float, Field(gt=0, lt=10)] = 0.10
-    max_duration_s: Annotated[float, Field(gt=0, le=86400)] = 600
-
-
-class GatesSpec(Strict):
-    """The gates between a warm challenger and the first percent of traffic."""
-
-    eval: EvalGateSpec | None = None
-    load: LoadGateSpec | None = None
 
 
 class RolloutSpec(Strict):

@@ -40,7 +40,7 @@ _PATTERNS = {
     "domain": "a domain such as models.example.com",
     "kubernetes_version": 'a quoted version such as "1.33"',
 }
-_EXAMPLES = {
+EXAMPLES = {
     "adapters": "{acme: file:adapters/acme}",
     "capacity_reservation": "cr-0123456789abcdef0",
     "context": "prod-eu-west-1",
@@ -167,7 +167,7 @@ def _missing(path: tuple[PathPart, ...], lines: Lines) -> Problem:
         "SPEC-010",
         f"`{key}` is missing in {inside}",
         "nothing sensible can be assumed for it",
-        f"add `{key}: {_EXAMPLES[str(key)]}` to {inside}" if key in _EXAMPLES else f"add `{key}:` to {inside}",
+        f"add `{key}: {EXAMPLES[str(key)]}` to {inside}" if key in EXAMPLES else f"add `{key}:` to {inside}",
     )
 
 

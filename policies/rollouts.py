@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from environments.gates import GATES
 from policies.policy import Hit, OnPlan, PlanContext, Policy, levels
 from reconciler.core.plan.change import Action
 
@@ -11,6 +12,7 @@ FIRST_STEP_MAX_PCT = 10.0
 BAKE_MIN_S = 300.0
 ERROR_CHANCE_MAX = 0.05
 CHANGED_MAX_SHARE = 0.5
+_GATES = tuple(kind.name for kind in GATES)
 
 
 def first_step(context: PlanContext) -> Iterator[Hit]:
@@ -33,8 +35,8 @@ def replicas(context: PlanContext) -> Iterator[Hit]:
 def gates(context: PlanContext) -> Iterator[Hit]:
     """Find releases that nothing asks anything before users see them."""
     for address, endpoint in context.each():
-        if endpoint.rollout.gates.eval is None and endpoint.rollout.gates.load is None:
-            yield address, "neither an eval nor a load gate stands before the first percent of traffic"
+        if not endpoint.rollout.gates.declared():
+            yield address, f"no gate ({' or '.join(_GATES)}) stands before the first percent of traffic"
 
 
 def bake(context: PlanContext) -> Iterator[Hit]:
@@ -103,7 +105,7 @@ POLICIES = (
     ),
     Policy(
         "ROL-003", "A gate stands before traffic", "users should not be the first to try a release",
-        "add rollout.gates.eval or rollout.gates.load", OnPlan(gates),
+        f"add {' or '.join(f'rollout.gates.{name}' for name in _GATES)}", OnPlan(gates),
         levels(dev="off", staging="info", prod="deny"), "rollout.gates",
     ),
     Policy(

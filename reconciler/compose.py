@@ -1,10 +1,11 @@
 """The composition root: from a loaded environment file to ports that are backed by adapters.
 
-The one module that knows every adapter. A new platform, runtime, metric source or gate is one line in a table here.
+Gates, platforms and metric sources are found through what `environments` declares; runtimes through the table here.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -13,13 +14,16 @@ from functools import partial
 from pathlib import Path
 
 from environments.errors import SluiceError
+from environments.gates import GATES, GateKind
 from environments.load import Loaded
-from environments.spec import LocalRegion, RegionSpec, RegistrySpec
+from environments.spec import RegionSpec, RegistrySpec
 from reconciler.core.canonical import Json
 from reconciler.planning.checks import Checks
 from reconciler.planning.planner import Planner
-from reconciler.ports import Gate, MetricSource, Registry, Runtime, Store
+from reconciler.platforms.kinds import platform_kind
+from reconciler.ports import Gate, Registry, Runtime, Store
 from reconciler.ports.adapters import Adapters, Region
+from reconciler.ports.kinds import PlatformKind, Site
 
 HOME_VARIABLE = "SLUICE_HOME"
 
@@ -39,7 +43,7 @@ class Composed:
         """Return what makes plans; it gets the readers of the regions and no writer."""
         runtimes = {name: build() for name, build in _RUNTIMES.items()}
         registry = self.loaded.spec.registry
-        known = {name: partial(build, registry) for name, build in _GATES.items()}
+        known = {kind.name: partial(build_gate, kind, registry) for kind in GATES}
         return Planner(self.loaded, self.store, self.registry, self.regions, self.gaps, runtimes=runtimes, gates=known)
 
     def adapters(self) -> Adapters:
@@ -57,10 +61,8 @@ class Composed:
 
     def orphans(self) -> int:
         """Return how many processes of this environment run on this machine without a record that leads to them."""
-        from reconciler.platforms.local.orphans import orphans
-
-        has_local = any(isinstance(region, LocalRegion) for region in self.loaded.spec.regions.values())
-        return orphans(self.home, self.loaded.spec.environment) if has_local else 0
+        counts = {kind.name: kind.orphans for kind in kinds_of(self.loaded) if kind.orphans}
+        return sum(count(self.home, self.loaded.spec.environment) for count in counts.values())
 
     def _rebuild(self, name: str, spec: Json) -> Region | None:
         """Return a region that the file no longer declares, from what a rollout remembers of it."""
@@ -70,8 +72,8 @@ class Composed:
             declared: RegionSpec = TypeAdapter(RegionSpec).validate_python(spec)
         except ValidationError:
             return None
-        build = _PLATFORMS.get(declared.platform)
-        return build(self.loaded, name, declared, self.home) if build else None
+        kind = platform_kind(declared)
+        return _region(kind, self.loaded, name, declared, self.home) if kind else None
 
 
 def steady_clock() -> Callable[[], float]:
@@ -94,11 +96,11 @@ def compose(loaded: Loaded) -> Composed:
     home = home_of(loaded.root)
     regions, gaps = {}, {}
     for name, spec in loaded.spec.regions.items():
-        build = _PLATFORMS.get(spec.platform)
-        if build is None:
+        kind = platform_kind(spec)
+        if kind is None:
             gaps[name] = f"region {name}: this build has no adapter for platform {spec.platform} yet"
         else:
-            regions[name] = build(loaded, name, spec, home)
+            regions[name] = _region(kind, loaded, name, spec, home)
     return Composed(
         loaded=loaded,
         home=home,
@@ -128,50 +130,44 @@ def runtime_for(name: str) -> Runtime:
 
 def checks_of(loaded: Loaded) -> Checks:
     """Return what this build can say of an environment's files; nothing is opened or contacted."""
-    known = {name: partial(build, loaded.spec.registry) for name, build in _GATES.items()}
+    known = {kind.name: partial(build_gate, kind, loaded.spec.registry) for kind in GATES}
     return Checks(loaded, {name: build() for name, build in _RUNTIMES.items()}, known)
 
 
 def gates(registry: RegistrySpec) -> dict[str, Gate]:
     """Return every gate that this build has, by its name in the `gates` block; `registry` is where results go."""
-    return {name: build(registry) for name, build in _GATES.items()}
+    return {kind.name: build_gate(kind, registry) for kind in GATES}
 
 
-def _local(loaded: Loaded, name: str, spec: RegionSpec, home: Path) -> Region:
-    from reconciler.platforms.local.platform import LocalPlatform
+def build_gate(kind: GateKind, registry: RegistrySpec) -> Gate:
+    """Return a gate of this kind; its module is imported now."""
+    module, _, function = kind.build.partition(":")
+    gate: Gate = getattr(importlib.import_module(module), function)(registry)
+    return gate
+
+
+def kinds_of(loaded: Loaded) -> tuple[PlatformKind, ...]:
+    """Return the kinds of platform of an environment's regions, each once; those without an adapter are left out."""
+    found = (platform_kind(spec) for spec in loaded.spec.regions.values())
+    return tuple({kind.name: kind for kind in found if kind}.values())
+
+
+def _region(kind: PlatformKind, loaded: Loaded, name: str, spec: RegionSpec, home: Path) -> Region:
+    from reconciler.metrics.select import sources_of
     from reconciler.pointers.flagd import FlagdPointers
     from reconciler.registries.select import registry_for
 
-    if not isinstance(spec, LocalRegion):
-        raise TypeError(f"{name} is not a local region")
     environment = loaded.spec.environment
-    placed = spec.model_copy(update={"serve_command": _absolute(spec.serve_command, loaded.root)})
     files = registry_for(loaded.spec.registry, root=loaded.root, home=home)
-    platform = LocalPlatform(environment, name, placed, runtime_for, home, files=files)
+    platform = kind.build(Site(environment, name, spec, loaded.root, home, files, runtime_for))
     return Region(
         name=name,
         reader=platform,
         pointers=FlagdPointers(home / environment / name),
         writer=platform,
         runtimes={key: build() for key, build in _RUNTIMES.items()},
-        metrics=_metrics(spec.prometheus),
+        metrics=sources_of(spec),
     )
-
-
-def _absolute(command: list[str], root: Path) -> list[str]:
-    """Return a command whose program, when it is a relative path, is found from wherever Sluice was called."""
-    program, *arguments = command
-    return [str(root / program) if "/" in program else program, *arguments]
-
-
-def _metrics(prometheus: str | None) -> dict[str, MetricSource]:
-    from reconciler.metrics.http import HttpSource
-    from reconciler.metrics.prometheus import PrometheusSource
-
-    sources: dict[str, MetricSource] = {"http": HttpSource()}
-    if prometheus:
-        sources["prometheus"] = PrometheusSource(prometheus)
-    return sources
 
 
 def _vllm() -> Runtime:
@@ -180,18 +176,4 @@ def _vllm() -> Runtime:
     return VllmRuntime()
 
 
-def _eval_gate(registry: RegistrySpec) -> Gate:
-    from reconciler.gates.eval.gate import EvalGate
-
-    return EvalGate(registry.mlflow)
-
-
-def _load_gate(registry: RegistrySpec) -> Gate:
-    from reconciler.gates.load_gate import LoadGate
-
-    return LoadGate()
-
-
-_PLATFORMS: dict[str, Callable[[Loaded, str, RegionSpec, Path], Region]] = {"local": _local}
 _RUNTIMES: dict[str, Callable[[], Runtime]] = {"vllm": _vllm}
-_GATES: dict[str, Callable[[RegistrySpec], Gate]] = {"eval": _eval_gate, "load": _load_gate}

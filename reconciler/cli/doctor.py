@@ -17,10 +17,11 @@ def doctor(env: str | None, file: Path | None, as_json: bool) -> int:
     from environments.find import environments_folder
     from reconciler.compose import home_of
     from reconciler.operations.doctor import examine
+    from reconciler.platforms.kinds import platform_kind
 
     loaded = load_environment(env, file) if env or file else None
     root = loaded.root if loaded else environments_folder().absolute().parent
-    checks = examine(loaded, home_of(root))
+    checks = examine(loaded, home_of(root), platform_kind)
     if as_json:
         print_json({"checks": [vars(check) for check in checks]})
     else:

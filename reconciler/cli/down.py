@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,11 +24,11 @@ def down(env: str | None, file: Path | None) -> int:
     """
     import asyncio
 
-    from reconciler.compose import home_of
-    from reconciler.platforms.local.down import down as end_all
+    from reconciler.compose import home_of, kinds_of
 
     loaded = load_environment(env, file)
-    if not any(region.platform == "local" for region in loaded.spec.regions.values()):
+    ending = [kind.down for kind in kinds_of(loaded) if kind.down]
+    if not ending:
         raise SluiceError(
             "CLI-003",
             where=loaded.spec.environment,
@@ -36,9 +37,13 @@ def down(env: str | None, file: Path | None) -> int:
             do="remove endpoints from the environment file and apply",
         )
     _refuse_at_work(env, file)
-    done = asyncio.run(end_all(home_of(loaded.root), loaded.spec.environment))
-    click.echo(f"{loaded.spec.environment}: {done.processes} process(es) ended, nothing is left running")
+    ended = sum(asyncio.run(_ended(end_all(home_of(loaded.root), loaded.spec.environment))) for end_all in ending)
+    click.echo(f"{loaded.spec.environment}: {ended} process(es) ended, nothing is left running")
     return 0
+
+
+async def _ended(ending: Awaitable[int]) -> int:
+    return await ending
 
 
 def _refuse_at_work(env: str | None, file: Path | None) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from environments.errors import SluiceError
+from environments.gates import GATES
 from reconciler.cli.common import environment_options, json_option, print_json, with_ports
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ EXIT_STOPPED = 4
 
 
 @click.command()
-@click.argument("name", type=click.Choice(["eval", "load"]))
+@click.argument("name", type=click.Choice([kind.name for kind in GATES]))
 @environment_options
 @click.option("--endpoint", required=True, help="Whose gate.")
 @click.option("--region", help="Where; the first region of the endpoint when not given.")
@@ -39,7 +40,7 @@ def gate(
     search: bool,
     as_json: bool,
 ) -> int:
-    """Ask the eval or the load gate by itself; exits 4 unless it passes.
+    """Ask one gate by itself; exits 4 unless it passes.
 
     The slot without weight is the challenger when a release is ready in it, and what serves is the champion; otherwise
     what serves is judged alone. The endpoint's `gates` block has the settings.

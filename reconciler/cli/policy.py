@@ -45,9 +45,16 @@ def list_(env: str | None, file: Path | None, kind: str, as_json: bool) -> int:
 @click.argument("id")
 @json_option
 def explain(id: str, as_json: bool) -> int:
-    """Say what a policy asks for, why, and how to comply."""
+    """Say what a policy asks for, why, and how to comply; or what an error's code means."""
+    from environments.error_codes import find_code
     from policies.catalog import find_policy
 
+    if code := find_code(id.upper()):
+        if as_json:
+            print_json(vars(code))
+        else:
+            click.echo(f"{code.code}  {code.title}\n  when: {code.when}\n  do:   {code.do}")
+        return 0
     found = find_policy(id.upper())
     if as_json:
         print_json(_to_json(found))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from environments.errors import SluiceError
 from environments.files import readable_file
+from environments.spec import RegistrySpec
 from reconciler.core.canonical import Json
 from reconciler.core.model.verdict import Verdict
 from reconciler.gates.files import digest_of_files
@@ -104,6 +105,11 @@ class LoadGate:
         if judged.verdict is Verdict.INCONCLUSIVE:
             remember(_memory(context), _subject(context, profile), before)
         return GateEvidence(GATE, str(judged.verdict), judged.sentence, figures=_figures(judged, found), links=links)
+
+
+def build(registry: RegistrySpec) -> LoadGate:
+    """Return the gate; `environments.gates` names this function."""
+    return LoadGate()
 
 
 async def measure_capacity(context: GateContext) -> tuple[Profile, Capacity]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import quote
 
+from environments.spec import RegionSpec
 from reconciler.metrics.answers import ask, not_understood, number
 from reconciler.metrics.variables import substitute
 from reconciler.ports import Sample
@@ -30,3 +31,8 @@ class HttpSource:
         if samples is None or samples < 0:
             raise not_understood(url, "`samples` is missing: without it nobody can tell noise from news")
         return Sample(value, int(samples)) if samples else None
+
+
+def build(region: RegionSpec) -> HttpSource:
+    """Return the source, which every region has: its queries are whole addresses."""
+    return HttpSource()

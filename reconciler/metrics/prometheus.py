@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from environments.spec import RegionSpec
 from reconciler.metrics.answers import ask, not_understood, number
 from reconciler.metrics.variables import substitute
 from reconciler.ports import Sample
@@ -57,6 +58,11 @@ class PrometheusSource:
                 return [({}, number(value))]
             case _:
                 raise not_understood(query, _said(answer, data))
+
+
+def build(region: RegionSpec) -> PrometheusSource | None:
+    """Return the source over the region's server, None where it names none."""
+    return PrometheusSource(region.prometheus) if region.prometheus else None
 
 
 def _said(answer: Any, data: Any) -> str:

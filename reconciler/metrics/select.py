@@ -1,34 +1,18 @@
-"""Which source answers a limit's `source:`; a new source is one line here.
-
-Imports its siblings; the gate for limits gets its sources here.
-"""
+"""Which source answers a limit's `source:`: the module of that name, with its function `build`."""
 
 from __future__ import annotations
 
-from environments.errors import SluiceError, nearest
-from reconciler.metrics.http import HttpSource
-from reconciler.metrics.prometheus import PrometheusSource
+import importlib
+from typing import get_args
+
+from environments.spec import MetricSourceName, RegionSpec
 from reconciler.ports import MetricSource
 
-SOURCES = ("http", "prometheus")
+SOURCES = tuple(name for name in get_args(MetricSourceName) if name != "traffic")
+"""The sources that are asked; `traffic` is what was counted already."""
 
 
-def metric_source(source: str, *, prometheus: str | None) -> MetricSource:
-    """Return the source that a limit names; `prometheus` is the region's address of one.
-
-    Raises:
-        SluiceError: `METRIC-004` unknown, or the region has no Prometheus.
-    """
-    match source:
-        case "http":
-            return HttpSource()
-        case "prometheus" if prometheus:
-            return PrometheusSource(prometheus)
-        case "prometheus":
-            raise SluiceError(
-                "METRIC-004",
-                what="a limit asks Prometheus, and its region declares none",
-                do="add `prometheus: http://…` to the region",
-            )
-        case _:
-            raise SluiceError("METRIC-004", what=f'unknown metric source "{source}"', why=nearest(source, SOURCES))
+def sources_of(region: RegionSpec) -> dict[str, MetricSource]:
+    """Return the sources that a region has, by name; each module says whether the region declares what it needs."""
+    built = {name: importlib.import_module(f"reconciler.metrics.{name}").build(region) for name in SOURCES}
+    return {name: source for name, source in built.items() if source is not None}

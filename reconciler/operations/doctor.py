@@ -3,36 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
-import socket
 import sys
-from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from environments.load import Loaded
-from environments.spec import LocalRegion
+from environments.spec import RegionSpec
+from reconciler.ports.kinds import Check, PlatformKind
 
 _DISK_GB = 2.0
 
 
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked for. `state` is `ok`, `missing` (something will not work) or `absent` (optional)."""
-
-    name: str
-    state: str
-    found: str
-    do: str = ""
-
-
-def examine(loaded: Loaded | None, home: Path) -> list[Check]:
-    """Return every check; those of an environment only when one is given."""
+def examine(loaded: Loaded | None, home: Path, kind_of: Callable[[RegionSpec], PlatformKind | None]) -> list[Check]:
+    """Return every check; those of an environment only when one is given. `kind_of` gives a region's platform."""
     checks = [_python(), _disk(home), *_modules(), *_programs()]
     if loaded:
-        checks += _environment(loaded)
+        checks += _environment(loaded, kind_of)
     return checks
 
 
@@ -76,27 +63,12 @@ def _programs() -> Iterator[Check]:
         yield Check(f"program {program}", "ok" if path else "absent", path or use, "" if path else do)
 
 
-def _environment(loaded: Loaded) -> Iterator[Check]:
+def _environment(loaded: Loaded, kind_of: Callable[[RegionSpec], PlatformKind | None]) -> Iterator[Check]:
     for name, region in sorted(loaded.spec.regions.items()):
-        if isinstance(region, LocalRegion):
-            yield _serve_command(name, region)
-            yield _port(name, region)
+        if kind := kind_of(region):
+            yield from kind.checks(name, region)
     if loaded.spec.registry.mlflow:
         yield _mlflow(loaded.spec.registry.mlflow)
-
-
-def _serve_command(name: str, region: LocalRegion) -> Check:
-    program = region.serve_command[0]
-    path = shutil.which(program) or (program if os.access(program, os.X_OK) else None)
-    do = "" if path else f"install {program}, or name another serve_command (`make vllm` installs vLLM for CPU)"
-    return Check(f"{name}: serve_command", "ok" if path else "missing", path or program, do)
-
-
-def _port(name: str, region: LocalRegion) -> Check:
-    with closing(socket.socket()) as probe:
-        taken = probe.connect_ex(("127.0.0.1", region.gateway_port)) == 0
-    said = f"{region.gateway_port} {'answers: this gateway, or something else' if taken else 'is free'}"
-    return Check(f"{name}: gateway_port", "ok", said)
 
 
 def _mlflow(address: str) -> Check:

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from environments.errors import SluiceError
+from environments.spec import LocalRegion
 from reconciler.metrics import answers
 from reconciler.metrics.http import HttpSource
 from reconciler.metrics.prometheus import PrometheusSource
-from reconciler.metrics.select import metric_source
+from reconciler.metrics.select import SOURCES, sources_of
 from reconciler.metrics.variables import substitute
 from reconciler.ports import Sample
 from tests.support.http_stub import Answer, Asked, http_stub
@@ -153,9 +154,12 @@ def test_variables_are_filled_in_and_unknown_ones_named() -> None:
     assert 'nearest: "release"' in refused.value.problem.why
 
 
-def test_sources_are_selected_by_name() -> None:
-    assert isinstance(metric_source("http", prometheus=None), HttpSource)
-    assert isinstance(metric_source("prometheus", prometheus="http://p"), PrometheusSource)
-    for source, url in (("prometheus", None), ("promethoos", "http://p")):
-        with pytest.raises(SluiceError, match="METRIC-004"):
-            metric_source(source, prometheus=url)
+def test_a_region_has_the_sources_whose_needs_it_declares() -> None:
+    plain = LocalRegion(platform="local", gateway_port=18080, serve_command=["x"])
+    assert {name: type(source) for name, source in sources_of(plain).items()} == {"http": HttpSource}
+    declared = plain.model_copy(update={"prometheus": "http://p"})
+    assert {name: type(source) for name, source in sources_of(declared).items()} == {
+        "http": HttpSource,
+        "prometheus": PrometheusSource,
+    }
+    assert set(SOURCES) == set(sources_of(declared))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from environments.gates import GATES
 from environments.spec import EndpointSpec
 from reconciler.core.canonical import Json
 
-GATE_ORDER = ("eval", "load")
+GATE_ORDER = tuple(kind.name for kind in GATES)
 
 
 @dataclass(frozen=True)

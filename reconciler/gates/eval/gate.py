@@ -18,6 +18,7 @@ from typing import Any
 
 from environments.errors import SluiceError
 from environments.files import readable_file
+from environments.spec import RegistrySpec
 from reconciler.core.canonical import Json, digest
 from reconciler.core.model.release import Release
 from reconciler.gates.eval.ask import Asked, Question, ask_all, messages_of, questions
@@ -105,6 +106,11 @@ class EvalGate:
             logged = await record(self._mlflow, Record(context, judged, figures, rows))
             links, figures = (*links, logged.link), figures | {"mlflow": asdict(logged)}
         return GateEvidence(GATE, str(judged.verdict), judged.sentence, figures=figures, links=links)
+
+
+def build(registry: RegistrySpec) -> EvalGate:
+    """Return the gate, which logs to the environment's MLflow; `environments.gates` names this function."""
+    return EvalGate(registry.mlflow)
 
 
 def _targets(context: GateContext, suite: Suite) -> dict[str, Asked]:

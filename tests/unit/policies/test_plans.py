@@ -65,7 +65,7 @@ CASES = (
     Case("ROL-001", "25 %", {f"{ROLLOUT}.steps_pct": [25.0, 50.0]}),
     Case("ROL-001", "blue_green", {f"{ROLLOUT}.strategy": "blue_green"}),
     Case("ROL-002", "replicas.min is 1", {"endpoints.chat.replicas.min": 1}),
-    Case("ROL-003", "neither an eval nor a load gate", {f"{ROLLOUT}.gates": {}}),
+    Case("ROL-003", "stands before the first percent of traffic", {f"{ROLLOUT}.gates": {}}),
     Case("ROL-004", "bake_s is 60", {f"{ROLLOUT}.bake_s": 60.0}),
     Case("ROL-005", "judge.alpha is 0.2", {f"{ROLLOUT}.judge.alpha": 0.2}),
     Case("ROL-005", "judge.beta is 0.1", {f"{ROLLOUT}.judge.beta": 0.1}),
