@@ -68,6 +68,7 @@ ROWS: tuple[Row, ...] = (
     ("STORE-007", "The store is damaged", "A record or the file is not what Sluice wrote.", "Put back a copy; `sluice ledger verify ENV` tells whether the ledger is sound."),
     ("STORE-008", "The database is out of reach", "It did not answer while something was read.", "Check that it is there and that this user may use it."),
     ("STORE-009", "The head of the ledger was moved back", "An entry stands where the next one belongs; nothing was written.", "`sluice ledger verify ENV` names the entry; put back a copy of the database."),
+    ("STORE-010", "A newer Sluice stored the rollout", "An older one would drop what it does not know when it stores it again.", "Use the newer Sluice."),
     ("LEASE-001", "Somebody else is working on this endpoint", "Its lease is renewed while it lives.", "Wait, or watch it with `sluice status ENV --watch`."),
     ("LEASE-002", "The lease was lost", "Another owner has taken over, or the lease ends too soon for the change. Nothing was changed.", "Run the same command again: it attaches to the rollout or says who owns it."),
     ("LEDGER-001", "The ledger's chain is broken", "An entry was changed, removed or reordered outside Sluice.", "Restore the database from a backup, and find out who could write to it."),

@@ -32,7 +32,8 @@ _SAID = {0: SURVIVED, 1: KILLED, 3: KILLED, 5: SURVIVED, 33: SURVIVED, 24: TIMEO
 
 def prepare(children: int) -> None:
     """Install mutmut, make the mutants and measure which test reaches which function; keep what has not changed."""
-    sources = _digest(LOCK, ROOT / "reconciler")
+    # The folder is of one checkout: another one that shares `.cache` has links of its own.
+    sources = f"{ROOT} {_digest(LOCK, ROOT / 'reconciler')}"
     tests = _digest(*(ROOT / name for name in _TESTED))
     if _stamped("tests") == sources + tests:
         return

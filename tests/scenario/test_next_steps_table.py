@@ -13,7 +13,7 @@ from reconciler.core.model.observed import ObservedEndpoint, ObservedSlot
 from reconciler.core.model.rollout import GateResult, Intent, Phase, RegionRollout, Rollout, Trouble
 from reconciler.core.model.verdict import Verdict
 from reconciler.core.rollout.after import overall
-from reconciler.core.rollout.next_steps import Evidence, next_steps
+from reconciler.core.rollout.next_steps import Evidence, next_steps, rollback_cause
 from reconciler.core.rollout.steps import (
     Enter,
     Finish,
@@ -55,6 +55,15 @@ def test_a_region_of_which_nothing_is_known_is_waited_for() -> None:
     going, seen, evidence = world(row)
     assert [words(step) for step in next_steps(going, seen, evidence, NOW)] == ["enter shifting"]
     assert [words(step) for step in next_steps(going, seen, {}, NOW)] == ["await"]
+
+
+def test_of_several_regions_that_failed_the_one_of_the_first_wave_speaks() -> None:
+    [row] = [row for row in ROWS if row["name"] == "the region that failed says why"]
+    going, _, _ = world(row)
+    first = going.regions[0]
+    later = replace(first, region="earliest by name", wave=1, reason="it was slow later")
+    beside = replace(first, region="zone", reason="it was slow beside")
+    assert rollback_cause(replace(going, regions=(later, beside, first))) == "it was slow"
 
 
 def spelled(step: Step) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from environments.errors import SluiceError
 from environments.names import Address
 from environments.redact import redact
 from reconciler.core.canonical import Json
@@ -36,6 +37,9 @@ FORWARD = (Phase.PREPARING, Phase.GATING, Phase.SHIFTING, Phase.BAKING)
 BACKWARD = (Phase.ROLLING_BACK, Phase.ROLLED_BACK, Phase.FAILED)
 ROLLOUT, REPAIR, ROLLBACK = "rollout", "repair", "rollback"
 ENDED = (Phase.PROMOTED, Phase.ROLLED_BACK, Phase.FAILED)
+SCHEMA = "sluice/rollout/v2"
+_READ = ("sluice/rollout/v1", SCHEMA)
+"""The first version wrote no `schema`; what it lacks has defaults."""
 
 
 class Intent(StrEnum):
@@ -168,6 +172,7 @@ def rollout_to_json(rollout: Rollout) -> Json:
     """Return JSON from which `rollout_from_json` makes an equal rollout; secrets in reasons are hidden."""
     plain = ("id", "environment", "endpoint", "started_at", "reason", "actor", "mode", "aliased")
     return {
+        "schema": SCHEMA,
         **{name: getattr(rollout, name) for name in plain},
         "reason": redact(rollout.reason),
         "trouble": _trouble_to_json(rollout.trouble),
@@ -180,7 +185,21 @@ def rollout_to_json(rollout: Rollout) -> Json:
 
 
 def rollout_from_json(data: Json) -> Rollout:
-    """Return the rollout that `rollout_to_json` wrote."""
+    """Return the rollout that `rollout_to_json` wrote, in this version or an earlier one.
+
+    Raises:
+        SluiceError: `STORE-010` a later version wrote it.
+    """
+    kept = dict(data)
+    schema = kept.pop("schema", _READ[0])
+    if schema not in _READ:
+        raise SluiceError(
+            "STORE-010",
+            where=f"rollout {data.get('id')}",
+            what=f"it was stored as {schema}, and this Sluice reads {SCHEMA} and before",
+            why="what it does not know it would drop when it stores the rollout again",
+            do="use the newer Sluice",
+        )
     fixed: dict[str, Any] = {
         "phase": Phase(data["phase"]),
         "intent": Intent(data["intent"]),
@@ -189,7 +208,7 @@ def rollout_from_json(data: Json) -> Rollout:
         "trouble": _trouble_from_json(data.get("trouble")),
         "regions": tuple(_region_from_json(r) for r in data["regions"]),
     }
-    return Rollout(**{**data, **fixed})
+    return Rollout(**{**kept, **fixed})
 
 
 def _region_to_json(region: RegionRollout) -> Json:

@@ -46,3 +46,9 @@ def test_without_a_canary_gates_and_bake_have_it_all(strategy: str) -> None:
     flipped: dict[str, Any] = {"strategy": strategy, "slo": {"error_rate": 0.01}, "gates": {"load": {"profile": "x"}}}
     shares = alpha_shares(RolloutSettings(**flipped), 1)
     assert sum(shares.gates.values()) + shares.bake == pytest.approx(0.01)
+
+
+def test_a_bake_that_takes_no_time_asks_nothing_and_spends_nothing() -> None:
+    flipped = alpha_shares(RolloutSettings(slo={"error_rate": 0.01}, bake_s=0.0), 1)
+    assert flipped.bake == 0.0
+    assert flipped.judge == pytest.approx(0.01)

@@ -166,3 +166,11 @@ def test_gaps_of_long_answers_are_divided_by_what_they_share() -> None:
     alike = 4000 / (1 + 3 * LENGTH_SPREAD)
     told = f"itl_p95_ms broken by {alike:.0f} of {alike:.0f} requests (100.0 %; 5 % allowed)"
     assert check_slo(slow, {"itl_p95_ms": 50.0}) == (Verdict.FAIL, told)
+
+
+def test_one_rollout_in_a_hundred_is_what_a_promise_may_cost_unless_said_otherwise() -> None:
+    verdicts = {bad: check_slo(Counts(1000, errors=bad), ERRORS) for bad in range(5, 40)}
+    assert verdicts == {bad: check_slo(Counts(1000, errors=bad), ERRORS, alpha=0.01) for bad in verdicts}
+    assert {bad for bad, said in verdicts.items() if said[0] is Verdict.FAIL} == {
+        bad for bad in verdicts if broken_evidence(bad, 1000, 0.01) >= math.log(100)
+    }
