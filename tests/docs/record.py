@@ -31,7 +31,8 @@ from tests.support.processes import ROOT
 from tests.support.traffic import Traffic
 
 PICTURE = ROOT / "docs" / "assets" / "live.svg"
-LEDGER = ROOT / "docs" / "assets" / "rollout-ledger.txt"
+CONCEPTS = ROOT / "docs" / "concepts.md"
+_LEDGER = re.compile(r"(?<=```text\n).*?(?=```)", re.DOTALL)
 _WIDTH = 86
 
 
@@ -88,7 +89,7 @@ async def _roll_out(cli: Cli, progress: Recorded) -> None:
 
 
 def main() -> None:
-    """Roll a release out under traffic, and write both files."""
+    """Roll a release out under traffic; write the picture, and the ledger into its page."""
     with project() as cli:
         cli.rollout["step_min_s"] = 4
         cli.rollout["judge"]["protect"] = [{"metric": "error_rate", "ratio": 4}, {"metric": "ttft", "ratio": 1.3}]
@@ -109,8 +110,9 @@ def main() -> None:
     text = PICTURE.read_text()
     begin, end = text.index("    @font-face"), text.index("    .terminal-")
     PICTURE.write_text(text[:begin] + text[end:].replace("Fira Code", "ui-monospace, Menlo, Consolas"))
-    LEDGER.write_text("\n".join(reversed(shown.rstrip().splitlines())) + "\n")
-    print(PICTURE, LEDGER, sep="\n")
+    ledger = "\n".join(reversed(shown.rstrip().splitlines())) + "\n"
+    CONCEPTS.write_text(_LEDGER.sub(lambda _: ledger, CONCEPTS.read_text(), count=1))
+    print(PICTURE, CONCEPTS, sep="\n")
 
 
 if __name__ == "__main__":
