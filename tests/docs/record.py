@@ -2,7 +2,7 @@
 
     python -m tests.docs.record
 
-Real Envoy, real supervised servers that look like vLLM, 60 requests a second; about a minute. Run it again when the
+Real Envoy, real supervised servers that look like vLLM, 30 requests a second; about a minute. Run it again when the
 live table or the words of the ledger change.
 """
 
@@ -37,7 +37,7 @@ _WIDTH = 86
 
 
 class Recorded(Progress):
-    """Progress that remembers its lines, and each block for which the judge had evidence."""
+    """Progress that remembers its lines, and each block of the last weight with evidence."""
 
     def __init__(self) -> None:
         super().__init__(Console(file=io.StringIO(), force_terminal=False))
@@ -48,7 +48,8 @@ class Recorded(Progress):
         super().watch(snapshot)
         (part,) = snapshot.rollout.regions
         bars = evidence_bars(snapshot.judged.get(part.region, {}))
-        if part.phase is Phase.SHIFTING and bars:
+        at_last_weight = part.step == len(snapshot.rollout.settings.ladder) - 1
+        if part.phase is Phase.SHIFTING and at_last_weight and bars:
             ruled_out = re.search(r"(\d+) %", bars[1])
             assert ruled_out
             self.moments.append((int(ruled_out[1]), len(self.rows), self._block(snapshot)))
@@ -98,7 +99,7 @@ def main() -> None:
         done = cli.entries()[-1].seq
         cli.declare(cli.model("v2"))
         progress = Recorded()
-        with Traffic(cli.port, per_second=60), mock.patch.dict(os.environ, {"SLUICE_HOME": str(cli.home)}):
+        with Traffic(cli.port, per_second=30), mock.patch.dict(os.environ, {"SLUICE_HOME": str(cli.home)}):
             asyncio.run(_roll_out(cli, progress))
         shown = cli.run("history", cli.name, "--limit", str(cli.entries()[-1].seq - done), code=0).out
     shot = Console(record=True, width=_WIDTH, file=io.StringIO(), force_terminal=True)
