@@ -9,12 +9,14 @@ STAMP := $(VENV)/.stamp-$(shell cat $(LOCK) pyproject.toml 2>/dev/null | sha256s
 CODE := environments policies reconciler loadtests components stacks examples tests
 PYTEST ?= $(BIN)/python -m pytest
 WORKERS ?= 2
+MUTANTS ?= 300
+SEED ?= 1
 # Compiled modules are kept: a command that compiles all that it imports takes three times as long to start.
 unexport PYTHONDONTWRITEBYTECODE
 
 NEW := new-platform new-gate new-policy new-metric-source
 
-.PHONY: help install demo test lint format reference docs $(NEW) bench bench-judge bench-load engines packages vllm clean
+.PHONY: help install demo test mutate lint format reference docs $(NEW) bench bench-judge bench-load engines packages vllm clean
 
 help: ## Show this page
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 19
@@ -47,6 +49,9 @@ test: install packages engines vllm ## Run every test; what fails beside others 
 	  echo "Some tests failed while others kept this machine busy. Each has to pass alone, now:"; \
 	  $(PYTEST) --last-failed --last-failed-no-failures none tests; }
 
+mutate: install ## Change the core in small ways and see that tests notice (about ten minutes; MUTANTS=all for hours)
+	@$(BIN)/python -m tests.mutation --mutants $(MUTANTS) --seed $(SEED) --workers $(WORKERS)
+
 lint: install ## Check style, types and layers
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
@@ -75,7 +80,7 @@ bench: install ## Measure what the product promises, beside its peers where ther
 	@$(BIN)/python -m tests.bench.weights
 	@$(BIN)/python -m tests.bench.preview
 
-bench-judge: install ## Measure the canary judge beside its peers (about ten minutes; QUICK=1 for a look)
+bench-judge: install ## Measure the canary judge beside its peers (about half an hour on two quiet cores, kept by pieces; QUICK=1 for a look)
 	@$(BIN)/python -m tests.bench.judge $(if $(QUICK),--quick)
 
 bench-load: install ## Measure the load engine beside its peers

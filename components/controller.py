@@ -182,10 +182,16 @@ class Controller(pulumi.ComponentResource):
             metadata=meta(CONTROLLER_NAME, args.owned, namespace=self._namespace),
             spec={
                 "selector": {"matchLabels": self._labels},
-                "podMetricsEndpoints": [{"portNumber": CONTROLLER_METRICS_PORT, "path": "/metrics", "interval": "15s"}],
+                "podMetricsEndpoints": [scraping(args.owned.environment)],
             },
             opts=self._own,
         )
+
+
+def scraping(environment: str) -> dict[str, Any]:
+    """Return how Prometheus reads a controller: its samples name the environment, as those of the slots do."""
+    named = [{"targetLabel": "environment", "replacement": environment}]
+    return {"portNumber": CONTROLLER_METRICS_PORT, "path": "/metrics", "interval": "15s", "relabelings": named}
 
 
 def merged_kubeconfig(contexts: Mapping[str, str]) -> str:

@@ -237,6 +237,7 @@ class RolloutSpec(Strict):
     start_timeout_s: Annotated[float, Field(gt=0, le=86400)] = 900
     warmup_requests: Annotated[int, Field(ge=0, le=10000)] = 20
     bake_s: Seconds = 900
+    keep_warm_s: Seconds = 3600
     judge: JudgeSpec = JudgeSpec()
     limits: list[LimitSpec] = []
     gates: GatesSpec = GatesSpec()

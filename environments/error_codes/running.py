@@ -28,6 +28,7 @@ ROWS: tuple[Row, ...] = (
     ("ROLL-006", "A rollback cannot be stopped", "The regions would serve different releases.", "Wait for it: `sluice status ENV --watch`."),
     ("ROLL-007", "A split does not stay", "The weights or the flags were put in force several times and something set them back.", "Find out who else writes routes or flags; the rollout retries, then pauses."),
     ("ROLL-008", "A step is shorter than the judge's tick", "A finding with the level warn: the step lasts until the judge has looked once.", "Raise `step_min_s`, or lower `judge.tick_s`."),
+    ("ROLL-009", "A rollback would be a cold load", "The slot of that release was retired (`keep_warm_s`) or taken since, and nobody agreed to wait for a server.", "Say yes, or add `--yes`; `sluice status` says until when a slot is warm."),
     ("REG-001", "A reference leads to nothing usable", "The version does not exist, is not ready, or is a prompt where a model is declared.", "Correct the reference, or register that version."),
     ("REG-002", "The content is refused", "Pickled weights, links that lead out, missing files, or a copy that was changed.", "The message says which file and how to save it."),
     ("REG-003", "The registry or the disk does not answer", "A server is out of reach or refuses, or a file cannot be stored.", "Start the server, correct its address or credentials, or make room; then run the same command again."),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,7 @@ def promote(env: str | None, file: Path | None, endpoint: str, reason: str, as_j
 @click.option("--region", "regions", multiple=True, help="Only this region; may be repeated.")
 @click.option("--to", "release", help="This release instead of the last good one.")
 @click.option("--reason", default="rolled back by hand", show_default=True, help="Why; it stands in the ledger.")
+@click.option("--yes", is_flag=True, help="Do not ask, even where the release has to be loaded first.")
 @json_option
 def rollback(
     env: str | None,
@@ -75,6 +77,7 @@ def rollback(
     regions: tuple[str, ...],
     release: str | None,
     reason: str,
+    yes: bool,
     as_json: bool,
 ) -> int:
     """Return to the last good release: a weight, not a cold start, while its slot is warm.
@@ -84,7 +87,7 @@ def rollback(
     from reconciler.core.plan.plan import Scope
 
     scope = Scope(tuple(sorted(endpoints)), tuple(sorted(regions)))
-    return with_ports(env, file, lambda c: _rollback(c, scope, release, reason, as_json=as_json))
+    return with_ports(env, file, lambda c: _rollback(c, scope, release, reason, yes=yes, as_json=as_json))
 
 
 async def _steer(composed: Composed, kind: Kind, endpoint: str, reason: str, *, as_json: bool) -> int:
@@ -142,12 +145,15 @@ async def _refuse_denied(composed: Composed, endpoint: str) -> None:
         )  # fmt: skip
 
 
-async def _rollback(composed: Composed, scope: Scope, release: str | None, reason: str, *, as_json: bool) -> int:
+async def _rollback(
+    composed: Composed, scope: Scope, release: str | None, reason: str, *, yes: bool, as_json: bool
+) -> int:
     from reconciler.cli.drive import driving
     from reconciler.operations.roll_back import RollBack
 
     async with driving(composed, as_json=as_json) as drive:
-        work = RollBack(composed.planner(), composed.store, drive.applier, to=release, reason=reason)
+        agree = partial(_agree, yes=yes)
+        work = RollBack(composed.planner(), composed.store, drive.applier, to=release, reason=reason, agree=agree)
         found = await drive.finish(work.run(scope))
     if as_json:
         outcomes = [_back_json(back) for back in found]
@@ -158,6 +164,24 @@ async def _rollback(composed: Composed, scope: Scope, release: str | None, reaso
     if any(back.outcome and back.outcome.error for back in found):
         return EXIT_ERROR
     return 0 if all(back.good for back in found) else EXIT_STOPPED
+
+
+def _agree(endpoint: str, release: str, regions: Sequence[str], *, yes: bool) -> None:
+    """Ask before a rollback that is no weight: the slot was retired, so a server has to be started and warmed up."""
+    import sys
+
+    from reconciler.output.console import in_ci
+
+    where = ", ".join(regions)
+    if yes:
+        return
+    if in_ci() or not sys.stdin.isatty():
+        what, do = f"{release} is not warm in {where}: going back is a cold load, minutes and not a weight", "add --yes"
+    elif click.confirm(f"{endpoint}: {release} is not warm in {where}; going back is a cold load. Go on?", err=True):
+        return
+    else:
+        what, do = f"{endpoint} is left as it is: {release} would have to be loaded first", "fix forward, or say yes"
+    raise SluiceError("ROLL-009", where=endpoint, what=what, why="its slot was retired or taken since", do=do)
 
 
 def _back_json(back: Back) -> dict[str, object]:

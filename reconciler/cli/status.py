@@ -132,7 +132,8 @@ async def _status(composed: Composed, endpoints: tuple[str, ...], regions: tuple
     declared = composed.planner().declared(scope)
     gaps = sorted(composed.gaps.values())
     urls = {each.address: each.url for each in outputs_of(composed.loaded.spec) if each.url}
-    found = status_json(environment, declared, live, active=active, owners=owners, gaps=gaps, urls=urls)
+    kept = await composed.planner().kept_warm(live, active)
+    found = status_json(environment, declared, live, active=active, owners=owners, gaps=gaps, urls=urls, kept=kept)
     return found | {"orphans": composed.orphans()}
 
 

@@ -7,9 +7,10 @@ from reconciler.core.model.alpha import alpha_shares
 from reconciler.core.model.settings import RolloutSettings
 
 
-def judge_settings(settings: RolloutSettings, *, regions: int = 1) -> JudgeSettings:
+def judge_settings(settings: RolloutSettings) -> JudgeSettings:
     """Return the judge's settings: its error budget from the endpoint's `slo`, its share of the rollout's alpha."""
-    block = {**settings.judge, "alpha": alpha_shares(settings, regions).judge}
+    # One judge looks at all regions together, so its share is the same over any number of them.
+    block = {**settings.judge, "alpha": alpha_shares(settings, 1).judge}
     block["protect"] = [{k: v for k, v in row.items() if v is not None} for row in block.get("protect", [])]
     if not block["protect"]:
         del block["protect"]

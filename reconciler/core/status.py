@@ -9,7 +9,9 @@ from environments.names import Address
 from reconciler.core.canonical import Json
 from reconciler.core.model.observed import ObservedEndpoint, ObservedState
 from reconciler.core.model.rollout import Rollout
+from reconciler.core.plan.retire import KeptSlot
 from reconciler.core.rollout.begin import empty_endpoint
+from reconciler.core.times import timestamp
 
 
 def status_json(
@@ -21,16 +23,24 @@ def status_json(
     owners: Mapping[str, str | None],
     gaps: Sequence[str],
     urls: Mapping[Address, str] = MappingProxyType({}),
+    kept: Sequence[KeptSlot] = (),
 ) -> Json:
     """Return the status of every endpoint that is declared or live, sorted by address."""
     addresses = sorted({*live.endpoints, *declared})
+    warm = {each.address: each for each in kept}
     endpoints = [
-        _endpoint(live.endpoints.get(a) or empty_endpoint(a), active, owners) | {"url": urls.get(a)} for a in addresses
+        _endpoint(live.endpoints.get(a) or empty_endpoint(a), active, owners, warm.get(a)) | {"url": urls.get(a)}
+        for a in addresses
     ]
     return {"environment": environment, "endpoints": endpoints, "gaps": list(gaps)}
 
 
-def _endpoint(seen: ObservedEndpoint, active: Mapping[str, Rollout], owners: Mapping[str, str | None]) -> Json:
+def _endpoint(
+    seen: ObservedEndpoint,
+    active: Mapping[str, Rollout],
+    owners: Mapping[str, str | None],
+    kept: KeptSlot | None,
+) -> Json:
     serving = seen.serving
     rollout = active.get(seen.address.endpoint)
     return {
@@ -43,6 +53,7 @@ def _endpoint(seen: ObservedEndpoint, active: Mapping[str, Rollout], owners: Map
                 "ready": slot.ready,
                 "warm": slot.warm,
                 "problem": slot.problem,
+                "warm_until": timestamp(kept.until_s) if kept and kept.slot == name else None,
             }
             for name, slot in sorted(seen.slots.items())
         },

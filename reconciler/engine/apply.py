@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 
 from environments.errors import SluiceError
 from environments.names import Address
-from reconciler.core.model.rollout import Phase, Rollout, rollout_from_json
+from reconciler.core.model.rollout import REPAIR, Phase, Rollout, rollout_from_json
 from reconciler.core.plan.change import Action, Change
 from reconciler.core.plan.plan import Plan, Scope, World, changes_of
-from reconciler.core.rollout.begin import empty_endpoint, new_repair, new_rollout, with_specs
+from reconciler.core.plan.retire import slots_of
+from reconciler.core.rollout.begin import empty_endpoint, new_repair, new_rollout, retiring, with_specs
 from reconciler.core.rollout.operator import aborted
 from reconciler.core.times import timestamp
 from reconciler.engine.journal import Record, Versions, stored_rollout
@@ -153,7 +154,8 @@ class Applier:
             return None
         live = {d.address: world.observed.endpoints.get(d.address, empty_endpoint(d.address)) for d in group}
         now = self._adapters.clock()
-        return begin(rollout_id(name, now), group, live, now=now, actor=described(owner_id()))
+        begun = begin(rollout_id(name, now), group, live, now=now, actor=described(owner_id()))
+        return retiring(begun, slots_of(world.retiring)) if begun.mode == REPAIR else begun
 
     async def _left(self, name: str, plan: Plan) -> tuple[World, list[Change]]:
         """Return the world, and what of the plan is left to do for one endpoint.
@@ -161,7 +163,7 @@ class Applier:
         Raises:
             SluiceError: `PLAN-003` what would run is not what was planned; `POLICY-001` a policy denies it by now.
         """
-        world = await self._planner.world(Scope((name,), plan.scope.regions), removed=True)
+        world = await self._planner.world(Scope((name,), plan.scope.regions), now=self._adapters.clock(), removed=True)
         planned = {c.address: c for c in plan.pending}
         left = [c for c in changes_of(world) if c.address in planned and c.action is not Action.NONE]
         for change in left:

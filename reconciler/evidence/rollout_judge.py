@@ -21,7 +21,7 @@ class RolloutJudge:
 
     def __init__(self, rollout: Rollout) -> None:
         regions = [region.region for region in rollout.regions]
-        self.settings = judge_settings(rollout.settings, regions=len(regions))
+        self.settings = judge_settings(rollout.settings)
         self.bake_alpha = alpha_shares(rollout.settings, len(regions)).bake
         self.recorded: dict[str, tuple[Json, ...]] = {}
         self._state = judging.start_rollout(regions, self.settings)

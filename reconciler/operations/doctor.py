@@ -58,7 +58,6 @@ def _programs() -> Iterator[Check]:
     for program, use, do in (
         ("go", "builds the engines that `make test` runs", "install Go 1.26"),
         ("pulumi", "previews and updates the stacks", "install the Pulumi CLI"),
-        ("promtool", "checks the alert rules", "apt-get install prometheus"),
     ):
         path = shutil.which(program)
         yield Check(f"program {program}", "ok" if path else "absent", path or use, "" if path else do)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from environments.errors import SluiceError
@@ -19,6 +19,8 @@ from reconciler.planning.rollback_target import begin_rollback, live_groups
 from reconciler.ports import Store
 
 _APPEARS_S = 5.0
+Agree = Callable[[str, str, Sequence[str]], None]
+"""Asks a person about (endpoint, release, regions) that are a cold load; raises `ROLL-009` unless they agree."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,15 @@ class Back:
 class RollBack:
     """Rolls endpoints back, side by side."""
 
-    def __init__(self, planner: Planner, store: Store, applier: Applier, *, to: str | None, reason: str) -> None:
+    def __init__(
+        self, planner: Planner, store: Store, applier: Applier, *, to: str | None, reason: str, agree: Agree
+    ) -> None:
         self._planner = planner
         self._store = store
         self._applier = applier
         self._to = to
         self._reason = reason
+        self._agree = agree
         self._environment = planner.loaded.spec.environment
 
     async def run(self, scope: Scope) -> list[Back]:
@@ -79,6 +84,10 @@ class RollBack:
         spec = self._planner.loaded.spec
         try:
             begin = await begin_rollback(self._store, live, self._to, self._reason, operator_name(), spec)
+            draft = begin("draft", time.time())
+            cold = [seen.address.region for seen in live if not _is_warm(seen, draft.challenger.id)]
+            if cold:
+                self._agree(name, draft.challenger.id, cold)
             outcome = await self._applier.run(name, begin)
         except SluiceError as error:
             if error.code == "LEASE-001" and self._to is None and await self._appears(name):
@@ -104,3 +113,9 @@ class RollBack:
                 return True
             await asyncio.sleep(0.1)
         return False
+
+
+def _is_warm(seen: ObservedEndpoint, release: str) -> bool:
+    """Return whether going back to a release is a weight here: its server runs and was warmed up."""
+    slot = seen.slots.get(seen.slot_of(release) or "")
+    return slot is not None and slot.running and slot.warm

@@ -27,6 +27,7 @@ _MOVES = {
     "warm_load": "warm load: the server runs and has to be warmed up",
     "cold_load": "cold load: a server has to be started",
     "new_nodes": "new nodes: GPUs have to be added first",
+    "retire": "retire: what was kept warm is ended, and going back to it will be a cold load",
 }
 
 

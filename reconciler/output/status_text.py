@@ -51,7 +51,8 @@ def _endpoint(endpoint: Json) -> Iterator[RenderableType]:
     for name, slot in endpoint["slots"].items():
         if slot["release"] is not None:
             state = "warm" if slot["warm"] else "ready" if slot["ready"] else slot.get("problem") or "not ready"
-            yield _line(4, f"slot {name}  {slot['weight_pct']:5g} %  {slot['release']}  {state}")
+            until = f" until {slot['warm_until']}, then retired" if slot.get("warm_until") else ""
+            yield _line(4, f"slot {name}  {slot['weight_pct']:5g} %  {slot['release']}  {state}{until}")
     for name, prompt in endpoint["prompts"].items():
         share = "" if prompt["weight_pct"] == 100 else f"{prompt['weight_pct']:g} % "
         yield _line(4, f"prompt {name}  {share}{prompt['ref']}", "dim")

@@ -25,6 +25,7 @@ from reconciler.core.plan.change import Action, Change
 from reconciler.core.plan.diff import narrowed
 from reconciler.core.plan.drift import Drift, drift
 from reconciler.core.plan.plan import Plan, Scope, World, changes_of, make_plan
+from reconciler.core.plan.retire import KeptSlot, due, has_idle_slot, kept_slot
 from reconciler.core.times import timestamp
 from reconciler.planning.checks import Checks
 from reconciler.planning.history import Recalled, recall
@@ -33,6 +34,7 @@ from reconciler.ports import Gate, Registry, Runtime, Store
 from reconciler.ports.adapters import RegionReader
 
 STRATEGIES = ("canary", "blue_green")
+_PAST_MAX = 50  # rollouts that are searched for the promotion that left a slot warm
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Planner:
             SluiceError: `PLAN-004` the scope names what is not there, `PLAN-005` a region cannot be read, and those of
                 registries, the store and the gates' own files.
         """
-        world = await self.world(scope)
+        world = await self.world(scope, now=now)
         changes = changes_of(world)
         world = replace(world, gate_digests=self._gate_digests(changes))
         findings = [*self.judged(world, changes, now=now), *await self._recalled(world, changes)]
@@ -69,7 +71,7 @@ class Planner:
         found = [*check_plan(world.spec, changes, now=datetime.fromtimestamp(now, UTC)), *self._unbuildable(changes)]
         return [*found, *_unreadable(world, changes), *_unpublished(world, changes), *_hasty(world, changes)]
 
-    async def world(self, scope: Scope, *, removed: bool = False) -> World:
+    async def world(self, scope: Scope, *, now: float, removed: bool = False) -> World:
         """Return what is declared, live and in flight; with `removed`, names need not be declared any more."""
         spec = self.loaded.spec
         if not removed:
@@ -82,11 +84,12 @@ class Planner:
         )
         # Last, or a rollout that ends meanwhile would be neither in flight nor recorded, and what it did drift.
         recalled = await recall(self.store, spec.environment)
+        kept = await self.kept_warm(live, active)
         desired = desired_state(spec, releases)
-        kept = tuple(d for d in desired.endpoints if d.address.region in regions)
+        here = tuple(d for d in desired.endpoints if d.address.region in regions)
         return World(
             spec=spec,
-            desired=type(desired)(desired.environment, kept),
+            desired=type(desired)(desired.environment, here),
             observed=live,
             active=active,
             drift=self._drifted(scope, recalled, live, active),
@@ -94,7 +97,25 @@ class Planner:
             scope=scope,
             measured=recalled.measured,
             wanted={name: release.id for name, release in releases.items()},
+            kept=kept,
+            retiring=due(kept, now),
         )
+
+    async def kept_warm(self, live: ObservedState, active: Mapping[str, Rollout]) -> tuple[KeptSlot, ...]:
+        """Return the slots that promotions left warm, of declared endpoints that no rollout is at work on."""
+        spec = self.loaded.spec
+        idle = [e for a, e in sorted(live.endpoints.items()) if a.endpoint in spec.endpoints and has_idle_slot(e)]
+        names = sorted({e.address.endpoint for e in idle} - set(active))
+        found = await asyncio.gather(
+            *(self.store.rollouts(spec.environment, endpoint=n, active=False, limit=_PAST_MAX) for n in names)
+        )
+        past = {n: [rollout_from_json(s.body) for s in stored] for n, stored in zip(names, found, strict=True)}
+        kept = (
+            kept_slot(e, past[name], spec.endpoints[name].rollout.keep_warm_s)
+            for e in idle
+            if (name := e.address.endpoint) in past
+        )
+        return tuple(each for each in kept if each)
 
     def declared(self, scope: Scope) -> list[Address]:
         """Return the addresses that the file declares, `scope` leaves and this build can read."""

@@ -18,7 +18,7 @@ from reconciler.core.plan.plan import Scope
 from reconciler.operations.roll_back import RollBack
 from reconciler.store.connect import open_store
 from tests.support.bench_loop import LoopWorld
-from tests.support.declared import Declared
+from tests.support.declared import Declared, never_asked
 from tests.support.fake_platform import Call
 from tests.support.postgres import running_postgres
 from tests.support.releases import ENVIRONMENT
@@ -50,7 +50,7 @@ async def measure(url: str, endpoints: int) -> dict[str, object]:
 
         bench.platforms["local"].after = slowly
         begun = time.monotonic()
-        work = RollBack(declared.planner(), bench.store, declared.applier(), to=None, reason="bench")
+        work = RollBack(declared.planner(), bench.store, declared.applier(), to=None, reason="bench", agree=never_asked)
         found = await work.run(Scope())
         ended = time.monotonic()
         assert len(found) == endpoints

@@ -46,7 +46,8 @@ class Recorded(Mocks):
     def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         """Remember a resource and invent its outputs."""
         self.made.append(Made(args.typ, args.name, args.inputs))
-        return f"{args.name}-id", {"name": args.name, **args.inputs, **_outputs(args)}
+        identity = "lt-0123456789abcdef0" if args.typ.endswith(":LaunchTemplate") else f"{args.name}-id"
+        return identity, {"name": args.name, **args.inputs, **_outputs(args)}
 
     def call(self, args: MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
         """Answer the data sources that components ask."""
@@ -92,25 +93,38 @@ def secret_value(value: Any) -> Any:
     return value["value"]
 
 
+def plain(value: Any) -> Any:
+    """Return an input with the values of its secrets in place."""
+    match value:
+        case dict():
+            return plain(value["value"]) if _SECRET in value.values() else {k: plain(v) for k, v in value.items()}
+        case list():
+            return [plain(inner) for inner in value]
+        case _:
+            return value
+
+
 def foundation_outputs() -> dict[str, Any]:
     """Return what the foundation's stack would say of three regions."""
     config: dict[str, Any] = {"clusters": [{"cluster": {}}], "users": [{"user": {}}]}
     region = {
         "bucket": "models",
-        "bucket_arn": "arn:bucket",
-        "key_arn": "arn:key",
+        "bucket_arn": "arn:aws:s3:::models",
+        "key_arn": f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/state",
         "eks_name": "cluster",
-        "cluster_arn": "arn:cluster",
+        "cluster_arn": f"arn:aws:eks:eu-west-1:{ACCOUNT}:cluster/cluster",
         "endpoint": "https://cluster.example",
         "kubeconfig": json.dumps(config),
         "security_group_id": "sg-cluster",
         "subnet_ids": {f"{zone}-az{n}": f"subnet-{zone}{n}" for zone in ("euc1", "use1") for n in (1, 2, 3, 4)},
-        "disk_key_arn": "arn:disks",
+        "disk_key_arn": f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/disks",
         "queue": "queue",
         "profile": "profile",
         "rate_store": "store.example:6379",
     }
-    teams = {team: f"arn:topic:{team}" for team in ("support", "search", "developer-tools", "platform")}
+    teams = {
+        team: f"arn:aws:sns:eu-west-1:{ACCOUNT}:{team}" for team in ("support", "search", "developer-tools", "platform")
+    }
     return {
         "account": ACCOUNT,
         "regions": {name: {**region, "topics": teams} for name in ("eu-central-1", "us-east-1", "ap-northeast-1")},
@@ -129,6 +143,8 @@ def _outputs(args: MockResourceArgs) -> dict[str, Any]:
             found["vpcConfig"] = {**args.inputs["vpcConfig"], "clusterSecurityGroupId": "sg-cluster"}
         case "aws:ec2/launchTemplate:LaunchTemplate":
             found["latestVersion"] = 1
+        case "aws:sqs/queue:Queue":
+            found["url"] = f"https://sqs.eu-west-1.amazonaws.com/{ACCOUNT}/{args.name}"
         case "aws:kms/key:Key":
             found["keyId"] = "0123abcd-key"
         case "aws:elasticache/replicationGroup:ReplicationGroup":

@@ -32,6 +32,7 @@ def declare_gate(cli: Cli, scorer: dict[str, Any], *, timeout_s: float = 60.0) -
     (folder / "made.yaml").write_text(json.dumps(suite))
     cli.rollout["gates"] = {"eval": {"suite": "environments/evals/made.yaml", "max_drop": 0.02}}
     cli.rollout["strategy"] = "blue_green"
+    cli.rollout["bake_s"] = 0  # nobody calls, so a bake would have nothing to look at
 
 
 def gate_entries(cli: Cli) -> list[dict[str, Any]]:

@@ -12,12 +12,14 @@ from pulumi.runtime.proto import provider_pb2
 from tests.support.pulumi_engine import aws_data, aws_schema
 from tests.support.pulumi_engine.aws_cloud import AwsCloud
 from tests.support.pulumi_engine.aws_provider import AwsProvider
+from tests.support.pulumi_engine.aws_rules import propagation
 from tests.support.pulumi_engine.provider import Refused
 from tests.support.pulumi_engine.wire import UNKNOWN, decode, encode
 
 VPC = "aws:ec2/vpc:Vpc"
 ROLE = "aws:iam/role:Role"
 CLUSTER = "aws:eks/cluster:Cluster"
+GROUP = "aws:eks/nodeGroup:NodeGroup"
 DATABASE = "aws:rds/instance:Instance"
 
 
@@ -147,6 +149,39 @@ def test_a_name_is_taken_once(account: Account) -> None:
         elsewhere.create(ROLE, role)
     account.create("aws:cloudwatch/logGroup:LogGroup", {"name": "g"})
     elsewhere.create("aws:cloudwatch/logGroup:LogGroup", {"name": "g"})
+
+
+TRUST = '{"Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "x"}]}'
+NODES: dict[str, Any] = {
+    "clusterName": "c",
+    "nodeGroupName": "g",
+    "subnetIds": ["s"],
+    "scalingConfig": {"minSize": 0, "desiredSize": 0, "maxSize": 1},
+}
+
+
+def test_a_service_sees_a_new_role_only_after_a_while(account: Account) -> None:
+    """Name the role at once where the provider asks a single time: refused. A few changes later it is seen."""
+    role = account.create(ROLE, {"name": "r", "assumeRolePolicy": TRUST})
+    with pytest.raises(Refused, match="role cannot be found"):
+        account.create(GROUP, NODES | {"nodeRoleArn": role["arn"]})
+    for network in range(propagation.SEEN_AFTER):
+        account.create(VPC, {"cidrBlock": f"10.{network}.0.0/16"})
+    account.create(GROUP, NODES | {"nodeRoleArn": role["arn"]})
+    assert not account.cloud.was_retried(GROUP)
+
+
+def test_the_provider_asks_again_where_it_knows_that_a_role_takes_a_while(account: Account) -> None:
+    role = account.create(ROLE, {"name": "r", "assumeRolePolicy": TRUST})
+    account.create(CLUSTER, {"name": "c", "roleArn": role["arn"], "vpcConfig": {"subnetIds": ["s"]}})
+    assert account.cloud.was_retried(CLUSTER)
+    assert all(told.retried for token, told in propagation.SAYS.items() if token != GROUP)
+
+
+def test_a_role_of_another_day_is_seen_at_once(account: Account) -> None:
+    role = account.create(ROLE, {"name": "r", "assumeRolePolicy": TRUST})
+    account.cloud.forget_calls()
+    account.create(GROUP, NODES | {"nodeRoleArn": role["arn"]})
 
 
 def test_a_reference_to_nothing_is_refused(account: Account) -> None:

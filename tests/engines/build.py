@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,10 @@ _NO_GO = "Go is not on PATH; install Go 1.26 or later (https://go.dev/doc/instal
 
 def fingerprint(wanted: Engine) -> str:
     """Return a digest of everything that decides what is built: both module files, flags, packages and files."""
-    digest = hashlib.sha256(repr((wanted.binaries, wanted.ldflags, wanted.files)).encode())
+    told: tuple[object, ...] = (wanted.binaries, wanted.ldflags, wanted.files)
+    if wanted.tags or wanted.supplied:
+        told += (wanted.tags, wanted.supplied)
+    digest = hashlib.sha256(repr(told).encode())
     for name in ("go.mod", "go.sum"):
         digest.update((wanted.folder / name).read_bytes())
     return digest.hexdigest()
@@ -63,8 +67,9 @@ def _build(wanted: Engine) -> int:
     began = time.monotonic()
     _say(f"{wanted.name}: building (minutes when Go's own cache is cold)")
     try:
-        for name, package in wanted.binaries:
-            _compile(wanted, name, package)
+        with _sources(wanted) as modules:
+            for name, package in wanted.binaries:
+                _compile(wanted, name, package, modules)
         for into in {files.into for files in wanted.files}:
             shutil.rmtree(built() / into, ignore_errors=True)  # a newer module may call its files otherwise
         for files in wanted.files:
@@ -78,13 +83,37 @@ def _build(wanted: Engine) -> int:
     return 0
 
 
-def _compile(wanted: Engine, name: str, package: str) -> None:
+def _compile(wanted: Engine, name: str, package: str, modules: Sequence[str]) -> None:
     """Build one program beside its place, then rename it, because the old one may be running."""
     target = built() / "bin" / name
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = target.with_suffix(".new")
-    _go(wanted, "build", "-ldflags", wanted.ldflags, "-o", str(fresh), package)
+    flags = [*modules, "-tags", wanted.tags, "-ldflags", wanted.ldflags]
+    _go(wanted, "build", *flags, "-o", str(fresh), package)
     fresh.rename(target)
+
+
+@contextmanager
+def _sources(wanted: Engine) -> Iterator[tuple[str, ...]]:
+    """Give the flags that name another go.mod, where copies of modules stand in that hold what is supplied."""
+    if not wanted.supplied:
+        yield ()
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        here = Path(folder)
+        for name in ("go.mod", "go.sum"):
+            shutil.copyfile(wanted.folder / name, here / name)
+        for supplied in wanted.supplied:
+            copy = here / supplied.module
+            if not copy.exists():
+                found = json.loads(_go(wanted, "mod", "download", "-json", supplied.module).stdout)
+                shutil.copytree(found["Dir"], copy, copy_function=shutil.copyfile)
+                for inner in (copy, *copy.rglob("*/")):  # Go's module cache is read-only
+                    inner.chmod(0o755)
+                _go(wanted, "mod", "edit", "-replace", f"{supplied.module}={copy}", str(here / "go.mod"))
+            (copy / supplied.path).parent.mkdir(parents=True, exist_ok=True)
+            (copy / supplied.path).write_text(supplied.text)
+        yield ("-modfile", str(here / "go.mod"))
 
 
 def _copy(wanted: Engine, files: Files) -> None:

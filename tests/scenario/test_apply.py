@@ -18,7 +18,7 @@ from reconciler.operations.roll_back import RollBack
 from reconciler.operations.steer import Wish, note, steer
 from reconciler.ports import NewEntry
 from tests.support.bench_loop import LoopWorld
-from tests.support.declared import Declared
+from tests.support.declared import Declared, never_asked
 from tests.support.fake_platform import Call
 from tests.support.releases import ENVIRONMENT
 
@@ -242,7 +242,9 @@ async def test_old_facts_are_remembered(tmp_path: Path) -> None:
 
 async def rolled_back(declared: Declared, *endpoints: str) -> Any:
     async with declared.bench.traffic():
-        work = RollBack(declared.planner(), declared.bench.store, declared.applier(), to=None, reason="tests")
+        work = RollBack(
+            declared.planner(), declared.bench.store, declared.applier(), to=None, reason="tests", agree=never_asked
+        )
         return await work.run(Scope(tuple(endpoints), ()))
 
 

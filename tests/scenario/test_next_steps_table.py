@@ -50,6 +50,13 @@ def test_every_step_is_told_in_full() -> None:
     expect_same(Path(__file__).with_name("next_steps.txt"), "\n".join(lines) + "\n")
 
 
+def test_a_region_of_which_nothing_is_known_is_waited_for() -> None:
+    [row] = [row for row in ROWS if row["name"] == "with traffic and time the next step comes"]
+    going, seen, evidence = world(row)
+    assert [words(step) for step in next_steps(going, seen, evidence, NOW)] == ["enter shifting"]
+    assert [words(step) for step in next_steps(going, seen, {}, NOW)] == ["await"]
+
+
 def spelled(step: Step) -> str:
     """Return a step with all that it carries, releases by their words."""
     facts = " ".join(f"{name}={value!r}" for name, value in vars(step).items())
@@ -78,22 +85,26 @@ def world(row: dict[str, Any]) -> tuple[Rollout, dict[str, ObservedEndpoint], di
         unreadable_since=_ago(row.get("unreadable_s")),
         trouble=_trouble(row.get("trouble")),
         efforts=row.get("efforts", 0),
+        verdict=Verdict(row["verdict"]) if "verdict" in row else None,
+        reason=row.get("said", ""),
     )
     regions = (RegionRollout("first", 0, "b"), part) if row.get("wave") else (part,)
     known = row.get("evidence", {})
     requests = known.get("requests", 0)
     evidence = Evidence(
         canary=Verdict(known.get("canary", "INCONCLUSIVE")),
+        canary_sentence="said the judge",
         bake=Verdict(known.get("bake", "INCONCLUSIVE")),
+        bake_sentence="said the bake",
         watched_s=known.get("watched_s", 0.0),
         step_requests=requests,
-        step_challenger_requests=requests // 10,
+        step_challenger_requests=known.get("of_challenger", requests // 10),
         looks=known.get("looks", 1),
         leaning=known.get("leaning", False),
     )
     mode, intent = row.get("mode", going.mode), Intent(row.get("intent", "none"))
     alias = {"aliased": row.get("aliased", False), "trouble": _trouble(row.get("alias_trouble"))}
-    going = replace(going, regions=regions, mode=mode, intent=intent, **alias)
+    going = replace(going, regions=regions, mode=mode, intent=intent, reason=row.get("why", ""), **alias)
     going = replace(going, phase=Phase.PAUSED if row.get("paused") else overall(going))
     if row["slots"] == "unreadable":
         return going, {}, {}
@@ -107,13 +118,14 @@ def _ago(seconds: float | None) -> float | None:
 
 
 def _trouble(text: str | None) -> Trouble | None:
-    """Return the trouble that a row spells `EFFECT, TRIES [, final]`: one that may be tried again now."""
+    """Return the trouble that a row spells `EFFECT, TRIES [, final] [, in SECONDS]`: tried again now, or then."""
     if text is None:
         return None
     effect, tries, *more = (part.strip() for part in text.split(","))
+    retry_at = NOW + next((float(word.removeprefix("in ")) for word in more if word.startswith("in ")), 0.0)
     for word, made in RELEASES.items():
         effect = effect.replace(f" {word}", f" {made.id}")
-    return Trouble(effect, int(tries), "PLAT-010", "no answer", retryable="final" not in more, retry_at=NOW)
+    return Trouble(effect, int(tries), "PLAT-010", "no answer", retryable="final" not in more, retry_at=retry_at)
 
 
 def _gates(row: dict[str, Any]) -> tuple[GateResult, ...]:
@@ -126,6 +138,7 @@ def _slot(text: str) -> ObservedSlot:
     name, *facts = text.split()
     if name == "empty":
         return ObservedSlot()
+    problem = next((fact.removeprefix("problem=") for fact in facts if fact.startswith("problem=")), None)
     crashed = int(facts[facts.index("crashed") + 1]) if "crashed" in facts else 0
     weight = float(facts[-1]) if facts and facts[-1].replace(".", "").isdigit() and not crashed else 0.0
     return ObservedSlot(
@@ -137,6 +150,7 @@ def _slot(text: str) -> ObservedSlot:
         fatal="fatal" in facts,
         running="dead" not in facts,
         restarts=crashed,
+        problem=problem,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -56,6 +56,11 @@ class Contents:
         """Remember what was marked."""
         self.marked.append(str(ref))
         return None
+
+
+def never_asked(endpoint: str, release: str, regions: Sequence[str]) -> None:
+    """Fail where a rollback that should be a weight is a cold load."""
+    raise AssertionError(f"{endpoint}: {release} is not warm in {regions}")
 
 
 @dataclass

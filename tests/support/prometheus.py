@@ -1,41 +1,44 @@
-"""Run a real Prometheus for tests that scrapes one address every fifth of a second."""
+"""Run a real Prometheus for tests, of the version that clusters run: it scrapes an address or holds given samples."""
 
 from __future__ import annotations
 
 import contextlib
 import re
-import shutil
 import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support.lifeline import dies_with_parent, missing
+from tests.support.lifeline import dies_with_parent
+from tests.support.promtool import program
 
 _START_S = 60.0
-_LISTENING = re.compile(r'msg="?Listening on"? address=(127\.0\.0\.1:\d+)')
+_LISTENING = re.compile(r'msg="?Listening on\b.* address=(127\.0\.0\.1:\d+)')
 _CONFIG = """
-global: {{scrape_interval: 200ms, scrape_timeout: 200ms, evaluation_interval: 200ms}}
+global: {scrape_interval: 200ms, scrape_timeout: 200ms, evaluation_interval: 200ms}
+"""
+_SCRAPE = """
 scrape_configs:
   - job_name: test
+    fallback_scrape_protocol: PrometheusText0.0.4  # the stubs of tests do not say what they send
     static_configs: [{{targets: ["{target}"]}}]
 """
 
 
 @contextlib.contextmanager
-def running_prometheus(folder: Path, target: str) -> Iterator[str]:
-    """Run a server until the block ends; yields its address. `target` is HOST:PORT of what it scrapes."""
-    program = shutil.which("prometheus")
-    if program is None:
-        missing("no Prometheus on this machine", "install the Debian package: apt-get install prometheus")
-    (folder / "prometheus.yml").write_text(_CONFIG.format(target=target))
-    command = [program, f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}"]
+def running_prometheus(folder: Path, target: str = "", *, data: Path | None = None, more: str = "") -> Iterator[str]:
+    """Run a server until the block ends; yields its address.
+
+    `target` is HOST:PORT of what it scrapes every fifth of a second, `data` its database, `more` goes into its
+    configuration.
+    """
+    (folder / "prometheus.yml").write_text(_CONFIG + (_SCRAPE.format(target=target) if target else "") + more)
+    command = [str(program("prometheus")), f"--config.file={folder / 'prometheus.yml'}"]
+    command += [f"--storage.tsdb.path={data or folder / 'data'}", "--web.listen-address=127.0.0.1:0"]
     log = folder / "prometheus.log"
     with log.open("wb") as out:
-        process = subprocess.Popen(
-            [*command, "--web.listen-address=127.0.0.1:0"], stdout=out, stderr=out, preexec_fn=dies_with_parent()
-        )
+        process = subprocess.Popen(command, stdout=out, stderr=out, preexec_fn=dies_with_parent())
     with process:
         try:
             yield _address(process, log)

@@ -24,10 +24,12 @@ from reconciler.core.judge.bets import (
     zeroed,
 )
 from reconciler.core.judge.settings import JudgeSettings, Protect
-from reconciler.core.judge.shapes import Slower, Stretcher, smoothed_cdf, unmix
+from reconciler.core.judge.shapes import Slower, Stretcher, shifted_log_ratios, smoothed_cdf, unmix
 
 SHAPE_HALF_LIFE_S = 60.0
 SHAPE_REQUESTS_MIN = 1000.0
+_LOOKS = 4  # at most, for where the noise may be; nearly always one is enough
+_FAR = 2.0  # steps from where a likelihood was taken
 TAIL = 0.999  # a request that waits longer than all but one in a thousand is not waited for after a weight change
 
 
@@ -169,21 +171,50 @@ def _settle_block(state: LatencyState, block: Array, share: Array, since_s: Arra
     champions = _champion_cdfs(cdf, share, plan)
     if not plan.noisy:
         return _settle_quiet(state, block, champions, plan)
-    step = ar1_noise.step_of(plan.settings)
-    base = _tables(plan.bounds, _NOTHING, step).log_ratios(cdf)
-    ratios = [base] + [
-        _tables(plan.bounds, bet, step).log_ratios(c) for bet, c in zip(plan.bets, champions, strict=True)
-    ]
-    payoff = settle(np.concatenate(ratios, 1), block)
-    table = np.stack(ratios, 1)  # [R, H, 3, C]: shifted down, as it is, shifted up
-    paid = payoff.log_e.reshape(*table.shape[:3])
-    weights = payoff.tilted.reshape(table.shape)[:, :, 1]
-    slope = (table[:, :, 2] - table[:, :, 0]) / (2.0 * step)
-    information = tilted_variance(weights, slope)
-    score = (paid[:, :, 2] - paid[:, :, 0]) / (2.0 * step)
+    fixed = np.concatenate(
+        [_single(plan.bounds, bet).log_ratios(c) for bet, c in zip(plan.bets, champions, strict=True)], 1
+    )
     belief = ar1_noise.wait(state.belief, since_s, plan.settings)
-    averaged, belief = ar1_noise.absorb(belief, score, information)
-    return _pay(replace(state, belief=belief), paid[:, 1:, 1], paid[:, :, 1] + averaged, plan)
+    averaged, belief = _averaged(belief, state.belief.mean, block, [cdf, *champions], plan)
+    return _pay(replace(state, belief=belief), settle(fixed, block).log_e, averaged, plan)
+
+
+def _averaged(belief: Belief, point: Array, block: Array, cdfs: list[Array], plan: LatencyPlan) -> tuple[Array, Belief]:
+    """Average each hypothesis' likelihood over where the noise may be, [R, H], and return what is believed then.
+
+    The likelihood is a parabola only near the point at which it is taken, first the `point` that was believed before.
+    Where much evidence drives the belief away from it, it is taken anew: drawn out too far, a parabola would find equal
+    arms likelier than they are.
+    """
+    step = ar1_noise.step_of(plan.settings)
+    for _ in range(_LOOKS):
+        middle, score, information = _likelihood(point, block, cdfs, plan, step)
+        around, found = ar1_noise.absorb(replace(belief, mean=belief.mean - point), score, information)
+        averaged, after = middle + around, replace(found, mean=found.mean + point)
+        far = np.abs(after.mean - point) >= _FAR * step
+        if not far.any():
+            break
+        point = np.where(far, after.mean, point)
+    return averaged, after
+
+
+def _likelihood(
+    point: Array, block: Array, cdfs: list[Array], plan: LatencyPlan, step: float
+) -> tuple[Array, Array, Array]:
+    """Return the log likelihood, its slope and its curvature, [R, H] each, if the noise is at `point` [R, H]."""
+    shifts = point[..., None] + step * np.array([-1.0, 0.0, 1.0])
+    table = np.stack(
+        [
+            shifted_log_ratios(plan.bounds, cdf, bet, shifts[:, h])
+            for h, (bet, cdf) in enumerate(zip((_NOTHING, *plan.bets), cdfs, strict=True))
+        ],
+        1,
+    )  # [R, H, 3, C]
+    payoff = settle(table.reshape(len(table), -1, table.shape[-1]), block)
+    paid = payoff.log_e.reshape(table.shape[:3])
+    slope = (table[:, :, 2] - table[:, :, 0]) / (2.0 * step)
+    information = tilted_variance(payoff.tilted.reshape(table.shape)[:, :, 1], slope)
+    return paid[:, :, 1], (paid[:, :, 2] - paid[:, :, 0]) / (2.0 * step), information
 
 
 def _settle_quiet(state: LatencyState, block: Array, champions: list[Array], plan: LatencyPlan) -> LatencyState:
@@ -265,9 +296,3 @@ _NOTHING = Slower(1.0, 0.0)
 @lru_cache(maxsize=256)
 def _single(bounds: tuple[float, ...], bet: Slower) -> Stretcher:
     return Stretcher(bounds, (bet,))
-
-
-@lru_cache(maxsize=256)
-def _tables(bounds: tuple[float, ...], bet: Slower, step: float) -> Stretcher:
-    shifted = tuple(replace(bet, shift=bet.shift + k * step) for k in (-1, 0, 1))
-    return Stretcher(bounds, shifted)

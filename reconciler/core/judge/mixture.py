@@ -152,13 +152,15 @@ def _with_weight(states: BetStates, counts: Counts) -> tuple[BetStates, bool]:
         return states, False
     since_s = counts.t_s - counts.elapsed_s if counts.since_s is None else counts.since_s
     rose = before is None or counts.weight_pct > before.weight_pct
-    late = _late(states, counts.weight_pct)
+    late = _late(states, counts)
     under_way = np.zeros(len(states.restarts.count)) if late is None else late
     return replace(states, in_force=InForce(counts.weight_pct, since_s, rose, under_way)), True
 
 
-def _late(states: BetStates, weight_pct: float) -> Array | None:
-    return unanswered.in_flight(states.unanswered, weight_pct=weight_pct) if states.unanswered else None
+def _late(states: BetStates, counts: Counts) -> Array | None:
+    if states.unanswered is None:
+        return None
+    return unanswered.in_flight(states.unanswered, weight_pct=counts.weight_pct, t_s=counts.t_s)
 
 
 def _judged(states: BetStates, counts: Counts, plans: Plans) -> Judged:
@@ -170,7 +172,7 @@ def _judged(states: BetStates, counts: Counts, plans: Plans) -> Judged:
         counts.t_s - counts.elapsed_s,
         first_token_s=never if known is None else latency.tail_s(known, plans.latency("ttft")),
         answer_s=counts.answer_s,
-        late=_late(states, counts.weight_pct),
+        late=_late(states, counts),
     )
 
 

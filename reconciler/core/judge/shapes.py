@@ -62,17 +62,41 @@ class Stretcher:
     def log_ratios(self, cdf: Array) -> Array:
         """Return log p1/p0 a cell for each alternative, [R, B, C], when the champion's CDF at the bounds is `cdf`."""
         logit = np.log(cdf / (1.0 - cdf))
-        p0 = probabilities(cdf)
         columns = []
         for alternative, whole, slow in zip(self.alternatives, self._whole, self._slow, strict=True):
-            slowed = 1.0 / (1.0 + np.exp(-(logit @ slow)))
-            if alternative.share < 1.0:
-                rest = 1.0 / (1.0 + np.exp(-(logit @ whole)))
-                slowed = (1.0 - alternative.share) * rest + alternative.share * slowed
-            ratio = np.log((probabilities(slowed) + _TINY) / (p0 + _TINY))
-            ratio = np.clip(ratio, -_LOG_RATIO_MAX, _LOG_RATIO_MAX)
-            columns.append(never_for_the_slow(ratio) if alternative.or_more else ratio)
+            columns.append(_ratios(cdf, alternative, logit @ whole, logit @ slow))
         return np.stack(columns, 1)
+
+
+def shifted_log_ratios(bounds: tuple[float, ...], cdf: Array, bet: Slower, shift: Array) -> Array:
+    """Return log p1/p0 a cell, [R, K, C], when on top of the bet everything takes e^`shift` [R, K] times as long."""
+    logit = np.log(cdf / (1.0 - cdf))
+    whole = _stretched(bounds, logit, shift) if bet.share < 1.0 else logit[:, None]
+    return _ratios(cdf[:, None], bet, whole, _stretched(bounds, logit, shift + bet.log_ratio))
+
+
+def _stretched(bounds: tuple[float, ...], logit: Array, log_factor: Array) -> Array:
+    """Return logit F(x e^-log_factor) at the bounds, [R, K, C-1], as `stretch_matrix` has it for one factor."""
+    size = len(bounds)
+    if size < 2:
+        return np.broadcast_to(logit[:, None], (*log_factor.shape, size))
+    grid = np.log(np.array(bounds))
+    at = grid - log_factor[..., None]
+    left = np.clip(np.searchsorted(grid, at) - 1, 0, size - 2)
+    right = (at - grid[left]) / (grid[left + 1] - grid[left])
+    runs = np.arange(len(logit))[:, None, None]
+    moved: Array = (1.0 - right) * logit[runs, left] + right * logit[runs, left + 1]
+    return moved
+
+
+def _ratios(cdf: Array, bet: Slower, whole: Array, slow: Array) -> Array:
+    """Return log p1/p0 a cell when a share of the requests has the logits `slow` and the rest those of `whole`."""
+    slowed = 1.0 / (1.0 + np.exp(-slow))
+    if bet.share < 1.0:
+        slowed = (1.0 - bet.share) / (1.0 + np.exp(-whole)) + bet.share * slowed
+    ratio = np.log((probabilities(slowed) + _TINY) / (probabilities(cdf) + _TINY))
+    ratio = np.clip(ratio, -_LOG_RATIO_MAX, _LOG_RATIO_MAX)
+    return never_for_the_slow(ratio) if bet.or_more else ratio
 
 
 def never_for_the_slow(ratio: Array) -> Array:
@@ -86,8 +110,8 @@ def never_for_the_slow(ratio: Array) -> Array:
 
 
 def probabilities(cdf: Array) -> Array:
-    """Return the cells' probabilities [R, C] of a CDF at the finite bounds [R, C-1]; never negative."""
-    edges = np.concatenate([np.zeros_like(cdf[:, :1]), cdf, np.ones_like(cdf[:, :1])], -1)
+    """Return the cells' probabilities [..., C] of a CDF at the finite bounds [..., C-1]; never negative."""
+    edges = np.concatenate([np.zeros_like(cdf[..., :1]), cdf, np.ones_like(cdf[..., :1])], -1)
     return np.maximum(np.diff(edges, axis=-1), 0.0)
 
 

@@ -38,6 +38,8 @@ _MEMORY_REQUESTS = 2_000.0
 _ENDED_RANGE = (0.02, 0.99)
 _CAP = 0.5  # of a bet's own limit that one block may add: a single window never convicts
 _OWN_WEIGHT = 0.5
+_NEARLY_ALL = 0.998  # of those that ever ended
+_LAST_AGES = 4  # of AGES_S, after which answers may still come
 _WEIGHTS_MAX = 8  # of a long ramp whose blocks are kept
 _LIMIT_MORE = 3.0  # what the bets' small share of alpha adds to their limit
 
@@ -110,10 +112,12 @@ def in_favour(state: UnansweredState) -> Array:
     return np.logaddexp(compared, math.log(_OWN_WEIGHT) + state.own)
 
 
-def in_flight(state: UnansweredState, *, weight_pct: float) -> Array:
-    """Return how many requests have not ended that began under another weight than this, [R]."""
-    late = (w.rows.begun - w.rows.ended for w in state.windows if w.rows.weight_pct != weight_pct)
-    return sum((waiting.sum(1) for waiting in late), np.zeros(len(state.up)))
+def in_flight(state: UnansweredState, *, weight_pct: float, t_s: float) -> Array:
+    """Return how many requests that began under another weight may still end at `t_s`, [R]; those that hang may not."""
+    late = [window.rows for window in state.windows if window.rows.weight_pct != weight_pct]
+    hopeless_s = _hopeless_age_s(state.past)
+    waiting = (np.where(t_s - rows.began_s < hopeless_s, (rows.begun - rows.ended).sum(1), 0.0) for rows in late)
+    return sum(waiting, np.zeros(len(state.up)))
 
 
 def answered_age_s(state: UnansweredState, *, share: float) -> Array:
@@ -121,6 +125,19 @@ def answered_age_s(state: UnansweredState, *, share: float) -> Array:
     ended, begun = state.past[..., 0], state.past[..., 1]
     reached = (begun >= _KNOWN_MIN) & (ended >= share * begun)
     first: Array = np.where(reached.any(1), np.array(AGES_S)[reached.argmax(1)], math.inf)
+    return first
+
+
+def _hopeless_age_s(past: Array) -> Array:
+    """Return the age from which on hardly any of the champion's requests ended, [R]; infinite if none is known.
+
+    The last ages cannot tell: nobody knows what would have ended after them.
+    """
+    known = past[..., 1] >= _KNOWN_MIN
+    ended = np.where(known, past[..., 0] / np.maximum(past[..., 1], 1.0), 0.0)
+    over = known & (ended >= _NEARLY_ALL * ended.max(1, keepdims=True))
+    over[:, -_LAST_AGES:] = False
+    first: Array = np.where(over.any(1), np.array(AGES_S)[over.argmax(1)], math.inf)
     return first
 
 

@@ -88,6 +88,7 @@ class RegionRollout:
     seen to stop answering, `unreadable_since` when the region was. `trouble` is the effect that keeps failing.
     `efforts` counts how often traffic was split in this phase and step: what never converges must not be tried for
     ever. `spec` is the region as the file declared it, so that it can be reached after it was deleted there.
+    `retires` is a slot that a repair empties: what was kept warm there is not needed any more.
     """
 
     region: str
@@ -106,6 +107,7 @@ class RegionRollout:
     trouble: Trouble | None = None
     efforts: int = 0
     spec: Json | None = None
+    retires: str | None = None
 
     def gate(self, name: str) -> GateResult | None:
         """Return the latest answer of a gate."""
@@ -192,7 +194,7 @@ def rollout_from_json(data: Json) -> Rollout:
 
 def _region_to_json(region: RegionRollout) -> Json:
     plain: tuple[str, ...] = ("region", "wave", "slot", "champion_slot", "step", "since", "unready_since")
-    plain += ("unreadable_since", "reason", "efforts", "spec")
+    plain += ("unreadable_since", "reason", "efforts", "spec", "retires")
     gates = [
         {
             "gate": g.gate,

@@ -12,11 +12,14 @@ from reconciler.core.canonical import Json
 from reconciler.core.model.desired import DesiredState
 from reconciler.core.plan.change import Action, Change, MovesBy
 from reconciler.core.plan.prices import SPOT_SHARE, USD_PER_HOUR, VERSION
+from reconciler.core.plan.retire import KeptSlot
 
 
 @dataclass(frozen=True, order=True)
 class PoolNeed:
-    """One pool of one region, in GPUs. `surge` is what the rollouts need on top while champion and challenger run."""
+    """One pool of one region, in GPUs. `surge` is what the rollouts need on top while champion and challenger run,
+    `kept_warm` what earlier promotions left warm, so that going back is a weight.
+    """
 
     region: str
     pool: str
@@ -25,32 +28,40 @@ class PoolNeed:
     gpus_max: int
     nodes_now_min: int
     nodes_at_peak: int
+    gpus_kept_warm: int = 0
 
     @property
     def fits(self) -> bool:
         """Return whether the pool may grow large enough for the peak."""
-        return self.gpus_steady + self.gpus_surge <= self.gpus_max
+        return self.gpus_steady + self.gpus_surge + self.gpus_kept_warm <= self.gpus_max
 
 
-def pool_needs(spec: EnvironmentSpec, desired: DesiredState, changes: Sequence[Change]) -> tuple[PoolNeed, ...]:
-    """Return the need of every pool that an endpoint of this plan uses, sorted."""
+def pool_needs(
+    spec: EnvironmentSpec, desired: DesiredState, changes: Sequence[Change], kept: Sequence[KeptSlot] = ()
+) -> tuple[PoolNeed, ...]:
+    """Return the need of every pool that an endpoint of this plan uses, sorted; `kept` are slots kept warm now."""
     loads = {c.address for c in changes if c.moves_by in (MovesBy.COLD_LOAD, MovesBy.NEW_NODES, MovesBy.WARM_LOAD)}
     moving = {c.address for c in changes if c.action is Action.ROLLOUT} & loads
     steady: dict[tuple[str, str], int] = defaultdict(int)
     surge: dict[tuple[str, str], int] = defaultdict(int)
+    warm: dict[tuple[str, str], int] = defaultdict(int)
+    idle = {each.address for each in kept}
+    retired = {c.address for c in changes if c.moves_by is MovesBy.RETIRE}
     for each in desired.endpoints:
         if each.pool is not None and each.pool in spec.regions[each.address.region].gpu_pools:
             key = (each.address.region, each.pool)
             steady[key] += each.gpus
             surge[key] += each.gpus if each.address in moving else 0
-    return tuple(_need(spec, key, steady[key], surge[key]) for key in sorted(steady))
+            # The challenger takes the slot that was kept warm, so a rollout needs it once.
+            warm[key] += each.gpus if each.address in idle - moving - retired else 0
+    return tuple(_need(spec, key, steady[key], surge[key], warm[key]) for key in sorted(steady))
 
 
-def _need(spec: EnvironmentSpec, key: tuple[str, str], steady: int, surge: int) -> PoolNeed:
+def _need(spec: EnvironmentSpec, key: tuple[str, str], steady: int, surge: int, warm: int) -> PoolNeed:
     region, name = key
     pool = spec.regions[region].gpu_pools[name]
-    peak = math.ceil((steady + surge) / pool.gpus_per_node)
-    return PoolNeed(region, name, steady, surge, pool.nodes.max * pool.gpus_per_node, pool.nodes.min, peak)
+    peak = math.ceil((steady + surge + warm) / pool.gpus_per_node)
+    return PoolNeed(region, name, steady, surge, pool.nodes.max * pool.gpus_per_node, pool.nodes.min, peak, warm)
 
 
 def need_to_json(need: PoolNeed) -> Json:
@@ -60,6 +71,7 @@ def need_to_json(need: PoolNeed) -> Json:
         "pool": need.pool,
         "gpus_steady": need.gpus_steady,
         "gpus_surge": need.gpus_surge,
+        "gpus_kept_warm": need.gpus_kept_warm,
         "gpus_max": need.gpus_max,
         "nodes_at_peak": need.nodes_at_peak,
         "fits": need.fits,

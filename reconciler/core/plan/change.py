@@ -20,13 +20,17 @@ class Action(StrEnum):
 
 
 class MovesBy(StrEnum):
-    """The most expensive preparation that a change needs before traffic can move, cheapest first."""
+    """The most expensive preparation that a change needs before traffic can move, cheapest first.
+
+    `retire` moves no traffic: it ends what was kept warm.
+    """
 
     POINTER = "pointer"
     WEIGHT = "weight"
     WARM_LOAD = "warm_load"
     COLD_LOAD = "cold_load"
     NEW_NODES = "new_nodes"
+    RETIRE = "retire"
 
 
 @dataclass(frozen=True, order=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from environments.names import Address
 from reconciler.core.model.desired import DesiredEndpoint, DesiredState
@@ -10,19 +11,24 @@ from reconciler.core.model.observed import ObservedEndpoint, ObservedState
 from reconciler.core.model.release import Release
 from reconciler.core.model.rollout import Rollout
 from reconciler.core.plan.change import Action, Change, FieldChange, MovesBy
+from reconciler.core.plan.retire import KeptSlot
 from reconciler.core.rollout.begin import empty_endpoint
 
 
 def diff(
-    desired: DesiredState, observed: ObservedState, active: Mapping[str, Rollout] | None = None
+    desired: DesiredState,
+    observed: ObservedState,
+    active: Mapping[str, Rollout] | None = None,
+    retiring: Mapping[Address, KeptSlot] = MappingProxyType({}),
 ) -> tuple[Change, ...]:
     """Return what differs, sorted by address, with `none` for endpoints that are as they should be.
 
     `active` holds the rollouts in flight by endpoint: an address on its way is a `rollout`, whatever its weights are.
+    `retiring` are the slots that are due to be emptied.
     `observed` must be narrowed in the same way as `desired`, or what was narrowed away would look removed.
     """
     changes = [
-        _change(each, observed.endpoints.get(each.address) or empty_endpoint(each.address), active or {})
+        _change(each, observed.endpoints.get(each.address) or empty_endpoint(each.address), active or {}, retiring)
         for each in desired.endpoints
     ]
     wanted = {each.address for each in desired.endpoints}
@@ -30,7 +36,12 @@ def diff(
     return tuple(sorted([*changes, *(_removal(e) for e in gone)], key=lambda c: c.address))
 
 
-def _change(desired: DesiredEndpoint, observed: ObservedEndpoint, active: Mapping[str, Rollout]) -> Change:
+def _change(
+    desired: DesiredEndpoint,
+    observed: ObservedEndpoint,
+    active: Mapping[str, Rollout],
+    retiring: Mapping[Address, KeptSlot],
+) -> Change:
     rollout = active.get(desired.address.endpoint)
     if rollout and any(r.region == desired.address.region for r in rollout.regions):
         return _in_flight(desired, observed, rollout)
@@ -40,7 +51,7 @@ def _change(desired: DesiredEndpoint, observed: ObservedEndpoint, active: Mappin
         fields = _fields(None, desired.release)
         return _made(desired, Action.CREATE, fields, _moves_by(desired, observed))
     if live and live.id == desired.release.id:
-        return _repair(desired, observed, serving)
+        return _repair(desired, observed, serving, retiring.get(desired.address))
     return _made(desired, Action.ROLLOUT, _fields(live, desired.release), _moves_by(desired, observed))
 
 
@@ -55,7 +66,7 @@ def _in_flight(desired: DesiredEndpoint, observed: ObservedEndpoint, rollout: Ro
     return _made(desired, Action.ROLLOUT, tuple(fields), _moves_by(desired, observed))
 
 
-def _repair(desired: DesiredEndpoint, observed: ObservedEndpoint, serving: str) -> Change:
+def _repair(desired: DesiredEndpoint, observed: ObservedEndpoint, serving: str, retiring: KeptSlot | None) -> Change:
     slot, fields, moves = observed.slots[serving], [], MovesBy.POINTER
     wanted = {name: [[desired.release.id, 100.0]] for name in desired.release.prompts}
     published = {name: [list(v) for v in variants] for name, variants in observed.prompts.items()}
@@ -72,6 +83,9 @@ def _repair(desired: DesiredEndpoint, observed: ObservedEndpoint, serving: str) 
     if not slot.ready:
         fields.append(FieldChange(f"slots.{serving}.ready", slot.problem or "not ready", "ready"))
         moves = MovesBy.COLD_LOAD
+    if retiring:
+        moves = moves if fields else MovesBy.RETIRE
+        fields.append(FieldChange(f"slots.{retiring.slot}.release", retiring.release, None))
     action = Action.UPDATE if fields else Action.NONE
     return _made(desired, action, tuple(sorted(fields)), moves if fields else MovesBy.POINTER)
 

@@ -30,7 +30,8 @@ from reconciler.core.plan.measured import (
     measured_from_json,
     measured_to_json,
 )
-from reconciler.core.rollout.begin import empty_endpoint, new_repair, new_rollout
+from reconciler.core.plan.retire import KeptSlot, slots_of
+from reconciler.core.rollout.begin import empty_endpoint, new_repair, new_rollout, retiring
 from reconciler.core.rollout.ideal import ideal_run
 from reconciler.core.rollout.operator import aborted, resumed
 from reconciler.core.rollout.steps import Enter, Finish, Publish, SetAlias, SetWeights, Step, step_kind
@@ -116,7 +117,8 @@ class Plan:
 class World:
     """What a plan is made from: declared, live, in flight, and what was measured before.
 
-    `wanted` is the release id of each declared endpoint, also where `scope` leaves none of its regions.
+    `wanted` is the release id of each declared endpoint, also where `scope` leaves none of its regions. `kept` are the
+    slots that a promotion left warm, `retiring` those of them whose time is over.
     """
 
     spec: EnvironmentSpec
@@ -129,19 +131,21 @@ class World:
     measured: Mapping[Address, Measurement] = field(default_factory=dict)
     wanted: Mapping[str, str] = field(default_factory=dict)
     gate_digests: Mapping[str, str] = field(default_factory=dict)
+    retiring: Mapping[Address, KeptSlot] = field(default_factory=dict)
+    kept: tuple[KeptSlot, ...] = ()
 
 
 def changes_of(world: World) -> tuple[Change, ...]:
     """Return the changes, with `new_nodes` where a load does not fit on the nodes that a pool keeps running."""
-    changes = diff(world.desired, world.observed, world.active)
-    needs = {(n.region, n.pool): n for n in pool_needs(world.spec, world.desired, changes)}
+    changes = diff(world.desired, world.observed, world.active, world.retiring)
+    needs = {(n.region, n.pool): n for n in pool_needs(world.spec, world.desired, changes, world.kept)}
     by_address = {d.address: d for d in world.desired.endpoints}
     return tuple(_with_nodes(change, by_address.get(change.address), needs) for change in changes)
 
 
 def make_plan(world: World, changes: tuple[Change, ...], findings: Sequence[Finding], created_at: str) -> Plan:
     """Return the plan for `changes` of `world`; `findings` are what the policies said of them."""
-    needs = pool_needs(world.spec, world.desired, changes)
+    needs = pool_needs(world.spec, world.desired, changes, world.kept)
     releases = {d.release.id: release_to_json(d.release) for d in world.desired.endpoints}
     return Plan(
         environment=world.spec.environment,
@@ -286,6 +290,8 @@ def _steps_of(world: World, kind: Action, group: Sequence[DesiredEndpoint]) -> l
         begin = new_repair if kind is Action.UPDATE else new_rollout
         found = {d.address: live.get(d.address.region, empty_endpoint(d.address)) for d in group}
         rollout = begin("planned", group, found, now=0.0, actor="")
+        if kind is Action.UPDATE:
+            rollout = retiring(rollout, slots_of(world.retiring))
     elif (rollout.phase is Phase.PAUSED or rollout.intent is Intent.PAUSE) and not rollout.falling_back:
         rollout = resumed(rollout, rollout.started_at)
     return planned + _listed(rollout, ideal_run(rollout, live)[0], len(planned) + 1)

@@ -94,6 +94,12 @@ def new_rollback(
     )
 
 
+def retiring(rollout: Rollout, slots: Mapping[Address, str]) -> Rollout:
+    """Return the repair that also empties these slots, by address."""
+    regions = tuple(replace(r, retires=slots.get(rollout.address(r.region))) for r in rollout.regions)
+    return replace(rollout, regions=regions)
+
+
 def with_specs(rollout: Rollout, spec: EnvironmentSpec) -> Rollout:
     """Return the rollout with what the file says of its regions, so that they can be reached after it has changed.
 

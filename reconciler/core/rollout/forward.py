@@ -6,7 +6,17 @@ from typing import assert_never
 
 from reconciler.core.model.rollout import Intent, Phase
 from reconciler.core.model.verdict import Verdict
-from reconciler.core.rollout.steps import Enter, NoteSilence, Pause, RegionStep, RunGate, StartSlot, Wait, WarmSlot
+from reconciler.core.rollout.steps import (
+    Enter,
+    NoteSilence,
+    Pause,
+    RegionStep,
+    RunGate,
+    StartSlot,
+    StopSlot,
+    Wait,
+    WarmSlot,
+)
 from reconciler.core.rollout.traffic_split import converge
 from reconciler.core.rollout.view import View, fail
 
@@ -126,8 +136,20 @@ def bake(view: View) -> list[RegionStep]:
         undecided = _undecided_bake(view)
         if undecided:
             return undecided
+    emptied = retire(view)
+    if emptied:
+        return emptied
     passed = None if by_hand else Verdict.PASS
     return [Enter(view.name, Phase.PROMOTED, verdict=passed, reason=view.region.reason)]
+
+
+def retire(view: View) -> list[RegionStep]:
+    """Return the end of what a slot was kept warm for; nothing when it is empty, or serves after all."""
+    slot = view.region.retires
+    seen = view.observed.slots.get(slot) if slot else None
+    if slot is None or seen is None or slot == view.region.slot or seen.weight_pct > 0:
+        return []
+    return [StopSlot(view.name, slot)] if seen.release is not None else []
 
 
 def _undecided_bake(view: View) -> list[RegionStep]:

@@ -1,12 +1,24 @@
-"""The scenarios of the judge's bench: traffic, release, weights and settings of each, and how many runs it gets."""
+"""Scenarios of counts: traffic, release, weights and settings of each, and how many runs it gets."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from reconciler.core.judge import JudgeSettings, Protect
-from tests.bench.judge.traffic import EQUAL, FLAT, RAMP, Release, Schedule, Traffic, with_noise
+from tests.bench.judge.runs import beside
+from tests.bench.judge.traffic import (
+    EQUAL,
+    FLAT,
+    RAMP,
+    Recording,
+    Release,
+    Schedule,
+    Traffic,
+    simulate,
+    with_noise,
+)
 
 ROWS = (Protect("error_rate", 2.0), Protect("ttft", 1.2), Protect("ttft", 2.0, 0.10))
 
@@ -33,7 +45,11 @@ class Noise(StrEnum):
 
 @dataclass(frozen=True)
 class Case:
-    """One scenario; `peers` runs thresholds and Kayenta beside the judge."""
+    """One scenario; `peers` runs thresholds and Kayenta beside the judge.
+
+    A run is a rollout over `regions`, the challenger being `release` in `bad_regions` of them (None: in all). A `group`
+    has its rows in the table by itself.
+    """
 
     name: str
     traffic: Traffic
@@ -43,6 +59,28 @@ class Case:
     noise: Noise = Noise.DEFAULT
     warmup_s: float = 0.0
     peers: bool = False
+    group: str = ""
+    duration_s: float = 1800.0
+    regions: int = 1
+    bad_regions: int | None = None
+
+    @property
+    def equal(self) -> bool:
+        """Say whether the challenger is no worse."""
+        return self.release == EQUAL
+
+    def recording(self, runs: int, seed: int) -> Recording:
+        """Return so many simulated rollouts, region by region."""
+        bad = self.regions if self.bad_regions is None else self.bad_regions
+        return beside(
+            [
+                simulate(
+                    self.traffic, self.release if region < bad else EQUAL, self.schedule, runs=runs,
+                    seed=seed + 1_000_003 * region, duration_s=self.duration_s,
+                )
+                for region in range(self.regions)
+            ]
+        )  # fmt: skip
 
     def settings(self, sigma: float | None = None) -> JudgeSettings:
         """Return the judge's settings, `sigma` being what an A/A hour taught."""
@@ -56,10 +94,9 @@ class Case:
                 return replace(base, noise=base.noise if sigma is None else sigma)
 
 
-def cases(scale: float = 1.0) -> tuple[Case, ...]:
-    """Return every scenario, runs multiplied by `scale`."""
-    every = (*_nulls(), *_regressions(), *_hard())
-    return tuple(replace(case, runs=max(20, round(case.runs * scale))) for case in every)
+def count_cases() -> tuple[Case, ...]:
+    """Return every scenario of counts."""
+    return (*_nulls(), *_regressions(), *_hard(), *_long(), *_regional())
 
 
 def _nulls() -> tuple[Case, ...]:
@@ -119,3 +156,36 @@ def _hard() -> tuple[Case, ...]:
         Case("5 % arm noise at the default: null, flat", with_noise(LIVE, 0.05), EQUAL, FLAT, 400),
         Case("tail 10 % x2, 3 % arm noise, flat", NOISY, tail, FLAT, 400),
     )
+
+
+HOURS: Schedule = ((1200.0, 1.0), (2400.0, 5.0), (4800.0, 10.0), (7200.0, 25.0), (math.inf, 50.0))
+
+
+def _long() -> tuple[Case, ...]:
+    """Return ramps of three hours, on which a judgement follows each promotion."""
+    three = 3.0 * 3600.0
+    group = "ramps of three hours"
+    return tuple(
+        Case(f"3 h: {name}", traffic, release, HOURS, runs, group=group, duration_s=three)
+        for name, traffic, release, runs in (
+            ("equal, drift and bursts", LIVE, EQUAL, 500),
+            ("equal, 50/s, 3 % arm noise", replace(NOISY, requests_per_s=50.0), EQUAL, 1500),
+            ("errors 1 to 2 %", LIVE, REGRESSIONS["errors 1 to 2 %"], 125),
+            ("TTFT x1.2, 50/s, 3 % arm noise", replace(NOISY, requests_per_s=50.0), REGRESSIONS["TTFT x1.2"], 125),
+        )
+    )
+
+
+def _regional() -> tuple[Case, ...]:
+    """Return rollouts over several regions with one verdict."""
+    group = "regions"
+    errors = REGRESSIONS["errors 1 to 2 %"]
+    nulls = tuple(
+        Case(f"{n} regions: equal, 3 % arm noise", NOISY, EQUAL, RAMP, runs, group=group, duration_s=900.0, regions=n)
+        for n, runs in ((3, 1000), (10, 1000), (20, 600))
+    )
+    found = tuple(
+        Case(f"{n} regions: errors 1 to 2 % in {bad}", LIVE, errors, FLAT, 125, group=group, regions=n, bad_regions=bad)
+        for n, bad in ((1, 1), (3, 3), (10, 10), (10, 1))
+    )
+    return (*nulls, *found)

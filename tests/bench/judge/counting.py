@@ -25,6 +25,7 @@ from tests.bench.judge.events import (
     plan_of,
     requests_of,
 )
+from tests.bench.judge.reading import cells_of, from_replicas, late, lives_of, readable, tick_of, told_by
 from tests.bench.judge.traffic import TICK_S, VLLM_TTFT_BOUNDS, Recording, Schedule, weight_at
 
 FOLLOWED = 122  # ticks for which a window is told of
@@ -61,24 +62,20 @@ def simulate_events(
 
 def _count(service: Service, change: Change, plan: Plan, made: Requests, rng: Generator) -> Counted:
     ticks = plan.ticks
-    ended, begun = _tick_of(made.ended_s), _tick_of(made.began_s)
+    ended, begun = tick_of(made.ended_s), tick_of(made.began_s)
     inside = (ended >= 0) & (ended < ticks)
     outcomes = _histogram((ticks, 2, 3), ended, made.arm, made.outcome, where=inside)
-    readable = _readable(service, change, outcomes, rng)
+    read = readable(service, change, outcomes, rng)
+    lives = (lives_of(service, 0, ticks, rng), lives_of(service, 1, ticks, rng)) if service.churn_per_s else None
     answered = (made.outcome == SERVED) & inside
     return Counted(
         outcomes,
-        _histogram((ticks, 2), begun, made.arm, where=(begun >= 0) & (begun < ticks)),
+        _histogram((ticks, 2), begun, made.arm, where=(begun >= 0) & (begun < ticks) & made.split),
         _cohorts(plan, made, begun, ended),
-        _as_read(_first_tokens(ticks, made), readable),
-        _as_read(_gaps(service, ticks, made), readable),
+        late(_told(_first_tokens(made), ticks, made, lives, rng), read),
+        late(_told(_gaps(service, made), ticks, made, lives, rng), read),
         float(np.quantile((made.ended_s[answered] - made.began_s[answered]), 0.999)),
     )
-
-
-def _tick_of(at_s: Array) -> Whole:
-    tick: Whole = np.floor(np.minimum(at_s, 1e9) / TICK_S).astype(np.int64)
-    return tick
 
 
 def _histogram(shape: tuple[int, ...], *places: Whole, where: npt.NDArray[np.bool_]) -> Whole:
@@ -87,64 +84,55 @@ def _histogram(shape: tuple[int, ...], *places: Whole, where: npt.NDArray[np.boo
     return counted
 
 
-def _cells(
-    ticks: int, made: Requests, at_s: Array, value: Array, bounds: tuple[float, ...], weight: Array | None = None
-) -> Array:
-    """Return how many of `value` fell into each bucket by tick and arm, [T, 2, C]."""
-    tick = _tick_of(at_s)
-    where = (tick >= 0) & (tick < ticks)
-    shape = (ticks, 2, len(bounds) + 1)
-    cell = np.searchsorted(bounds, value[where])
-    index = np.ravel_multi_index([tick[where], made.arm[where], cell], shape)
-    weights = np.ones(len(index)) if weight is None else weight[where]
-    counted: Array = np.bincount(index, weights, math.prod(shape)).astype(np.float64).reshape(shape)
-    return counted
+@dataclass(frozen=True)
+class _Latency:
+    """One latency of each request: its value, when a server counts it, how often, and the buckets' bounds."""
+
+    at_s: Array
+    value: Array
+    bounds: tuple[float, ...]
+    weight: Array | None = None
 
 
-def _first_tokens(ticks: int, made: Requests) -> Array:
-    return _cells(ticks, made, made.first_token_s, made.first_token_s - made.began_s, VLLM_TTFT_BOUNDS)
+def _first_tokens(made: Requests) -> _Latency:
+    return _Latency(made.first_token_s, made.first_token_s - made.began_s, VLLM_TTFT_BOUNDS)
 
 
-def _gaps(service: Service, ticks: int, made: Requests) -> Array:
+def _gaps(service: Service, made: Requests) -> _Latency:
     """Return the inter-token latencies, one an answer, or token by token and divided as the judge divides them."""
     told = np.where(np.isfinite(made.tpot_s), made.ended_s, math.inf)
     value = np.where(np.isfinite(made.tpot_s), made.tpot_s, 1.0)
     if not service.token_gaps:
-        return _cells(ticks, made, told, value, VLLM_TPOT_BOUNDS)
+        return _Latency(told, value, VLLM_TPOT_BOUNDS)
     mean = float(made.tokens.sum()) / max(int((made.tokens > 0).sum()), 1)
-    return _cells(ticks, made, told, value, VLLM_TPOT_BOUNDS, made.tokens / (1.0 + (mean - 1.0) * LENGTH_SPREAD))
+    return _Latency(told, value, VLLM_TPOT_BOUNDS, made.tokens / (1.0 + (mean - 1.0) * LENGTH_SPREAD))
 
 
-def _readable(service: Service, change: Change, outcomes: Whole, rng: Generator) -> Whole:
-    """Return for each tick whether latencies were read (1), missed (0), or lost to a restarted replica (-1)."""
-    ticks = len(outcomes)
-    missed = rng.random(ticks) < service.blind
-    if change.sick_metrics:
-        missed |= outcomes[:, 1, FAILED] > 0
-    lost = rng.random(ticks) < service.resets_per_s * TICK_S
-    return np.where(missed, 0, np.where(lost, -1, 1))
-
-
-def _as_read(cells: Array, readable: Whole) -> Array:
-    """Return the cells as a reader gets them: what was missed comes with the next reading, a reset loses it."""
-    if (readable == 1).all():
-        return cells
-    read = np.zeros_like(cells)
-    waiting: Array = np.zeros_like(cells[0])
-    for k, state in enumerate(readable):
-        waiting = waiting + cells[k]
-        if state == 1:
-            read[k] = waiting
-        if state != 0:
-            waiting = np.zeros_like(waiting)
-    return read
+def _told(latency: _Latency, ticks: int, made: Requests, lives: tuple[Whole, Whole] | None, rng: Generator) -> Array:
+    """Return the cells [T, 2, C] that servers tell, by replica where these come and go."""
+    if lives is None:
+        return cells_of(ticks, made, latency.at_s, latency.value, latency.bounds, latency.weight)
+    replica = told_by(lives, made, latency.at_s, rng)
+    champion, challenger = (
+        np.stack(
+            [
+                cells_of(
+                    ticks, made, np.where(replica == n, latency.at_s, math.inf), latency.value, latency.bounds,
+                    latency.weight,
+                )[:, arm]
+                for n in range(own.shape[1])
+            ], 1,
+        )
+        for arm, own in enumerate(lives)
+    )  # fmt: skip
+    return from_replicas((champion, challenger), lives)
 
 
 def _cohorts(plan: Plan, made: Requests, begun: Whole, ended: Whole) -> Whole:
-    first = _tick_of(plan.edges[:-1])[made.cohort]
+    first = tick_of(plan.edges[:-1])[made.cohort]
     shape = (len(plan.weights), FOLLOWED, 2)
-    anything = np.ones(len(first), dtype=np.bool_)
-    kinds = ((begun, anything), (ended, anything), (ended, made.outcome == FAILED), (ended, made.outcome == REJECTED))
+    failed, rejected = (made.split & (made.outcome == outcome) for outcome in (FAILED, REJECTED))
+    kinds = ((begun, made.split), (ended, made.split), (ended, failed), (ended, rejected))
     found = []
     for tick, chosen in kinds:
         lag = tick - first
@@ -178,7 +166,7 @@ def _weights_in_force(plan: Plan) -> Array:
 def _windows(plan: Plan, counted: list[Counted]) -> tuple[tuple[Rows, ...], ...]:
     """Return for each tick the windows whose counts may have moved in it."""
     cohorts = np.stack([run.cohorts for run in counted], 2)  # [C, F, R, 2, 4]
-    first = _tick_of(plan.edges[:-1])
+    first = tick_of(plan.edges[:-1])
     found: list[tuple[Rows, ...]] = []
     for k in range(plan.ticks):
         lag = k - first

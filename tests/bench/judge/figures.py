@@ -1,124 +1,41 @@
-"""From batches to figures: each with its 95 % interval, its number of runs and what it must reach."""
+"""The figures of scenarios of counts: false verdicts, requests exposed, and how the peers do beside the judge."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from tests.bench.judge.cases import PROTECTED, REGRESSIONS, STEADY
+from tests.bench.judge.grouped import HIGH_MAX, grouped
+from tests.bench.judge.measured import Figure, NotMeasured, Results, mean, proportion, ratio
 from tests.bench.judge.peers import Thresholds, bucket_bound, sprt_exposed
-from tests.bench.judge.runs import Outcome, join
-from tests.bench.judge.traffic import EQUAL, Array
-from tests.bench.judge.work import Batch, all_thresholds
-
-ALPHA = 0.01
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One measured figure; `limit` is what it must reach, None where nothing is asked."""
-
-    group: str
-    name: str
-    value: float
-    low: float
-    high: float
-    runs: int
-    unit: str = "%"
-    limit: float | None = None
-    at_least: bool = False
-
-    @property
-    def met(self) -> bool | None:
-        """Say whether the measured value reaches its limit; None where there is none."""
-        if self.limit is None:
-            return None
-        return self.value >= self.limit if self.at_least else self.value <= self.limit
-
-
-class Results:
-    """The batches of a bench by case name, and what can be asked of them."""
-
-    def __init__(self, batches: list[Batch]) -> None:
-        self.by_name: dict[str, list[Batch]] = {}
-        for batch in batches:
-            self.by_name.setdefault(batch.case.name, []).append(batch)
-
-    def judged(self, name: str) -> Outcome:
-        """Return the judge's outcome in a case."""
-        return join([batch.judged for batch in self.by_name[name]])
-
-    def kayenta(self, name: str) -> Outcome:
-        """Return Kayenta's outcome in a case with peers."""
-        return join([batch.kayenta for batch in self.by_name[name] if batch.kayenta is not None])
-
-    def mean_over(self, name: str, read: Callable[[Batch], Array | None]) -> Array:
-        """Return a mean a configuration, batches weighted by their runs."""
-        batches = self.by_name[name]
-        parts = [(read(batch), len(batch.judged.exposed)) for batch in batches]
-        total = sum(size for _, size in parts)
-        mean: Array = np.sum([part * size for part, size in parts if part is not None], 0) / total
-        return mean
+from tests.bench.judge.tuning import ALPHA, tuned
 
 
 def figures(results: Results, scale: float) -> list[Figure]:
-    """Return every figure of the bench."""
-    return [
-        *_false_rollbacks(results),
-        *_against_thresholds(results),
-        *_against_kayenta(results),
-        *_efficiency(results, scale),
-        *_tail(results),
-        *_false_promotes(results),
-        *_equal_promoted(results),
-        *_exposed(results),
-        *_hard(results),
-    ]
-
-
-def proportion(
-    group: str, name: str, hits: float, runs: int, *, limit: float | None = None, at_least: bool = False
-) -> Figure:
-    """Return a proportion in percent with Wilson's interval."""
-    z, p = 1.96, hits / runs
-    centre, spread = p + z * z / (2 * runs), z * math.sqrt(p * (1 - p) / runs + z * z / (4 * runs * runs))
-    low, high = ((centre - spread) / (1 + z * z / runs), (centre + spread) / (1 + z * z / runs))
-    return Figure(group, name, 100 * p, 100 * max(low, 0.0), 100 * high, runs, "%", limit, at_least)
-
-
-def mean(group: str, name: str, values: Array) -> Figure:
-    """Return a mean of requests with its normal interval."""
-    half = 1.96 * float(values.std()) / math.sqrt(len(values))
-    centre = float(values.mean())
-    return Figure(group, name, centre, centre - half, centre + half, len(values), unit="requests")
-
-
-def ratio(group: str, name: str, above: Array, below: Array, limit: float | None = None) -> Figure:
-    """Return the ratio of two means with its delta-method interval."""
-    value = float(above.mean() / below.mean())
-    relative = sum(float(x.var()) / len(x) / float(x.mean()) ** 2 for x in (above, below))
-    half = 1.96 * value * math.sqrt(relative)
-    return Figure(group, name, value, value - half, value + half, len(below), "x", limit, True)
-
-
-def tuned(results: Results, *, ratio_family: bool, suffix: str) -> tuple[Thresholds, Array]:
-    """Return the best configuration with at most 1 % false rollbacks, and its exposures [4].
-
-    The peer is tuned on the very regressions that it is measured on: its figures flatter it.
-    """
-    rules = all_thresholds()
-    false = results.mean_over("null, drift and bursts, flat", lambda batch: batch.fired)
-    exposed = np.stack(
-        [results.mean_over(f"{name}, drift, flat", lambda batch: batch.threshold_exposed) for name in REGRESSIONS]
+    """Return every figure of the groups that were measured."""
+    groups: tuple[Callable[[Results], list[Figure]], ...] = (
+        _false_rollbacks,
+        _against_thresholds,
+        _against_kayenta,
+        partial(_efficiency, scale=scale),
+        _tail,
+        _false_promotes,
+        _equal_promoted,
+        _exposed,
+        _hard,
+        grouped,
     )
-    own = np.array([results.judged(f"{name}, {suffix}").exposed.mean() for name in REGRESSIONS])
-    score = (exposed / own[:, None]).mean(0)
-    allowed = [i for i, rule in enumerate(rules) if rule.ratio is ratio_family and false[i] <= ALPHA]
-    best = min(allowed, key=lambda i: float(score[i]))
-    return rules[best], exposed[:, best]
+    found: list[Figure] = []
+    for group in groups:
+        with suppress(NotMeasured):
+            found += group(results)
+    return found
 
 
 def _false_rollbacks(results: Results) -> list[Figure]:
@@ -127,7 +44,8 @@ def _false_rollbacks(results: Results) -> list[Figure]:
         outcome = results.judged(name)
         limit = 1.2 if "learned" in name else 1.0
         hits = float(np.isfinite(outcome.failed_s).sum())
-        found.append(proportion("false rollback", name, hits, len(outcome.exposed), limit=limit))
+        high_max = None if "learned" in name else HIGH_MAX
+        found.append(proportion("false rollback", name, hits, len(outcome.exposed), limit=limit, high_max=high_max))
     return found
 
 
@@ -176,6 +94,8 @@ def _against_kayenta(results: Results) -> list[Figure]:
 
 
 def _efficiency(results: Results, scale: float) -> list[Figure]:
+    judged = {name: results.judged(f"{name}, steady, flat").exposed for name in REGRESSIONS}
+    quiet = results.judged("TTFT x1.2, steady, flat, noise 0").exposed
     runs = max(200, round(10_000 * scale))
     slow = REGRESSIONS["TTFT x1.2"]
     known = {
@@ -183,8 +103,6 @@ def _efficiency(results: Results, scale: float) -> list[Figure]:
         for name, release in REGRESSIONS.items()
     }
     allowed = bucket_bound(STEADY, slow, 10.0, alpha=ALPHA, runs=max(200, round(3000 * scale)), seed=102)
-    judged = {name: results.judged(f"{name}, steady, flat").exposed for name in REGRESSIONS}
-    quiet = results.judged("TTFT x1.2, steady, flat, noise 0").exposed
     return [
         ratio("efficiency", "errors 1 to 2 %, of the SPRT", known["errors 1 to 2 %"], judged["errors 1 to 2 %"], 0.8),
         ratio("efficiency", "TTFT x1.2, noise 0, of what bucket counts allow", allowed, quiet, 0.8),
@@ -242,9 +160,9 @@ def _exposed(results: Results) -> list[Figure]:
 
 def _hard(results: Results) -> list[Figure]:
     found = []
-    for name in [name for name in results.by_name if ": " in name]:
+    for name in [name for name, batches in results.by_name.items() if ": " in name and not batches[0].case.group]:
         outcome, runs = results.judged(name), len(results.judged(name).exposed)
-        equal = results.by_name[name][0].case.release == EQUAL
+        equal = results.by_name[name][0].case.equal
         what = "rolled back" if equal else "found"
         found.append(proportion("hard cases", f"{name}: {what}", float(outcome.rolled_back.sum()), runs))
         found.append(proportion("hard cases", f"{name}: promoted", float(outcome.promoted.sum()), runs))

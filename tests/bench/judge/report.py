@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.judge.cases import REGRESSIONS
-from tests.bench.judge.figures import Figure
+from tests.bench.judge.measured import Figure
 
 _WIDTH = 92
 
@@ -48,15 +48,16 @@ def save(figures: list[Figure], folder: Path) -> list[Path]:
 
 
 def draw(figures: list[Figure], path: Path) -> None:
-    """Draw exposed requests a regression on the left, false rollbacks with their intervals on the right."""
+    """Draw exposed requests a regression on the left, false verdicts with their intervals on the right."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    pane, (left, right) = pyplot.subplots(1, 2, figsize=(15, 6), layout="constrained")
+    limited = [f for f in figures if f.limit is not None and f.unit == "%" and not f.at_least]
+    pane, (left, right) = pyplot.subplots(1, 2, figsize=(15, max(6.0, 0.2 * len(limited))), layout="constrained")
     _draw_exposed(left, {figure.name: figure for figure in figures if figure.unit == "requests"})
-    _draw_false(right, [figure for figure in figures if figure.group in ("false rollback", "false promote")])
+    _draw_false(right, limited)
     pane.savefig(path, dpi=110)
     pyplot.close(pane)
 
@@ -68,6 +69,9 @@ def _draw_exposed(axes: Any, by_name: dict[str, Figure]) -> None:
         "judge, default, steady": "{}, steady, flat",
         "judge, default, drift": "{}, drift, flat",
     }
+    names = [pattern.format(name) for pattern in series.values() for name in REGRESSIONS]
+    if not set(names) <= set(by_name):
+        return
     for index, (label, pattern) in enumerate(series.items()):
         rows = [by_name[pattern.format(name)] for name in REGRESSIONS]
         at = [k + 0.2 * (index - 1.5) for k in range(len(rows))]
@@ -97,7 +101,8 @@ def _numbers(figure: Figure) -> str:
 def _limit(figure: Figure) -> str:
     if figure.limit is None:
         return ""
-    return f"{'at least' if figure.at_least else 'at most'} {figure.limit:g}"
+    interval = "" if figure.high_max is None else f", interval below {figure.high_max:g}"
+    return f"{'at least' if figure.at_least else 'at most'} {figure.limit:g}{interval}"
 
 
 def _digits(value: float) -> str:

@@ -43,6 +43,18 @@ def join(outcomes: list[Outcome]) -> Outcome:
     return Outcome(*(np.concatenate([getattr(o, item.name) for o in outcomes]) for item in fields(Outcome)))
 
 
+def beside(parts: list[Recording]) -> Recording:
+    """Return recordings of counts under the same weights as one, the runs of the first part first."""
+    if len(parts) == 1:
+        return parts[0]
+    return replace(
+        parts[0],
+        requests=np.concatenate([part.requests for part in parts], 1),
+        errors=np.concatenate([part.errors for part in parts], 1),
+        latency={metric: np.concatenate([part.latency[metric] for part in parts], 1) for metric in parts[0].latency},
+    )
+
+
 def ticks_of(recording: Recording, run: int = 0) -> list[Tick]:
     """Return one run's ticks as the product would have recorded them."""
     return [

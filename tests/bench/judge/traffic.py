@@ -183,9 +183,9 @@ def _shared(traffic: Traffic, rng: Generator, ticks: int, runs: int) -> tuple[Ar
     if traffic.drift:
         phase, period = rng.uniform(0, 2 * math.pi, runs), rng.uniform(3600, 14400, runs)
         day = np.sin(2 * math.pi * t / period + phase)
-        rate = rate * np.exp(0.3 * day + 0.1 * _wander(rng, ticks, runs, 120.0))
-        offset = offset + 0.15 * day + 0.12 * _wander(rng, ticks, runs, 180.0)
-        failing = failing * np.exp(0.3 * _wander(rng, ticks, runs, 300.0) - 0.045)
+        rate = rate * np.exp(0.3 * day + 0.1 * wander(rng, ticks, runs, 120.0))
+        offset = offset + 0.15 * day + 0.12 * wander(rng, ticks, runs, 180.0)
+        failing = failing * np.exp(0.3 * wander(rng, ticks, runs, 300.0) - 0.045)
     if traffic.bursts:
         busy = _episodes(rng, ticks, runs, per_tick=1.0 / 60.0, mean_ticks=4.0)
         rate = rate * np.where(busy, 1.8, 1.0)
@@ -203,11 +203,11 @@ def _arm_noise(traffic: Traffic, rng: Generator, ticks: int, runs: int) -> Array
     """Return each arm's own log-latency noise, [T, R, 2]."""
     if not traffic.arm_noise:
         return np.zeros((ticks, runs, 2))
-    arms = [_wander(rng, ticks, runs, traffic.arm_memory_s) for _ in range(2)]
+    arms = [wander(rng, ticks, runs, traffic.arm_memory_s) for _ in range(2)]
     return traffic.arm_noise * np.stack(arms, -1)
 
 
-def _wander(rng: Generator, ticks: int, runs: int, memory_s: float) -> Array:
+def wander(rng: Generator, ticks: int, runs: int, memory_s: float) -> Array:
     """Return a stationary AR(1) process of variance 1, [T, R]."""
     kept = math.exp(-TICK_S / memory_s)
     steps = rng.normal(size=(ticks, runs))

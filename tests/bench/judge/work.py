@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from reconciler.core.judge import ArmCounts, Tick, learn, sample_ratio
 from tests.bench.judge.cases import Case, Noise
+from tests.bench.judge.catalog import AnyCase
 from tests.bench.judge.peers import Thresholds, checks_of, grid, kayenta, stops
 from tests.bench.judge.runs import Outcome, exposed_until, histogram, join, judge_recording
 from tests.bench.judge.traffic import EQUAL, EVEN, TICK_S, Array, Recording, simulate
 
 BATCH = 125
+_BATCH_MIN = 25
 _MINUTE = 6  # ticks
 _NOISE_STEP = 0.005  # learned noise is rounded to it, so that runs can share a desk
 
@@ -22,7 +25,7 @@ _NOISE_STEP = 0.005  # learned noise is rounded to it, so that runs can share a 
 class Batch:
     """What came of one batch: the judge's outcome, Kayenta's, and each threshold configuration's stops [G, R]."""
 
-    case: Case
+    case: AnyCase
     first: int
     judged: Outcome
     routing_faults: int
@@ -36,7 +39,7 @@ class Batch:
 class Task:
     """A batch to run; the seed follows from the case's name and `first`, so a run is the same in any order."""
 
-    case: Case
+    case: AnyCase
     first: int
     runs: int
 
@@ -46,9 +49,12 @@ class Task:
         return zlib.crc32(f"{self.case.name}/{self.first}".encode())
 
 
-def tasks(cases: tuple[Case, ...]) -> list[Task]:
+def tasks(cases: Sequence[AnyCase]) -> list[Task]:
     """Cut every case into batches, ordered so that all cases grow together: a bench cut short knows a bit of each."""
-    found = [Task(case, first, min(BATCH, case.runs - first)) for case in cases for first in range(0, case.runs, BATCH)]
+    found = []
+    for case in cases:
+        size = max(_BATCH_MIN, BATCH // case.regions)
+        found += [Task(case, first, min(size, case.runs - first)) for first in range(0, case.runs, size)]
     return sorted(found, key=lambda task: task.first / task.case.runs)
 
 
@@ -60,8 +66,10 @@ def all_thresholds() -> tuple[Thresholds, ...]:
 def run_batch(task: Task) -> Batch:
     """Run one batch."""
     case = task.case
-    recording = simulate(case.traffic, case.release, case.schedule, runs=task.runs, seed=task.seed)
-    sigmas = _learned(task) if case.noise is Noise.LEARNED else np.full(task.runs, np.nan)
+    recording = case.recording(task.runs, task.seed)
+    sigmas = np.full(task.runs, np.nan)
+    if isinstance(case, Case) and case.noise is Noise.LEARNED:
+        sigmas = _learned(case, task)
     batch = Batch(case, task.first, _judge(recording, case, sigmas), _routing_faults(recording, case), sigmas)
     if not case.peers:
         return batch
@@ -76,9 +84,9 @@ def run_batch(task: Task) -> Batch:
     )
 
 
-def _judge(recording: Recording, case: Case, sigmas: Array) -> Outcome:
+def _judge(recording: Recording, case: AnyCase, sigmas: Array) -> Outcome:
     if case.noise is not Noise.LEARNED:
-        return judge_recording(recording, case.settings())
+        return judge_recording(recording, case.settings(), regions=case.regions)
     steps = np.round(sigmas / _NOISE_STEP)
     outcomes: list[Outcome] = []
     for step in np.unique(steps):
@@ -93,9 +101,9 @@ def _judge(recording: Recording, case: Case, sigmas: Array) -> Outcome:
     return join(outcomes)
 
 
-def _learned(task: Task) -> Array:
+def _learned(case: Case, task: Task) -> Array:
     """Return the noise that an A/A hour at 50 % of the same traffic teaches each run, [R]."""
-    hour = simulate(task.case.traffic, EQUAL, EVEN, runs=task.runs, seed=task.seed + 1, duration_s=3600.0)
+    hour = simulate(case.traffic, EQUAL, EVEN, runs=task.runs, seed=task.seed + 1, duration_s=3600.0)
     minutes = len(hour.latency["ttft"]) // _MINUTE
     cells = hour.latency["ttft"][: minutes * _MINUTE].reshape(minutes, _MINUTE, *hour.latency["ttft"].shape[1:]).sum(1)
     return np.array([learn(_minute_ticks(cells[:, run])).assumed for run in range(task.runs)])
@@ -109,8 +117,10 @@ def _minute_ticks(cells: Array) -> list[Tick]:
     return found
 
 
-def _routing_faults(recording: Recording, case: Case) -> int:
+def _routing_faults(recording: Recording, case: AnyCase) -> int:
     """Return in how many runs the judge reports at some tick that traffic does not follow the weight."""
+    if not isinstance(case, Case):
+        return 0
     if case.traffic.arriving_pct is None and not case.traffic.lag_s:
         return 0
     return sum(_faulty(recording, run) for run in range(recording.requests.shape[1]))

@@ -129,6 +129,24 @@ class AwsCloud:
         with self._open() as database:
             return [Call(*row) for row in database.execute("SELECT verb, token, urn FROM call ORDER BY seq")]
 
+    def changes_since(self, urn: str) -> int | None:
+        """Return how many changes the account has seen since a resource was made; None where nobody remembers."""
+        with self._open() as database:
+            query = "SELECT max(seq) FROM call WHERE verb = 'create' AND urn = ?"
+            made = database.execute(query, (urn,)).fetchone()[0]
+            last = database.execute("SELECT max(seq) FROM call").fetchone()[0]
+        return None if made is None else int(last - made)
+
+    def note_retry(self, token: str) -> None:
+        """Remember that the provider had to ask again for a resource of this type."""
+        with self._open() as database:
+            database.execute("INSERT OR REPLACE INTO fault VALUES (?, '')", (f"retried {token}",))
+
+    def was_retried(self, token: str) -> bool:
+        """Return whether the provider had to ask again for a resource of this type."""
+        with self._open() as database:
+            return bool(database.execute("SELECT 1 FROM fault WHERE kind = ?", (f"retried {token}",)).fetchone())
+
     def forget_calls(self) -> None:
         """Forget the changes so far, so that a test can look at those of one command."""
         with self._open() as database:

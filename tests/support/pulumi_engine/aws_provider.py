@@ -18,7 +18,7 @@ from pulumi.runtime.proto import provider_pb2
 
 from tests.support.pulumi_engine import aws_data, aws_facts, aws_outputs, aws_schema
 from tests.support.pulumi_engine.aws_cloud import AlreadyExists, AwsCloud, Resource
-from tests.support.pulumi_engine.aws_rules import Asked, When, refusal
+from tests.support.pulumi_engine.aws_rules import Asked, When, propagation, refusal
 from tests.support.pulumi_engine.provider import (
     Change,
     Failure,
@@ -79,7 +79,10 @@ class AwsProvider(Provider):
             return provider_pb2.CreateResponse(properties=encode(properties))
         self._suffer(token)
         self._refuse_dangling(token, inputs)
-        self._judge(Asked(token, inputs, region, self._cloud), "create")
+        asked = Asked(token, inputs, region, self._cloud)
+        if unseen := propagation.unseen(asked):
+            self._ask_again(asked, unseen)
+        self._judge(asked, "create")
         identity = _identity(token, inputs, region=region, seed=f"{request.urn} {len(self._cloud.calls())}")
         properties = self._outputs(token, inputs, region=region, context=context, identity=identity)
         made = Resource(token, _home(token, region), identity, request.urn, inputs, properties)
@@ -148,6 +151,12 @@ class AwsProvider(Provider):
     def _without_region(self, inputs: Properties, context: grpc.ServicerContext) -> Iterator[Failure]:
         if not inputs.get("region") and not self.configuration(context).get("region"):
             yield Failure("region", "the aws provider of this resource has no region")
+
+    def _ask_again(self, asked: Asked, unseen: propagation.Unseen) -> None:
+        """Do what the real provider does about a role that is not seen yet: ask again, or give up."""
+        if not unseen.retried:
+            raise Refused(f"creating {asked.token}: {unseen.said}")
+        self._cloud.note_retry(asked.token)
 
     @staticmethod
     def _judge(asked: Asked, when: When) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from environments.names import Address
 from environments.spec import EnvironmentSpec
 from reconciler.core.outputs import outputs_of, urls_of
 from tests.unit.policies.fixtures import shipped
@@ -26,3 +27,5 @@ def test_other_platforms_have_the_domain_or_say_how_they_are_called() -> None:
     assert "/chat/v1" in plain["prod/eu-central-1/chat"].how
     sagemaker = [each for each in plain.values() if each.how.startswith("SageMaker endpoint sluice-prod-")]
     assert sagemaker
+    assert all(each == plain[str(each.address)] and each.url is None for each in sagemaker)
+    assert plain["prod/eu-central-1/chat"].address == Address("prod", "eu-central-1", "chat")

@@ -79,10 +79,11 @@ def test_a_histogram_that_cannot_be_subtracted_is_left_out_alone(torn: dict[str,
 
 
 def test_periods_are_added() -> None:
-    one = Counts(1, 1, 0, ttft_s={"+Inf": 2}, answer_s={"1.0": 1, "+Inf": 1})
-    other = Counts(3, 0, 2, answer_s={"2.0": 5, "+Inf": 5})
+    one = Counts(1, 1, 0, ttft_s={"+Inf": 2}, answer_s={"1.0": 1, "+Inf": 1}, tokens=Tokens(1, 2, 3))
+    other = Counts(3, 0, 2, answer_s={"2.0": 5, "+Inf": 5}, tokens=Tokens(10, 20, 30))
     both = counts_of_both(one, other)
-    assert both == Counts(4, 1, 2, ttft_s={"+Inf": 2}, answer_s={"1.0": 1, "2.0": 5, "+Inf": 6})
+    answers = {"1.0": 1.0, "2.0": 5.0, "+Inf": 6.0}
+    assert both == Counts(4, 1, 2, ttft_s={"+Inf": 2}, answer_s=answers, tokens=Tokens(11, 22, 33))
 
 
 def test_another_epoch_is_no_data() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.bench.judge.figures import Figure, proportion
+from tests.bench.judge.measured import Figure, proportion
 from tests.bench.judge.peers import Checks, Thresholds, histogram_quantile, kayenta, sprt_exposed, stops
 from tests.bench.judge.report import markdown, table
 from tests.bench.judge.traffic import EQUAL, FLAT, RAMP, VLLM_TTFT_BOUNDS, Release, Traffic, simulate, weight_at

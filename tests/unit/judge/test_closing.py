@@ -10,7 +10,7 @@ from reconciler.core.judge.closing import InForce, judged
 from tests.bench.judge.counting import simulate_events
 from tests.bench.judge.events import SAME, Change, Service
 from tests.bench.judge.runs import judge_recording
-from tests.bench.judge.traffic import Schedule
+from tests.bench.judge.traffic import RAMP, Schedule
 
 SLOW = np.array([30.0])
 NEVER = np.array([np.inf])
@@ -71,3 +71,11 @@ def test_weights_that_change_every_two_minutes_convict_no_equal_release(by_start
 def test_slower_tokens_are_found_all_the_same(change: Change) -> None:
     recording = simulate_events(Service(answer_s=10.0, ttft_s=1.0), change, OFTEN, runs=20, seed=2)
     assert judge_recording(recording, JudgeSettings(protect=ROWS, warmup_s=0)).rolled_back.all()
+
+
+def test_requests_that_hang_on_both_arms_hold_nothing_up_that_has_ended() -> None:
+    """Two in a hundred never end, so many are under way at each change of weight, and none will tell a latency."""
+    recording = simulate_events(Service(hanging=0.02), SAME, RAMP, runs=12, seed=3, duration_s=1200.0)
+    outcome = judge_recording(recording, JudgeSettings(protect=ROWS, warmup_s=0))
+    assert np.isinf(outcome.failed_s).all()
+    assert outcome.promoted.mean() > 0.8

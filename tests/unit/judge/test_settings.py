@@ -50,6 +50,8 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
 def test_the_contracts_block_gives_the_defaults() -> None:
     assert settings_from_mapping(CONTRACT) == JudgeSettings()
     assert settings_from_mapping({}) == JudgeSettings()
+    assert settings_from_mapping({"tokens_per_request": None}) == JudgeSettings()
+    assert settings_from_mapping({"tokens_per_request": 50}).tokens_per_request == 50.0
 
 
 def test_learned_noise_stands_in_for_the_word() -> None:
@@ -66,6 +68,17 @@ def test_a_wrong_block_is_refused_with_a_code(block: dict[str, Any], code: str, 
     assert problem.where.startswith("judge")
     assert hint in problem.render()
     assert problem.do
+
+
+def test_a_metric_without_a_bet_is_refused_however_it_came() -> None:
+    with pytest.raises(SluiceError) as caught:
+        JudgeSettings(protect=(Protect("ttft", 1.2), Protect("cost", 2.0)))  # type: ignore[arg-type]
+    assert caught.value.problem.render().splitlines() == [
+        "JUDGE-005  judge.protect[1].metric",
+        "  what: protect[1].metric is cost",
+        "  why:  known: error_rate, ttft, itl",
+        "  do:   change protect[1].metric in the `judge:` block",
+    ]
 
 
 @pytest.mark.parametrize(

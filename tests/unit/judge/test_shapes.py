@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.special import expit
 
-from reconciler.core.judge.shapes import Slower, Stretcher, probabilities, smoothed_cdf, stretch_matrix, unmix
+from reconciler.core.judge.shapes import (
+    Slower,
+    Stretcher,
+    probabilities,
+    shifted_log_ratios,
+    smoothed_cdf,
+    stretch_matrix,
+    unmix,
+)
 
 BOUNDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 
@@ -33,8 +42,19 @@ def test_a_slower_release_has_more_in_the_high_cells() -> None:
     assert ratios[0, 1, -1] > 0.3
 
 
+@pytest.mark.parametrize("bet", [Slower(1.0, 0.3), Slower(0.1, 0.7), Slower(1.0, 1.2, or_more=True)])
+def test_a_shift_of_each_run_is_the_stretch_of_the_bet_shifted_so_far(bet: Slower) -> None:
+    cdf, shifts = np.concatenate([logistic_cdf(0.3), logistic_cdf(0.5)]), np.array([[-0.4, 0.0], [0.02, 0.3]])
+    found = shifted_log_ratios(BOUNDS, cdf, bet, shifts)
+    for run, column in np.ndindex(shifts.shape):
+        alone = Stretcher(BOUNDS, (replace(bet, shift=float(shifts[run, column])),)).log_ratios(cdf[run : run + 1])
+        assert found[run, column] == pytest.approx(alone[0, 0], abs=1e-12)
+
+
 def test_one_bound_carries_no_stretch() -> None:
     assert stretch_matrix((0.5,), math.log(2)).tolist() == [[1.0]]
+    one = shifted_log_ratios((0.5,), np.array([[0.7]]), Slower(1.0, 0.3), np.array([[0.1]]))
+    assert one == pytest.approx(np.zeros((1, 1, 2)))
 
 
 def test_an_empty_histogram_still_has_a_cdf() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from datetime import timedelta
 
 from environments.aws_facts import NO_CLUSTERS, READ_ON, offered_zones, support_ends
@@ -21,6 +22,9 @@ ATTACHMENT = "aws:iam/rolePolicyAttachment:RolePolicyAttachment"
 NEED_NODES = ("coredns", "metrics-server", "aws-ebs-csi-driver", "amazon-cloudwatch-observability")
 NODE_RIGHTS = ("AmazonEKSWorkerNodePolicy", "AmazonEKS_CNI_Policy")
 AUTO_SCALING = f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"
+# What a new account has, and the vCPUs of a size. Source: Service Quotas; Amazon EC2 instance types, accelerated.
+GPU_VCPUS = 0
+VCPUS = {"xlarge": 4, **{f"{n}xlarge": 4 * n for n in (2, 4, 8, 12, 16, 24, 48)}}
 EXTENDED = timedelta(days=365)
 PRIVATE = [ipaddress.IPv4Network(cidr) for cidr in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")]
 
@@ -189,6 +193,20 @@ def type_not_offered(asked: Asked) -> str | None:
         for zone in (zone_of(subnet) for subnet in subnets_of(asked, "subnetIds")):
             if offered is not None and zone not in offered:
                 return f"Your requested instance type ({instance}) is not supported in the Availability Zone ({zone})"
+    return None
+
+
+@RULES(GROUP, "Amazon EC2 service quotas, L-DB2E81BA: running On-Demand G and VT instances, in vCPUs")
+def too_many_gpus(asked: Asked) -> str | None:
+    """Fail machines with GPUs beyond the account's quota; spot and Capacity Blocks are counted elsewhere."""
+    if asked.text("capacityType") in ("SPOT", "CAPACITY_BLOCK"):
+        return None
+    wanted = [name for name in asked.texts("instanceTypes") if re.match(r"(g\d|vt\d)", name)]
+    if wanted and _desired(asked) and min(VCPUS[name.partition(".")[2]] for name in wanted) > GPU_VCPUS:
+        return (
+            "AsgInstanceLaunchFailures: VcpuLimitExceeded - You have requested more vCPU capacity than your current "
+            f"vCPU limit of {GPU_VCPUS} allows for the instance bucket"
+        )
     return None
 
 
