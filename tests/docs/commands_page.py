@@ -28,27 +28,29 @@ place.
 
 def commands_page() -> str:
     """Return docs/reference/commands.md."""
-    return "\n".join([_HEAD, *_pages(cli, ())])
+    root = click.Context(cli, info_name="sluice", **cli.context_settings)
+    return "\n".join([_HEAD, *_pages(cli, root)])
 
 
-def _pages(command: click.Command, words: tuple[str, ...]) -> Iterator[str]:
-    with click.Context(command, info_name=" ".join(("sluice", *words))) as context:
-        if words:
-            yield from _page(command, context)
+def _pages(group: click.Command, context: click.Context) -> Iterator[str]:
+    assert isinstance(group, click.Group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        # A context of its parent's: click remembers the names of --help with the command.
+        inner = click.Context(command, info_name=name, parent=context)
+        yield from _page(command, inner)
         if isinstance(command, click.Group):
-            for name in command.list_commands(context):
-                inner = command.get_command(context, name)
-                assert inner is not None
-                yield from _pages(inner, (*words, name))
+            yield from _pages(command, inner)
 
 
 def _page(command: click.Command, context: click.Context) -> Iterator[str]:
-    yield f"## `{context.info_name}`\n"
+    yield f"## `{context.command_path}`\n"
     yield "\n\n".join(" ".join(part.split()) for part in (command.help or "").split("\n\n")) + "\n"
     if isinstance(command, click.Group):
         return
     usage = command.collect_usage_pieces(context)
-    yield f"```\n{context.info_name} {' '.join(usage)}\n```\n"
+    yield f"```\n{context.command_path} {' '.join(usage)}\n```\n"
     rows = [row for parameter in command.params if (row := _row(parameter, context))]
     if rows:
         yield "| option | means |\n|---|---|"

@@ -2,7 +2,7 @@
 
     python -m tests.docs.record
 
-Real Envoy, real supervised servers that look like vLLM, 60 requests a second; about a minute. Run it again when the
+Real Envoy, real supervised servers that look like vLLM, 30 requests a second; about a minute. Run it again when the
 live table or the words of the ledger change.
 """
 
@@ -31,12 +31,13 @@ from tests.support.processes import ROOT
 from tests.support.traffic import Traffic
 
 PICTURE = ROOT / "docs" / "assets" / "live.svg"
-LEDGER = ROOT / "docs" / "assets" / "rollout-ledger.txt"
+CONCEPTS = ROOT / "docs" / "concepts.md"
+_LEDGER = re.compile(r"(?<=```text\n).*?(?=```)", re.DOTALL)
 _WIDTH = 86
 
 
 class Recorded(Progress):
-    """Progress that remembers its lines, and each block for which the judge had evidence."""
+    """Progress that remembers its lines, and each block of the last weight with evidence."""
 
     def __init__(self) -> None:
         super().__init__(Console(file=io.StringIO(), force_terminal=False))
@@ -47,7 +48,8 @@ class Recorded(Progress):
         super().watch(snapshot)
         (part,) = snapshot.rollout.regions
         bars = evidence_bars(snapshot.judged.get(part.region, {}))
-        if part.phase is Phase.SHIFTING and bars:
+        at_last_weight = part.step == len(snapshot.rollout.settings.ladder) - 1
+        if part.phase is Phase.SHIFTING and at_last_weight and bars:
             ruled_out = re.search(r"(\d+) %", bars[1])
             assert ruled_out
             self.moments.append((int(ruled_out[1]), len(self.rows), self._block(snapshot)))
@@ -88,7 +90,7 @@ async def _roll_out(cli: Cli, progress: Recorded) -> None:
 
 
 def main() -> None:
-    """Roll a release out under traffic, and write both files."""
+    """Roll a release out under traffic; write the picture, and the ledger into its page."""
     with project() as cli:
         cli.rollout["step_min_s"] = 4
         cli.rollout["judge"]["protect"] = [{"metric": "error_rate", "ratio": 4}, {"metric": "ttft", "ratio": 1.3}]
@@ -97,7 +99,7 @@ def main() -> None:
         done = cli.entries()[-1].seq
         cli.declare(cli.model("v2"))
         progress = Recorded()
-        with Traffic(cli.port, per_second=60), mock.patch.dict(os.environ, {"SLUICE_HOME": str(cli.home)}):
+        with Traffic(cli.port, per_second=30), mock.patch.dict(os.environ, {"SLUICE_HOME": str(cli.home)}):
             asyncio.run(_roll_out(cli, progress))
         shown = cli.run("history", cli.name, "--limit", str(cli.entries()[-1].seq - done), code=0).out
     shot = Console(record=True, width=_WIDTH, file=io.StringIO(), force_terminal=True)
@@ -109,8 +111,9 @@ def main() -> None:
     text = PICTURE.read_text()
     begin, end = text.index("    @font-face"), text.index("    .terminal-")
     PICTURE.write_text(text[:begin] + text[end:].replace("Fira Code", "ui-monospace, Menlo, Consolas"))
-    LEDGER.write_text("\n".join(reversed(shown.rstrip().splitlines())) + "\n")
-    print(PICTURE, LEDGER, sep="\n")
+    ledger = "\n".join(reversed(shown.rstrip().splitlines())) + "\n"
+    CONCEPTS.write_text(_LEDGER.sub(lambda _: ledger, CONCEPTS.read_text(), count=1))
+    print(PICTURE, CONCEPTS, sep="\n")
 
 
 if __name__ == "__main__":

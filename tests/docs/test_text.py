@@ -21,7 +21,7 @@ PAGES = [str(page.relative_to(ROOT)) for page in pages()]
 def wrong_with(words: tuple[str, ...]) -> str | None:
     """Return what is wrong with a call of `sluice`, None when the parser takes it; nothing is carried out."""
     command: click.Command = cli
-    context = click.Context(cli, info_name="sluice")
+    context = click.Context(cli, info_name="sluice", **cli.context_settings)
     rest = list(words)
     while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
         if rest[0] == "COMMAND":
@@ -30,7 +30,7 @@ def wrong_with(words: tuple[str, ...]) -> str | None:
         if inner is None:
             return f"there is no command {rest[0]}"
         command, rest = inner, rest[1:]
-        context = click.Context(command)
+        context = click.Context(command, parent=context)  # with the parent's names of --help, which click remembers
     try:
         values, left, _ = command.make_parser(context).parse_args(list(rest))
         for parameter in command.params:
