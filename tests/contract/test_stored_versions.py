@@ -58,9 +58,8 @@ async def test_a_store_is_read_and_its_ledger_holds(stored: Path, tmp_path: Path
 
 
 async def test_a_rollout_that_was_left_half_way_is_taken_up_and_ends(stored: Path, tmp_path: Path) -> None:
-    world = LoopWorld(tmp_path)
+    world = LoopWorld(tmp_path / "world")
     await world.store.close()
-    shutil.rmtree(tmp_path / "store.db", ignore_errors=True)
     world.store = opened(stored, tmp_path, clock=lambda: world.now)
     (active,) = await world.store.rollouts(ENVIRONMENT, active=True)
     rollout = rollout_from_json(active.body)
