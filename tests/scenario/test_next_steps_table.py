@@ -119,6 +119,7 @@ def world(row: dict[str, Any]) -> tuple[Rollout, dict[str, ObservedEndpoint], di
         return going, {}, {}
     slots = {name: _slot(str(text)) for name, text in row["slots"].items()}
     seen = replace(began["local"], slots=slots, prompts={}, weight_resolution_pct=row.get("resolution_pct", 0.0))
+    seen = replace(seen, pointer_problem=row.get("pointer"))
     return going, {"local": seen}, {"local": evidence}
 
 

@@ -25,7 +25,8 @@ def fall_back(view: View) -> list[RegionStep]:
     if absent:
         return absent
     moving = converge(view.rollout, region, view.observed, 0.0)
-    stuck = _unpublished(view)
+    # What a former try could not do says nothing once everything is as it should be.
+    stuck = _unpublished(view) if moving else None
     if moving and not (stuck and isinstance(moving[0], Publish)):
         return list(moving)
     if view.challenger.release_id == view.rollout.challenger.id and region.slot != region.champion_slot:
