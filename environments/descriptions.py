@@ -86,6 +86,8 @@ FIELDS = MappingProxyType(
         "RolloutSpec.on_inconclusive": "What INCONCLUSIVE does: pause, roll_back or promote.",
         "RolloutSpec.start_timeout_s": "Time that the challenger may take until it is ready.",
         "RolloutSpec.warmup_requests": "Requests that warm up the challenger before any traffic.",
+        "RolloutSpec.surge": "`follow`: the champion keeps its replicas; `swap`: the challenger takes them.",
+        "RolloutSpec.surge_replicas": "With `swap`: by how many replicas both slots may exceed the steady need.",
         "RolloutSpec.keep_warm_s": "Time after promotion for which the old slot stays warm; then it is retired.",
         "RolloutSpec.bake_s": "Time at 100 % in which the champion stays warm and a regression still rolls back.",
         "RolloutSpec.judge": "How sure the canary judge must be.",

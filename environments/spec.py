@@ -238,6 +238,8 @@ class RolloutSpec(Strict):
     warmup_requests: Annotated[int, Field(ge=0, le=10000)] = 20
     bake_s: Seconds = 900
     keep_warm_s: Seconds = 3600
+    surge: Literal["follow", "swap"] = "follow"
+    surge_replicas: Annotated[int, Field(ge=1, le=1000)] = 1
     judge: JudgeSpec = JudgeSpec()
     limits: list[LimitSpec] = []
     gates: GatesSpec = GatesSpec()

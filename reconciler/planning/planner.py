@@ -217,6 +217,8 @@ class Planner:
             lacking = [] if declared.runtime in self.runtimes else [f"runtime {declared.runtime}"]
             if declared.rollout.strategy not in STRATEGIES:
                 lacking.append(f"strategy {declared.rollout.strategy}")
+            if declared.rollout.surge != "follow":
+                lacking.append(f"surge {declared.rollout.surge} (a slot keeps one server on its platforms)")
             asked = declared.rollout.gates.model_dump(exclude_none=True)
             lacking += [f"{gate} gate" for gate in sorted(asked) if gate not in self.gates]
             found += [

@@ -131,3 +131,11 @@ async def test_what_no_promotion_left_there_is_nobodys_to_empty(tmp_path: Path) 
     idle = next(slot for slot, weight in live.weights.items() if not weight)
     live.slots[idle].release = release("experiment")
     assert not (await declared.plan()).pending
+
+
+async def test_what_no_slot_can_do_here_is_denied_and_never_done_otherwise(tmp_path: Path) -> None:
+    """`swap` takes replicas from the champion; a slot of this platform has one server, so there is nothing to take."""
+    declared = await promoted(tmp_path)
+    declared.serve("chat", "v3", rollout={"surge": "swap"})
+    (denied,) = [f for f in (await declared.plan()).findings if f.level == "deny"]
+    assert (denied.policy, "surge swap" in denied.message) == ("BUILD-001", True)
