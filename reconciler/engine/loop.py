@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from environments.errors import SluiceError
 from reconciler.core.canonical import Json
 from reconciler.core.model.observed import ObservedEndpoint
-from reconciler.core.model.rollout import GateResult, Phase, Rollout
+from reconciler.core.model.rollout import GateResult, Intent, Phase, Rollout
 from reconciler.core.model.verdict import Verdict
 from reconciler.core.rollout.after import watched_again
 from reconciler.core.rollout.next_steps import leaving_steps, region_steps, rollout_steps
@@ -298,16 +298,19 @@ class Loop:
                 return await task
             while not task.done():
                 await asyncio.wait([task], timeout=POLL_S)
-                if not task.done() and self._stopped():
+                if not task.done() and self._stopped(step):
                     raise _Interrupted
             return task.result()
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    def _stopped(self) -> bool:
+    def _stopped(self, step: Effect) -> bool:
+        """Say whether nobody needs what a step still works on; `promote` needs no gate's answer any more."""
         rollout = self._record.rollout
-        return self._leaving or rollout.falling_back or rollout.phase is Phase.PAUSED or rollout.intent.stops
+        past_gates = rollout.intent is Intent.PROMOTE and isinstance(step, RunGate)
+        stops = rollout.falling_back or rollout.phase is Phase.PAUSED or rollout.intent.stops
+        return self._leaving or stops or past_gates
 
     def _why(self, region: str) -> Json:
         turn, analyst = self._turns.get(region), self._analysts.get(region)

@@ -295,3 +295,15 @@ async def test_a_rollback_in_the_first_second_of_another_apply_is_heard(tmp_path
     assert done["chat"].rollout is not None
     assert done["chat"].rollout.phase is Phase.ROLLED_BACK
     assert declared.serving("chat") == {"v1": 100.0}
+
+
+async def test_a_plan_says_what_nothing_publishes_and_which_steps_are_shorter_than_a_look(tmp_path: Path) -> None:
+    """Defects 33 and 45: an index reaches no application by this build, and a step waits for the judge's first look."""
+    declared = await two(tmp_path)
+    index = {"ref": "file:models/index", "built_at": "2026-11-20T04:00:00Z", "max_age_h": 24}
+    how = {"step_min_s": 1, "judge": {"tick_s": 5}}
+    declared.serve("chat", "v2", release={"model": "file:models/v2", "index": index}, rollout=how)
+    found = {f.policy: (f.level, f.message) for f in (await declared.plan()).findings}
+    unpublished = "this build publishes no index: what applications read does not change with it"
+    assert found["BUILD-002"] == ("warn", unpublished)
+    assert found["ROLL-008"] == ("warn", "step_min_s is 1 and the judge looks every 5 s; a step waits for it")

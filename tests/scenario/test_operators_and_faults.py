@@ -13,6 +13,7 @@ import pytest
 from environments.errors import SluiceError
 from reconciler.core.model.rollout import Intent, Phase, Rollout, rollout_from_json, rollout_to_json
 from reconciler.core.rollout.operator import aborted, paused, promoted_by_hand, resumed
+from reconciler.ports import GateContext, GateEvidence
 from tests.scenario.test_rollouts import NEW, OLD, SETTINGS, kinds, serving
 from tests.support.bench_loop import LoopWorld
 from tests.support.fake_platform import Call
@@ -345,3 +346,23 @@ async def test_a_promotion_by_hand_says_so(tmp_path: Path) -> None:
 
     ended = await bench.run(begun, meddle=hurry)
     assert (ended.phase, ended.reason) == (Phase.PROMOTED, "promoted by hand: it is urgent")
+
+
+@pytest.mark.parametrize(("change", "ends"), [(promoted_by_hand, Phase.PROMOTED), (aborted, Phase.ROLLED_BACK)])
+async def test_no_wish_waits_for_a_gate_that_is_being_asked(tmp_path: Path, change: Any, ends: Phase) -> None:
+    """A load gate may measure for half an hour; who promotes or aborts does not need its answer."""
+    bench = LoopWorld(tmp_path)
+    await bench.serve(OLD)
+    tasks: list[Any] = []
+
+    async def endless(context: GateContext) -> GateEvidence:
+        now = () if change is aborted else (bench.now,)
+        tasks.append(asyncio.ensure_future(wish(bench, lambda r: change(r, "by hand", *now))))
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")
+
+    bench.gate.evidence = endless  # type: ignore[method-assign]
+    began = bench.now
+    ended = await bench.run(await bench.begin(NEW, replace(SETTINGS, gates={"eval": {"suite": "x"}})))
+    assert (ended.phase, len(tasks)) == (ends, 1)
+    assert bench.now - began < 60

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from reconciler.compose import steady_clock
 from reconciler.engine.owner import described, is_dead, operator_name, owner_id
 
 
@@ -44,3 +45,11 @@ def test_a_user_without_a_name_is_named_by_number(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(getpass, "getuser", nameless)
     assert operator_name() == f"uid-{os.getuid()}"
     assert described(owner_id()).startswith(f"uid-{os.getuid()} on ")
+
+
+def test_setting_the_clock_moves_no_steps_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bake is no shorter because somebody set the machine's clock forward in the middle of it."""
+    monkeypatch.setattr("time.time", lambda: 1_000_000.0)
+    clock = steady_clock()
+    monkeypatch.setattr("time.time", lambda: 2_000_000.0)
+    assert clock() - 1_000_000.0 < 1000
