@@ -155,13 +155,18 @@ def _sqlite_engine(path: Path) -> Engine:
 
 
 def _postgresql_engine(url: str) -> Engine:
-    from sqlalchemy import create_engine
+    from sqlalchemy import create_engine, event
     from sqlalchemy.exc import ArgumentError
 
+    # A pooler such as PgBouncer refuses startup options, and gives each transaction another connection: what holds is
+    # said in each transaction, nothing is prepared, and no database's own default decides how transactions see others.
+    how = {"connect_timeout": _CONNECT_S, "prepare_threshold": None}
     wait_ms = int(BUSY_S * 1000)
-    options = f"-c lock_timeout={wait_ms} -c idle_in_transaction_session_timeout={3 * wait_ms}"
+    limits = f"SET LOCAL lock_timeout = {wait_ms}; SET LOCAL idle_in_transaction_session_timeout = {3 * wait_ms}"
     try:
-        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": _CONNECT_S, "options": options})
+        engine = create_engine(url, pool_pre_ping=True, isolation_level="READ COMMITTED", connect_args=how)
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(limits))
+        return engine
     except ModuleNotFoundError as error:
         raise SluiceError(
             "STORE-006",

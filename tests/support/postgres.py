@@ -36,7 +36,7 @@ class PostgresServer:
     def new_database(self) -> str:
         """Create an empty database and return its address."""
         name = f"t{next(self._numbers)}"
-        self._sql("postgres", f"CREATE DATABASE {name}")
+        self.sql("postgres", f"CREATE DATABASE {name}")
         return f"postgresql+psycopg://{_ROLE}@/{name}?host={self.folder}"
 
     def start(self) -> None:
@@ -66,14 +66,15 @@ class PostgresServer:
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline:
             with contextlib.suppress(Exception):
-                self._sql("postgres", "SELECT 1")
+                self.sql("postgres", "SELECT 1")
                 return
             if self.process is None or self.process.poll() is not None:
                 break
             time.sleep(0.05)
         raise RuntimeError(f"PostgreSQL did not start:\n{(self.folder / 'log').read_text()[-2000:]}")
 
-    def _sql(self, database: str, statement: str) -> None:
+    def sql(self, database: str, statement: str) -> None:
+        """Run a statement as the server's owner."""
         import psycopg
 
         with psycopg.connect(host=str(self.folder), user=_ROLE, dbname=database, autocommit=True) as connection:
