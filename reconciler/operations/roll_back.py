@@ -95,6 +95,7 @@ class RollBack:
             if error.code == "ROLL-004" and not named:
                 return Back(name, skipped=f"{name}: {error.problem.what}")
             summary = f"{name}: {error.code}: {error.problem.what}"
+            summary += f"; {error.problem.do}" if error.problem.do else ""
             return Back(name, Outcome(name, None, summary, good=False, error=error))
         if outcome.rollout:
             entry = operator_entry(outcome.rollout, "rollback", self._reason, time.time())

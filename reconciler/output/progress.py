@@ -162,7 +162,7 @@ class Progress:
         phase = snapshot.rollout.region(step.region).phase
         idle = phase in _WITH_TRAFFIC and not self._traffic.any(snapshot.rollout.id, step.region)
         call = f"; clients call {url}" if idle and url else ""
-        return f"{step.reason.split(';')[0]}{left}{call}"
+        return f"{step.reason.split(';')[0].removesuffix('.')}{left}{call}"
 
     def _once(self, words: str) -> str:
         """Return `head: reason` without a reason that has just been read."""
