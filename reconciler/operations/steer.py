@@ -17,7 +17,7 @@ from reconciler.engine.owner import operator_name
 from reconciler.ports import NewEntry, Store
 
 Kind = Literal["pause", "resume", "abort", "promote"]
-_CONFLICTS_MAX = 5
+_CONFLICTS_MAX = 100  # its owner changes it several times a second; a wish is not to lose against it
 _CHANGES: Mapping[Kind, Callable[[Rollout, str, float], Rollout]] = {
     "pause": lambda rollout, reason, now: paused(rollout, reason),
     "resume": lambda rollout, reason, now: resumed(rollout, now),
