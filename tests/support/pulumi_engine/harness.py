@@ -26,7 +26,7 @@ from tests.support.lifeline import dies_with_parent, missing
 from tests.support.pulumi_engine.aws_cloud import AwsCloud
 
 _START_S = 120.0
-_COMMAND_S = 280.0
+_COMMAND_S = 900.0
 _QUIET = ("--non-interactive", "--color", "never", "--suppress-permalink")
 _SALT = re.compile(r"^encryptionsalt: .*$", re.MULTILINE)
 _OWN_SECRETS = re.compile(r"^(secretsprovider|encryptedkey|encryptionsalt): .*\n?", re.MULTILINE)
