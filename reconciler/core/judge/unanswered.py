@@ -39,7 +39,7 @@ _ENDED_RANGE = (0.02, 0.99)
 _CAP = 0.5  # of a bet's own limit that one block may add: a single window never convicts
 _OWN_WEIGHT = 0.5
 _NEARLY_ALL = 0.998  # of those that ever ended
-_LAST_AGES = 4  # of AGES_S, after which answers may still come
+_LAST_AGES = 4  # of the known ones, after which answers may still come
 _WEIGHTS_MAX = 8  # of a long ramp whose blocks are kept
 _LIMIT_MORE = 3.0  # what the bets' small share of alpha adds to their limit
 
@@ -131,12 +131,13 @@ def answered_age_s(state: UnansweredState, *, share: float) -> Array:
 def _hopeless_age_s(past: Array) -> Array:
     """Return the age from which on hardly any of the champion's requests ended, [R]; infinite if none is known.
 
-    The last ages cannot tell: nobody knows what would have ended after them.
+    The last known ages cannot tell: nobody knows what would have ended after them.
     """
     known = past[..., 1] >= _KNOWN_MIN
     ended = np.where(known, past[..., 0] / np.maximum(past[..., 1], 1.0), 0.0)
     over = known & (ended >= _NEARLY_ALL * ended.max(1, keepdims=True))
-    over[:, -_LAST_AGES:] = False
+    later = known.sum(1, keepdims=True) - known.cumsum(1)  # known ages after this one
+    over &= later >= _LAST_AGES
     first: Array = np.where(over.any(1), np.array(AGES_S)[over.argmax(1)], math.inf)
     return first
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -117,7 +118,9 @@ class Requests:
 
 def plan_of(schedule: Schedule, duration_s: float) -> Plan:
     """Return the times at which windows begin and weights change."""
-    changes = [until_s for until_s, _ in schedule if until_s < duration_s]
+    changes = [
+        until_s for (until_s, weight), (_, later) in pairwise(schedule) if until_s < duration_s and weight != later
+    ]
     # Windows of wall clock do not know of ticks: they begin four seconds before one.
     windows = np.arange(-BEFORE_S - 4.0, duration_s, WINDOW_S)
     edges = np.unique(np.concatenate([windows, [0.0, duration_s], changes]))

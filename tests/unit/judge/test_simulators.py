@@ -44,6 +44,14 @@ def test_pinned_requests_reach_the_challenger_alone_and_belong_to_no_window() ->
     assert begun_in_windows == recording.begun[..., 1].sum()
 
 
+def test_a_window_is_told_once_where_a_schedule_names_the_same_weight_again() -> None:
+    """As a gateway has it: no weight changed, so nothing cuts the window; two halves would be counted in turns."""
+    schedule = ((55.0, 10.0), (math.inf, 10.0))
+    recording = simulate_events(Service(answer_s=30.0), SAME, schedule, runs=1, seed=2, duration_s=100.0)
+    for rows in recording.windows:
+        assert len({row.key for row in rows}) == len(rows)
+
+
 def _last_of_each(ticks: tuple[tuple[Rows, ...], ...]) -> Iterable[Rows]:
     return {row.key: row for rows in ticks for row in rows}.values()
 

@@ -25,7 +25,7 @@ from reconciler.core.judge import (
 )
 from reconciler.core.judge.bets import Array
 from reconciler.core.judge.outcomes import Rows
-from reconciler.core.judge.unanswered import AGES_S, UnansweredState, advance, first_state
+from reconciler.core.judge.unanswered import AGES_S, UnansweredState, advance, first_state, in_flight
 from reconciler.core.model.verdict import Verdict
 from tests.bench.judge.counting import simulate_events
 from tests.bench.judge.events import SAME, Change, Service
@@ -162,3 +162,20 @@ def test_windows_whose_answers_are_all_there_are_forgotten() -> None:
 def test_ages_rise_and_the_first_is_a_windows_length() -> None:
     assert all(low < high for low, high in pairwise(AGES_S))
     assert AGES_S[0] == 10.0
+
+
+def test_requests_are_given_up_only_at_ages_after_which_others_show_that_none_came() -> None:
+    """Early in a rollout the oldest known age always looks like the last: nothing is known of what ends after it."""
+    begun = Rows(10.0, 0.0, 10.0, np.array([[[100.0, 0.0, 0.0, 0.0], [100.0, 0.0, 0.0, 0.0]]]))
+    young, old = first_state(1), first_state(1)
+    ended = np.minimum(10.0 * np.arange(1, len(AGES_S) + 1), 80.0)
+    young.past[0, :5] = np.stack([ended[:5], np.full(5, 100.0)], -1)
+    old.past[0] = np.stack([ended, np.full(len(AGES_S), 100.0)], -1)
+    assert _given_up(young, begun) == [False] * len(AGES_S), "at thirty seconds half have ended, and more are coming"
+    assert _given_up(old, begun) == [age_s >= AGES_S[7] for age_s in AGES_S]
+
+
+def _given_up(state: UnansweredState, rows: Rows) -> list[bool]:
+    """Return by age whether requests of a window under another weight are not waited for any longer."""
+    state = advance(state, [rows], 5.0, SETTINGS)
+    return [bool(in_flight(state, weight_pct=50.0, t_s=age_s)[0] == 0.0) for age_s in AGES_S]
