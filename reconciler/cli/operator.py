@@ -176,8 +176,11 @@ def _agree(endpoint: str, release: str, regions: Sequence[str], *, yes: bool) ->
     if yes:
         return
     if in_ci() or not sys.stdin.isatty():
-        what, do = f"{release} is not warm in {where}: going back is a cold load, minutes and not a weight", "add --yes"
-    elif click.confirm(f"{endpoint}: {release} is not warm in {where}; going back is a cold load. Go on?", err=True):
+        what, do = (
+            f"{release} does not run in {where}: going back is a cold load, minutes and not a weight",
+            "add --yes",
+        )
+    elif click.confirm(f"{endpoint}: {release} does not run in {where}; going back is a cold load. Go on?", err=True):
         return
     else:
         what, do = f"{endpoint} is left as it is: {release} would have to be loaded first", "fix forward, or say yes"

@@ -165,6 +165,9 @@ class Applier:
         """
         world = await self._planner.world(Scope((name,), plan.scope.regions), now=self._adapters.clock(), removed=True)
         planned = {c.address: c for c in plan.pending}
+        # What has become due since is the next plan's.
+        due = {a: kept for a, kept in world.retiring.items() if a in planned and planned[a].retires}
+        world = replace(world, retiring=due)
         left = [c for c in changes_of(world) if c.address in planned and c.action is not Action.NONE]
         for change in left:
             _refuse_another(planned[change.address], change)

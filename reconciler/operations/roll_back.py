@@ -85,7 +85,7 @@ class RollBack:
         try:
             begin = await begin_rollback(self._store, live, self._to, self._reason, operator_name(), spec)
             draft = begin("draft", time.time())
-            cold = [seen.address.region for seen in live if not _is_warm(seen, draft.challenger.id)]
+            cold = [seen.address.region for seen in live if not _runs(seen, draft.challenger.id)]
             if cold:
                 self._agree(name, draft.challenger.id, cold)
             outcome = await self._applier.run(name, begin)
@@ -116,7 +116,7 @@ class RollBack:
         return False
 
 
-def _is_warm(seen: ObservedEndpoint, release: str) -> bool:
-    """Return whether going back to a release is a weight here: its server runs and was warmed up."""
+def _runs(seen: ObservedEndpoint, release: str) -> bool:
+    """Return whether a release's server runs here, so that going back loads nothing; it may have to be warmed up."""
     slot = seen.slots.get(seen.slot_of(release) or "")
-    return slot is not None and slot.running and slot.warm
+    return slot is not None and slot.running

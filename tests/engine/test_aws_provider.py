@@ -181,7 +181,7 @@ def test_the_provider_asks_again_where_it_knows_that_a_role_takes_a_while(accoun
 def test_a_role_of_another_day_is_seen_at_once(account: Account) -> None:
     role = account.create(ROLE, {"name": "r", "assumeRolePolicy": TRUST})
     account.cloud.forget_calls()
-    account.create(GROUP, NODES | {"nodeRoleArn": role["arn"]})
+    assert account.create(GROUP, NODES | {"nodeRoleArn": role["arn"]})["arn"]
 
 
 def test_a_reference_to_nothing_is_refused(account: Account) -> None:

@@ -139,3 +139,25 @@ async def test_what_no_slot_can_do_here_is_denied_and_never_done_otherwise(tmp_p
     declared.serve("chat", "v3", rollout={"surge": "swap"})
     (denied,) = [f for f in (await declared.plan()).findings if f.level == "deny"]
     assert (denied.policy, "surge swap" in denied.message) == ("BUILD-001", True)
+
+
+async def test_a_repair_that_was_planned_before_empties_nothing(tmp_path: Path) -> None:
+    """What was approved was a start of the serving server; the slot became due while somebody read the plan."""
+    declared = await promoted(tmp_path)
+    live = declared.bench.platforms["local"].endpoints["chat"]
+    live.slots[next(s for s, weight in live.weights.items() if weight)].running = False
+    approved = await declared.plan()
+    assert "retire" not in {str(moves_by) for _, moves_by in moves(approved)}
+    await asyncio.sleep(KEEP_WARM_S)
+    assert (await declared.apply(approved))["chat"].good
+    assert loaded(declared) == {"v1", "v2"}
+    assert moves(await declared.plan()) == [(Action.UPDATE, MovesBy.RETIRE)], "it is planned next, and said"
+
+
+async def test_a_rollback_to_a_server_that_runs_asks_nobody(tmp_path: Path) -> None:
+    """It was restarted, so it is warmed up again: seconds, and no load of the model for a person to agree to."""
+    declared = await promoted(tmp_path)
+    live = declared.bench.platforms["local"].endpoints["chat"]
+    live.slots[next(s for s, weight in live.weights.items() if not weight)].generation += 1
+    assert (await back(declared)).good
+    assert declared.serving("chat") == {"v1": 100.0}

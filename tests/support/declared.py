@@ -60,7 +60,7 @@ class Contents:
 
 def never_asked(endpoint: str, release: str, regions: Sequence[str]) -> None:
     """Fail where a rollback that should be a weight is a cold load."""
-    raise AssertionError(f"{endpoint}: {release} is not warm in {regions}")
+    raise AssertionError(f"{endpoint}: {release} does not run in {regions}")
 
 
 @dataclass

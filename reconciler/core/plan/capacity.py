@@ -46,7 +46,7 @@ def pool_needs(
     surge: dict[tuple[str, str], int] = defaultdict(int)
     warm: dict[tuple[str, str], int] = defaultdict(int)
     idle = {each.address for each in kept}
-    retired = {c.address for c in changes if c.moves_by is MovesBy.RETIRE}
+    retired = {c.address for c in changes if c.retires}
     for each in desired.endpoints:
         if each.pool is not None and each.pool in spec.regions[each.address.region].gpu_pools:
             key = (each.address.region, each.pool)

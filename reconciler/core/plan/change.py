@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
 from environments.names import Address
 from reconciler.core.canonical import Json
+
+_RETIRED = re.compile(r"slots\.\w+\.release")
 
 
 class Action(StrEnum):
@@ -51,6 +54,11 @@ class Change:
     fields: tuple[FieldChange, ...]
     moves_by: MovesBy
     release: str | None = None
+
+    @property
+    def retires(self) -> bool:
+        """Say whether it also ends what was kept warm in a slot."""
+        return any(_RETIRED.fullmatch(field.path) for field in self.fields)
 
 
 def change_to_json(change: Change) -> Json:

@@ -11,7 +11,7 @@ from environments.names import Address
 from environments.spec import EnvironmentSpec
 from reconciler.core.model.desired import DesiredEndpoint, DesiredState
 from reconciler.core.plan.capacity import PoolNeed, cost_of, need_to_json, node_usd_per_hour, pool_needs
-from reconciler.core.plan.change import Action, Change, MovesBy
+from reconciler.core.plan.change import Action, Change, FieldChange, MovesBy
 from reconciler.core.plan.prices import VERSION
 from reconciler.core.plan.retire import KeptSlot
 from tests.support.releases import SETTINGS, release
@@ -129,8 +129,10 @@ def test_cents_are_rounded_to_a_hundredth() -> None:
 def test_what_is_kept_warm_takes_room_until_it_is_retired_or_a_challenger_takes_it() -> None:
     state, kept = DesiredState("test", (wanted("chat", 2),)), KeptSlot(Address("test", "east", "chat"), "b", "old", 0.0)
     retired = change("chat", Action.UPDATE, MovesBy.RETIRE)
+    retired = replace(retired, fields=(FieldChange("slots.b.release", "old", None),))
     loading = change("chat", Action.ROLLOUT, MovesBy.COLD_LOAD)
-    for changes, warm, surge in (((), 2, 0), ((retired,), 0, 0), ((loading,), 0, 2)):
+    mended = replace(retired, moves_by=MovesBy.COLD_LOAD, fields=(FieldChange("slots.b.release", "old", None),))
+    for changes, warm, surge in (((), 2, 0), ((retired,), 0, 0), ((mended,), 0, 0), ((loading,), 0, 2)):
         (need,) = pool_needs(SPEC, state, changes, (kept,))
         assert (need.gpus_steady, need.gpus_kept_warm, need.gpus_surge) == (2, warm, surge)
     (need,) = pool_needs(SPEC, DesiredState("test", (wanted("chat", 7),)), (), (kept,))

@@ -98,7 +98,10 @@ def test_nobodys_files_can_keep_us_out(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     (tmp_path / "sluice-ports").write_text("in the way")
-    port_lease.reserve("seven").close()
+    held = port_lease.reserve("seven")
+    assert held.port > 0
+    assert (tmp_path / "sluice-ports").read_text() == "in the way"
+    held.close()
 
 
 def test_a_namespace_that_cannot_be_used_is_an_error_with_a_code(monkeypatch: pytest.MonkeyPatch) -> None:
