@@ -53,6 +53,7 @@ def _endpoint(
                 "ready": slot.ready,
                 "warm": slot.warm,
                 "problem": slot.problem,
+                "replicas": {"wanted": slot.wanted, "ready": slot.ready_count},
                 "warm_until": timestamp(kept.until_s) if kept and kept.slot == name else None,
             }
             for name, slot in sorted(seen.slots.items())

@@ -23,7 +23,7 @@ from reconciler.engine.loop import Loop, Snapshot, Watcher
 from reconciler.engine.owner import described, is_dead, owner_id
 from reconciler.evidence.noise import with_learned_noise
 from reconciler.planning.planner import Planner
-from reconciler.ports import NewEntry
+from reconciler.ports import NewEntry, finished
 from reconciler.ports.adapters import Adapters
 
 _ATTACH_POLL_S = 0.5
@@ -223,7 +223,7 @@ class Applier:
         for kind in ("remove.before", "remove.after", "state"):
             if kind == "remove.after":
                 await region.pointers.publish(address.endpoint, None, fence=lease.lease.token)
-                await region.writer.remove(address, fence=lease.lease.token)
+                await finished(region.writer.remove, address, fence=lease.lease.token)
             entry = NewEntry(
                 self._environment,
                 at=timestamp(self._adapters.clock()),

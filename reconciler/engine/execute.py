@@ -9,7 +9,7 @@ from typing import assert_never
 
 from environments.errors import SluiceError
 from environments.refs import parse_ref
-from reconciler.core.model.observed import ObservedEndpoint, ObservedSlot
+from reconciler.core.model.observed import ObservedEndpoint, ObservedSlot, ServerState
 from reconciler.core.model.rollout import GateResult, RegionRollout, Rollout
 from reconciler.core.model.verdict import Verdict
 from reconciler.core.rollout.steps import (
@@ -17,6 +17,7 @@ from reconciler.core.rollout.steps import (
     Publish,
     Remove,
     RunGate,
+    ScaleSlot,
     SetAlias,
     SetWeights,
     StartSlot,
@@ -25,7 +26,17 @@ from reconciler.core.rollout.steps import (
 )
 from reconciler.core.rollout.traffic_split import drawn_releases
 from reconciler.evidence.counters import read_counters
-from reconciler.ports import DrawnRelease, GateContext, GateProgress, ReleaseSplit, SlotAddress, SlotCounts, untold
+from reconciler.ports import (
+    DrawnRelease,
+    GateContext,
+    GateProgress,
+    InProgress,
+    KeepsReplicas,
+    ReleaseSplit,
+    SlotAddress,
+    SlotCounts,
+    untold,
+)
 from reconciler.ports.adapters import Adapters, Region
 
 
@@ -43,31 +54,34 @@ class Doing:
     tell: Callable[[GateProgress], None] = untold
 
 
-async def carry_out(step: Effect, doing: Doing, adapters: Adapters) -> GateResult | None:
-    """Do what the step says, and return what a gate found; for every other step None.
+async def carry_out(step: Effect, doing: Doing, adapters: Adapters) -> GateResult | InProgress | None:
+    """Do what the step says; return what a gate found, what is in force only later, and None when all is done.
 
     Each effect may be carried out again with the same result.
     """
     rollout, fence = doing.rollout, doing.fence
     match step:
-        case StartSlot(region=name, slot=slot, role=role):
+        case StartSlot(region=name, slot=slot, role=role, replicas=count):
             part = rollout.region(name)
             release = part.champion if role == "champion" and part.champion else rollout.challenger
-            await adapters.regions[name].writer.start(_slot(rollout, name, slot), release, fence=fence)
+            writer, place = adapters.regions[name].writer, _slot(rollout, name, slot)
+            return await writer.start(place, release, fence=fence, replicas=count)
+        case ScaleSlot(region=name, slot=slot, replicas=count):
+            return await _scale(doing, adapters.regions[name], slot, count)
         case WarmSlot(region=name, slot=slot, requests=requests):
-            await _warm(doing, adapters.regions[name], slot, requests)
+            return await _warm(doing, adapters.regions[name], slot, requests)
         case RunGate(region=name, gate=gate):
             return await _ask(doing, adapters, rollout.region(name), gate)
         case Publish(region=name, share_pct=share):
             split = _split(rollout, rollout.region(name), share)
             await adapters.regions[name].pointers.publish(rollout.endpoint, split, fence=fence)
         case SetWeights(region=name, weights=weights):
-            await adapters.regions[name].writer.weigh(rollout.address(name), dict(weights), fence=fence)
+            return await adapters.regions[name].writer.weigh(rollout.address(name), dict(weights), fence=fence)
         case StopSlot(region=name, slot=slot):
-            await adapters.regions[name].writer.stop(_slot(rollout, name, slot), fence=fence)
+            return await adapters.regions[name].writer.stop(_slot(rollout, name, slot), fence=fence)
         case Remove(region=name):
             await adapters.regions[name].pointers.publish(rollout.endpoint, None, fence=fence)
-            await adapters.regions[name].writer.remove(rollout.address(name), fence=fence)
+            return await adapters.regions[name].writer.remove(rollout.address(name), fence=fence)
         case SetAlias(ref=ref, alias=alias):
             await adapters.registry.mark(parse_ref(ref), alias, kind="model")
         case _:
@@ -83,10 +97,30 @@ def _observed(doing: Doing, slot: str) -> ObservedSlot:
     return doing.seen.slots.get(slot, ObservedSlot()) if doing.seen else ObservedSlot()
 
 
-async def _warm(doing: Doing, region: Region, slot: str, requests: int) -> None:
-    runtime = region.runtimes[doing.rollout.settings.runtime]
-    await runtime.warm(_observed(doing, slot).url or "", doing.rollout.challenger, requests)
-    await region.writer.mark_warm(_slot(doing.rollout, region.name, slot), fence=doing.fence)
+async def _scale(doing: Doing, region: Region, slot: str, replicas: int) -> InProgress | None:
+    """Scale a slot.
+
+    Raises:
+        SluiceError: `ROLL-011` its platform keeps one server in each.
+    """
+    if isinstance(region.writer, KeepsReplicas):
+        return await region.writer.scale(_slot(doing.rollout, region.name, slot), replicas, fence=doing.fence)
+    raise SluiceError(
+        "ROLL-011",
+        where=f"{doing.rollout.address(region.name)}/{slot}",
+        what=f"the slot cannot have {replicas} servers",
+        why="its platform keeps one server in each slot",
+        do="declare `replicas: {min: 1}` for this region, or another platform",
+    )
+
+
+async def _warm(doing: Doing, region: Region, slot: str, requests: int) -> InProgress | None:
+    """Warm up every server of a slot that is not warm yet; through the slot's address where they have none."""
+    runtime, seen = region.runtimes[doing.rollout.settings.runtime], _observed(doing, slot)
+    cold = [r.url for r in seen.replicas if r.state is ServerState.READY and r.url and not r.warm]
+    for url in cold or [seen.url or ""]:
+        await runtime.warm(url, doing.rollout.challenger, requests)
+    return await region.writer.mark_warm(_slot(doing.rollout, region.name, slot), fence=doing.fence)
 
 
 async def _ask(doing: Doing, adapters: Adapters, part: RegionRollout, gate: str) -> GateResult:

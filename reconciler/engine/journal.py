@@ -13,7 +13,7 @@ from reconciler.core.canonical import Json
 from reconciler.core.model.observed import ObservedEndpoint, endpoint_facts
 from reconciler.core.model.release import release_to_json
 from reconciler.core.model.rollout import GateResult, Rollout, Trouble, rollout_from_json, rollout_to_json
-from reconciler.core.rollout.after import after, failed, holds
+from reconciler.core.rollout.after import after, failed, holds, underway
 from reconciler.core.rollout.steps import (
     Effect,
     Enter,
@@ -21,7 +21,9 @@ from reconciler.core.rollout.steps import (
     NoteSilence,
     Pause,
     Publish,
+    RegionEffect,
     RunGate,
+    ScaleSlot,
     SetAlias,
     SetWeights,
     StartSlot,
@@ -161,7 +163,7 @@ class Record:
 
     async def before(self, step: Effect) -> None:
         """Say in the ledger what is about to be done; of an effect that keeps failing only now and then."""
-        if not _is_loud(self._tries(step) + 1):
+        if not _is_loud(self._tries(step) + 1) or self._has_begun(step):
             return
         async with self._writing:
             await self._kept(
@@ -180,6 +182,10 @@ class Record:
                 lambda rollout: after(rollout, step, self.clock(), found), lambda rollout: [entry], always=True
             )
 
+    async def underway(self, step: RegionEffect, why: str) -> None:
+        """Remember that an effect has begun and what it waits for; the ledger tells when it is done."""
+        await self.change(lambda rollout: underway(rollout, step, self.clock(), why=why))
+
     async def failed(self, step: Effect, error: SluiceError) -> None:
         """Say that an effect failed, and count it; of one that keeps failing every power of two is told."""
         tries = self._tries(step) + 1
@@ -194,6 +200,10 @@ class Record:
     async def keep_tick(self, region: str, body: Json) -> None:
         """Keep one tick of the judge, under the lease: one of a fenced-off owner is never counted twice."""
         await self._kept(lambda: self.store.add_tick(self.rollout.id, region, body, lease=self.held.lease))
+
+    def _has_begun(self, step: Effect) -> bool:
+        going = None if isinstance(step, SetAlias) else self.rollout.region(step.region).underway
+        return going is not None and going.effect == effect_key(step)
 
     def _tries(self, step: Effect) -> int:
         """Return how often in a row an effect has failed so far."""
@@ -299,8 +309,10 @@ def said(step: Step) -> str:
     match step:
         case SetWeights(weights=weights):
             return "weights " + ", ".join(f"{slot} {pct:g} %" for slot, pct in weights)
-        case StartSlot(slot=slot, release=release, role=role):
-            return f"start {role} {release} in slot {slot}"
+        case StartSlot(slot=slot, release=release, role=role, replicas=count):
+            return f"start {role} {release} in slot {slot}" + (f" with {count} servers" if count > 1 else "")
+        case ScaleSlot(slot=slot, replicas=count):
+            return f"slot {slot} with {count} server{'s' if count > 1 else ''}"
         case WarmSlot(slot=slot, requests=requests):
             return f"warm up slot {slot} with {requests} requests"
         case RunGate(gate=gate):

@@ -28,6 +28,7 @@ from reconciler.core.rollout.steps import (
     Pause,
     RegionTransition,
     RunGate,
+    SetAlias,
     SetWeights,
     Step,
     Wait,
@@ -36,9 +37,10 @@ from reconciler.core.rollout.steps import (
 from reconciler.core.rollout.view import NO_EVIDENCE, Evidence
 from reconciler.engine.execute import Doing, carry_out
 from reconciler.engine.journal import Record
+from reconciler.engine.read_when_changed import ReadWhenChanged
 from reconciler.planning.observe import observe
-from reconciler.ports import GateProgress, SlotCounts, untold
-from reconciler.ports.adapters import Adapters, Region
+from reconciler.ports import GateProgress, InProgress, SlotCounts, untold
+from reconciler.ports.adapters import Adapters, Region, RegionReader
 
 if TYPE_CHECKING:
     from reconciler.evidence.analyst import Analyst
@@ -92,6 +94,10 @@ class Loop:
         self._adapters = adapters
         self._record = record
         self._watch = watch
+        self._readers = {
+            name: RegionReader(name, ReadWhenChanged(region.reader, adapters.clock), region.pointers)
+            for name, region in adapters.regions.items()
+        }
         self._analysts: dict[str, Analyst] = {}
         self._judge: RolloutJudge | None = None
         self._turns: dict[str, _Turn] = {}
@@ -213,7 +219,7 @@ class Loop:
 
     async def _observe(self, name: str) -> ObservedEndpoint | None:
         """Return the endpoint in a region; None when the region cannot be read, or is not there any more."""
-        region = self._adapters.regions.get(name)
+        region = self._readers.get(name)
         if region is None:
             return None
         endpoint = self._record.rollout.endpoint
@@ -284,13 +290,25 @@ class Loop:
                 raise
             await self._record.failed(step, error)
         else:
-            await self._record.after(step, found)
+            if isinstance(found, InProgress):
+                await self._go_on(step, found)
+            else:
+                await self._record.after(step, found)
         finally:
             if isinstance(step, RunGate):
                 self._asking.pop(step.region, None)
         self._changed.set()
 
-    async def _interruptible(self, step: Effect, doing: Doing) -> GateResult | None:
+    async def _go_on(self, step: Effect, found: InProgress) -> None:
+        """Remember what an effect waits for that has begun, and let some time pass before it is asked again."""
+        if isinstance(step, SetAlias):
+            return
+        await self._record.underway(step, found.why)
+        self._changed.set()
+        if not self._leaving:
+            await self._rest(step.region)
+
+    async def _interruptible(self, step: Effect, doing: Doing) -> GateResult | InProgress | None:
         """Carry out an effect; a gate or a warm-up ends early when its rollout stops going forward."""
         task = asyncio.create_task(carry_out(step, doing, self._adapters))
         try:

@@ -19,7 +19,7 @@ from reconciler.core.model.verdict import Verdict, fold
 from reconciler.core.rollout.next_steps import NO_EVIDENCE, Evidence
 from reconciler.core.slo_check import check_slo
 from reconciler.evidence.arms import Arms
-from reconciler.evidence.counters import read_counters
+from reconciler.evidence.counters import SummedServers, read_counters
 from reconciler.evidence.limits import Judged, LimitWatch
 from reconciler.evidence.rollout_judge import RolloutJudge
 from reconciler.ports import Cohort, CountsByStart, SlotCounts, Store
@@ -44,6 +44,7 @@ class Analyst:
         self._keep = keep
         self._limits = LimitWatch(region)
         self._arms = Arms()
+        self._servers = SummedServers()
         self._last_look: float | None = None
         self.evidence: Evidence = NO_EVIDENCE
 
@@ -84,7 +85,7 @@ class Analyst:
 
     async def _tick(self, rollout: Rollout, part: RegionRollout, seen: ObservedEndpoint, now: float) -> None:
         counters, cohorts = await asyncio.gather(
-            read_counters(self._region, rollout.settings.runtime, seen), self._cohorts(seen, now)
+            read_counters(self._region, rollout.settings.runtime, seen, self._servers), self._cohorts(seen, now)
         )
         self._last_look = now
         tick = self._arms.read(part, counters, cohorts, weight_pct=seen.weights.get(part.slot, 0.0), now=now)

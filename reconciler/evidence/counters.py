@@ -11,35 +11,81 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from reconciler.core.model.counts import HISTOGRAMS, Counts
-from reconciler.core.model.observed import ObservedEndpoint
+from reconciler.core.model.counts import HISTOGRAMS, Counts, counts_of_both
+from reconciler.core.model.observed import ObservedEndpoint, ObservedSlot, ServerState
 from reconciler.core.model.tokens import tokens_between
-from reconciler.ports import CountsTraffic, SlotCounts
+from reconciler.ports import CountsTraffic, Runtime, SlotCounts
 from reconciler.ports.adapters import Region
 
 METRICS_TIMEOUT_S = 2.0  # a server too sick to tell its latencies must not delay what the gateway counted
 
 
-async def read_counters(region: Region, runtime: str, seen: ObservedEndpoint) -> dict[str, SlotCounts]:
+class SummedServers:
+    """The counters of slots with several servers: what each has counted since it was first read, summed by slot.
+
+    Servers come, go, restart and fail to answer; the sum only grows. One that is not read now is caught up with later.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, str], SlotCounts] = {}
+        self._total: dict[str, Counts] = {}
+
+    def take(self, slot: str, readings: Mapping[str, SlotCounts]) -> SlotCounts:
+        """Return a slot's sum after readings of its servers, keyed by their names; at least one."""
+        total = self._total.get(slot, Counts())
+        for name, counts in readings.items():
+            total = counts_of_both(total, difference(self._last.get((slot, name)), counts))
+            self._last[slot, name] = counts
+        self._total[slot] = total
+        measured = {name: getattr(total, name) for name in (*HISTOGRAMS, "tokens")}
+        return SlotCounts(
+            total.requests,
+            total.errors,
+            total.rejected,
+            **measured,
+            running=sum(counts.running for counts in readings.values()),
+            waiting=sum(counts.waiting for counts in readings.values()),
+            kv_cache_usage=max(counts.kv_cache_usage for counts in readings.values()),
+            epoch="summed",
+            server_epoch="summed",
+        )
+
+
+async def read_counters(
+    region: Region, runtime: str, seen: ObservedEndpoint, servers: SummedServers | None = None
+) -> dict[str, SlotCounts]:
     """Return the counters of every running slot: requests and outcomes at the gateway, the rest from the runtime.
 
-    A runtime that cannot be read in time gives no histograms and no tokens; its outcomes are still the gateway's.
+    A server that cannot be read in time gives no histograms and no tokens; its outcomes are still the gateway's.
+    `servers` sums those of a slot that has several from one call to the next.
     """
-    running = {name: s for name, s in seen.slots.items() if s.url and s.ready}
-    reading = (
-        asyncio.wait_for(region.runtimes[runtime].counts(slot.url or ""), METRICS_TIMEOUT_S)
-        for slot in running.values()
-    )
-    answers = await asyncio.gather(*reading, return_exceptions=True)
-    counted = {
-        name: replace(answer, server_epoch=answer.epoch)
-        for name, answer in zip(running, answers, strict=True)
-        if isinstance(answer, SlotCounts)
-    }
+    summed, counted = servers or SummedServers(), dict[str, SlotCounts]()
+    slots = {name: _urls(slot) for name, slot in seen.slots.items()}
+    answers = await asyncio.gather(*(_read(region.runtimes[runtime], urls) for urls in slots.values()))
+    for (name, urls), found in zip(slots.items(), answers, strict=True):
+        if found:
+            counted[name] = next(iter(found.values())) if len(urls) == 1 else summed.take(name, found)
     if not isinstance(region.reader, CountsTraffic):
         return counted
     traffic = await region.reader.traffic(seen.address)
     return {name: _joined(traffic[name], counted.get(name)) for name in sorted(traffic)}
+
+
+def _urls(slot: ObservedSlot) -> dict[str, str]:
+    """Return where the servers of a slot that answer tell their counters, by name."""
+    ready = {r.name: r.url for r in slot.replicas if r.state is ServerState.READY and r.url}
+    return ready or ({"": slot.url} if slot.url and slot.ready else {})
+
+
+async def _read(runtime: Runtime, urls: Mapping[str, str]) -> dict[str, SlotCounts]:
+    """Return the counters of the servers that tell them in time."""
+    reading = (asyncio.wait_for(runtime.counts(url), METRICS_TIMEOUT_S) for url in urls.values())
+    answers = await asyncio.gather(*reading, return_exceptions=True)
+    return {
+        name: replace(answer, server_epoch=answer.epoch)
+        for name, answer in zip(urls, answers, strict=True)
+        if isinstance(answer, SlotCounts)
+    }
 
 
 def difference(before: SlotCounts | None, after: SlotCounts) -> Counts:

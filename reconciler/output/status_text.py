@@ -51,6 +51,9 @@ def _endpoint(endpoint: Json) -> Iterator[RenderableType]:
     for name, slot in endpoint["slots"].items():
         if slot["release"] is not None:
             state = "warm" if slot["warm"] else "ready" if slot["ready"] else slot.get("problem") or "not ready"
+            servers = slot["replicas"]
+            if servers["wanted"] > 1:
+                state = f"{servers['ready']}/{servers['wanted']} servers  {state}"
             until = f" until {slot['warm_until']}, then retired" if slot.get("warm_until") else ""
             yield _line(4, f"slot {name}  {slot['weight_pct']:5g} %  {slot['release']}  {state}{until}")
     for name, prompt in endpoint["prompts"].items():

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from environments.errors import SluiceError
 from reconciler.core.model.observed import ObservedEndpoint, ObservedState
-from reconciler.ports import Pointers, ReleaseSplit
+from reconciler.ports import Pointers, ReleaseSplit, read_all
 from reconciler.ports.adapters import RegionReader
 
 Shares = dict[str, tuple[tuple[str, float], ...]]
@@ -31,7 +31,7 @@ async def observe(regions: Iterable[RegionReader], endpoints: Sequence[str] | No
 
 
 async def _region(region: RegionReader, endpoints: Sequence[str] | None) -> list[ObservedEndpoint]:
-    seen, (splits, problem) = await asyncio.gather(region.reader.observe(endpoints), _published(region.pointers))
+    seen, (splits, problem) = await asyncio.gather(read_all(region.reader, endpoints), _published(region.pointers))
     return [
         replace(
             endpoint,

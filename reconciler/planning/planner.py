@@ -27,13 +27,13 @@ from reconciler.core.plan.drift import Drift, drift
 from reconciler.core.plan.plan import Plan, Scope, World, changes_of, make_plan
 from reconciler.core.plan.retire import KeptSlot, due, has_idle_slot, kept_slot
 from reconciler.core.times import timestamp
+from reconciler.planning.buildable import unbuildable
 from reconciler.planning.checks import Checks
 from reconciler.planning.history import Recalled, recall
 from reconciler.planning.observe import observe
-from reconciler.ports import Gate, Registry, Runtime, Store
+from reconciler.ports import Gate, KeepsReplicas, Registry, Runtime, Store
 from reconciler.ports.adapters import RegionReader
 
-STRATEGIES = ("canary", "blue_green")
 _PAST_MAX = 50  # rollouts that are searched for the promotion that left a slot warm
 
 
@@ -86,7 +86,7 @@ class Planner:
         recalled = await recall(self.store, spec.environment)
         kept = await self.kept_warm(live, active)
         desired = desired_state(spec, releases)
-        here = tuple(d for d in desired.endpoints if d.address.region in regions)
+        here = tuple(self._with_replicas(d) for d in desired.endpoints if d.address.region in regions)
         return World(
             spec=spec,
             desired=type(desired)(desired.environment, here),
@@ -208,24 +208,13 @@ class Planner:
         return Checks(self.loaded, self.runtimes, self.gates)
 
     def _unbuildable(self, changes: tuple[Change, ...]) -> list[Finding]:
-        """Deny what the file may declare and this build cannot run: nothing else is ever done in its place."""
-        found = []
-        for change in changes:
-            declared = self.loaded.spec.endpoints.get(change.address.endpoint)
-            if declared is None or change.action is Action.NONE:
-                continue
-            lacking = [] if declared.runtime in self.runtimes else [f"runtime {declared.runtime}"]
-            if declared.rollout.strategy not in STRATEGIES:
-                lacking.append(f"strategy {declared.rollout.strategy}")
-            if declared.rollout.surge != "follow":
-                lacking.append(f"surge {declared.rollout.surge} (a slot keeps one server on its platforms)")
-            asked = declared.rollout.gates.model_dump(exclude_none=True)
-            lacking += [f"{gate} gate" for gate in sorted(asked) if gate not in self.gates]
-            found += [
-                Finding("BUILD-001", "deny", str(change.address), f"this build has no adapter for: {what}")
-                for what in lacking
-            ]
-        return found
+        return unbuildable(self.loaded.spec, changes, self.readers, runtimes=self.runtimes, gates=self.gates)
+
+    def _with_replicas(self, desired: DesiredEndpoint) -> DesiredEndpoint:
+        """Return what is desired with how many servers carry all of its traffic where a slot can have several."""
+        declared = self.loaded.spec.endpoints[desired.address.endpoint].replicas.min
+        keeps = KeepsReplicas in self.readers[desired.address.region].can
+        return replace(desired, replicas=max(1, declared)) if keeps else desired
 
     async def _resolve(self, name: str, path: str, kind: str, ref: str) -> tuple[ResolvedRef, str | None]:
         """Resolve one reference; a scheme without an adapter is pinned by its own text and named as a gap."""

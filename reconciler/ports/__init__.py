@@ -18,22 +18,33 @@ from reconciler.ports.evidence import (
 )
 from reconciler.ports.references import DrawnRelease, Files, Pointers, Registry, ReleaseSplit, Resolved
 from reconciler.ports.serving import (
+    CAPABILITIES,
     REJECTIONS,
+    Changes,
     Cohort,
     CountsByStart,
     CountsTraffic,
+    InProgress,
+    KeepsReplicas,
     LoadsAdapters,
     Mirrors,
     PlatformReader,
     PlatformWriter,
     Runtime,
+    ServerOptions,
     SlotAddress,
     SlotCounts,
+    TellsChanges,
+    capabilities,
+    finished,
+    read_all,
 )
 from reconciler.ports.store import Entry, Lease, NewEntry, Store, StoredRollout, Verification
 
 __all__ = [
+    "CAPABILITIES",
     "REJECTIONS",
+    "Changes",
     "Cohort",
     "CountsByStart",
     "CountsTraffic",
@@ -44,6 +55,8 @@ __all__ = [
     "GateContext",
     "GateEvidence",
     "GateProgress",
+    "InProgress",
+    "KeepsReplicas",
     "Lease",
     "LiveCounts",
     "LoadsAdapters",
@@ -58,10 +71,15 @@ __all__ = [
     "Resolved",
     "Runtime",
     "Sample",
+    "ServerOptions",
     "SlotAddress",
     "SlotCounts",
     "Store",
     "StoredRollout",
+    "TellsChanges",
     "Verification",
+    "capabilities",
+    "finished",
+    "read_all",
     "untold",
 ]

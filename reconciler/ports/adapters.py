@@ -10,7 +10,17 @@ from dataclasses import dataclass, field, replace
 
 from reconciler.core.canonical import Json
 from reconciler.core.model.rollout import Rollout
-from reconciler.ports import Gate, MetricSource, PlatformReader, PlatformWriter, Pointers, Registry, Runtime, Store
+from reconciler.ports import (
+    Gate,
+    MetricSource,
+    PlatformReader,
+    PlatformWriter,
+    Pointers,
+    Registry,
+    Runtime,
+    Store,
+    capabilities,
+)
 
 
 @dataclass(frozen=True)
@@ -20,6 +30,11 @@ class RegionReader:
     name: str
     reader: PlatformReader
     pointers: Pointers
+
+    @property
+    def can(self) -> frozenset[type]:
+        """Return what the region's platform can beyond the least: `KeepsReplicas`, `CountsTraffic`, …"""
+        return capabilities(self.reader)
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ParamSpec, Protocol, runtime_checkable
 
 from environments.names import Address
 from reconciler.core.model.observed import ObservedEndpoint
 from reconciler.core.model.release import Artifact, Release
 from reconciler.core.model.tokens import Tokens
+
+P = ParamSpec("P")
+ASKED_AGAIN_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -72,42 +76,72 @@ class Cohort:
     rejected: int = 0
 
 
+@dataclass(frozen=True)
+class Changes:
+    """What changed in a region: `endpoints` by name, None when it may be any; `cursor` is what to ask with next."""
+
+    cursor: str
+    endpoints: frozenset[str] | None = None
+
+
 class PlatformReader(Protocol):
     """Reads one region."""
 
-    async def observe(self, endpoints: Sequence[str] | None = None) -> tuple[ObservedEndpoint, ...]:
-        """Return what every slot runs and every weight is; all endpoints of the region when `endpoints` is None.
+    def observe(self, endpoints: Sequence[str] | None = None) -> AsyncIterator[Sequence[ObservedEndpoint]]:
+        """Yield what every slot runs and every weight is, page by page; all endpoints of the region for None.
 
-        An endpoint that is named and not there is returned with empty slots.
+        An endpoint that is named and not there is yielded with empty slots.
 
         Raises:
-            SluiceError: `PLAT-001` the region cannot be read (retryable).
+            SluiceError: `PLAT-001` the region cannot be read (retryable), also between two pages.
         """
         ...
 
 
+@dataclass(frozen=True)
+class InProgress:
+    """What a verb returns that has begun and is not in force yet; `why` says in words what it waits for."""
+
+    why: str
+
+
 class PlatformWriter(Protocol):
-    """Changes one region. Each verb returns when its effect is in force, and raises when it is not."""
+    """Changes one region.
 
-    async def start(self, slot: SlotAddress, release: Release, *, fence: int) -> None:
-        """Begin running `release` in the slot; return when the platform has accepted it, not when it is ready."""
+    A verb returns None when its effect is in force, and raises when it will not be. What takes longer than a few
+    seconds begins and returns `InProgress`: the caller asks again with the same arguments until it hears None.
+    """
+
+    async def start(self, slot: SlotAddress, release: Release, *, fence: int, replicas: int = 1) -> InProgress | None:
+        """Begin to run `release` in the slot; None when the platform has accepted it, not when it is ready.
+
+        `replicas` is more than 1 only where the platform `KeepsReplicas`.
+        """
         ...
 
-    async def mark_warm(self, slot: SlotAddress, *, fence: int) -> None:
-        """Record that the slot's present server has been warmed up; forgotten when that server restarts."""
+    async def mark_warm(self, slot: SlotAddress, *, fence: int) -> InProgress | None:
+        """Record that the servers that run in the slot now have been warmed up; forgotten of one that restarts."""
         ...
 
-    async def weigh(self, endpoint: Address, weights_pct: Mapping[str, float], *, fence: int) -> None:
-        """Make the gateway split by these weights (slot → percent, sum 100), and return when it does."""
+    async def weigh(self, endpoint: Address, weights_pct: Mapping[str, float], *, fence: int) -> InProgress | None:
+        """Make the gateway split by these weights (slot → percent, sum 100); None when it does."""
         ...
 
-    async def stop(self, slot: SlotAddress, *, fence: int) -> None:
-        """Empty a slot that has no weight, letting requests in flight finish; succeed if it is empty already."""
+    async def stop(self, slot: SlotAddress, *, fence: int) -> InProgress | None:
+        """Empty a slot that has no weight, letting requests in flight finish; None when it is empty."""
         ...
 
-    async def remove(self, endpoint: Address, *, fence: int) -> None:
-        """Take the endpoint out of the gateway and empty all its slots; succeed if it is gone already."""
+    async def remove(self, endpoint: Address, *, fence: int) -> InProgress | None:
+        """Take the endpoint out of the gateway and empty all its slots; None when it is gone."""
         ...
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """How a server is told what to serve: arguments, variables of its environment, or both."""
+
+    arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class Runtime(Protocol):
@@ -121,19 +155,18 @@ class Runtime(Protocol):
         """
         ...
 
-    def command(
-        self, release: Release, serve_command: Sequence[str], *, paths: Mapping[str, str], port: int
-    ) -> tuple[str, ...]:
-        """Return the command line that serves `release` on `port` of loopback.
+    def options(self, release: Release, *, paths: Mapping[str, str], host: str, port: int) -> ServerOptions:
+        """Return what tells a server to serve `release` at `host` and `port`.
 
-        `paths` are the folders of its artifacts, keyed as its lineage is: `model`, `adapters.NAME`.
+        `paths` are the places of its artifacts as the server sees them, keyed as its lineage is: `model`,
+        `adapters.NAME`.
         """
         ...
 
     async def ready(self, url: str, release: Release, *, model_path: str = "") -> str | None:
         """Return None when the server at `url` is healthy and says that it serves this release's model, else why not.
 
-        `model_path` is the folder that the server was started with, where the caller knows it.
+        `model_path` is the place that the server was started with, where the caller knows it.
 
         Raises:
             SluiceError: `RUN-002` it serves another model: waiting will not help.
@@ -182,6 +215,31 @@ class CountsByStart(Protocol):
 
 
 @runtime_checkable
+class KeepsReplicas(Protocol):
+    """A platform whose slots have as many servers as they are told to."""
+
+    async def scale(self, slot: SlotAddress, replicas: int, *, fence: int) -> InProgress | None:
+        """Have the slot run `replicas` servers (1 or more); None when the platform has accepted it.
+
+        Servers that go let their requests in flight finish.
+        """
+        ...
+
+
+@runtime_checkable
+class TellsChanges(Protocol):
+    """A platform that tells which endpoints have changed, so that they need not be read again and again."""
+
+    async def changes(self, since: str = "") -> Changes:
+        """Return which endpoints may have changed since a cursor; every one of them for an empty or unknown cursor.
+
+        Raises:
+            SluiceError: `PLAT-001` the region cannot be read (retryable).
+        """
+        ...
+
+
+@runtime_checkable
 class LoadsAdapters(Protocol):
     """A platform that can load an adapter onto a running base without a restart."""
 
@@ -197,3 +255,26 @@ class Mirrors(Protocol):
     async def mirror(self, endpoint: Address, slot: str, share_pct: float, *, fence: int) -> None:
         """Copy a share of requests to `slot`; 0 turns it off."""
         ...
+
+
+async def finished(verb: Callable[P, Awaitable[InProgress | None]], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Ask a verb again until its effect is in force, for as long as that takes: a rollout's loop has limits instead."""
+    while await verb(*args, **kwargs):  # noqa: ASYNC110 - the platform is elsewhere and sets no event
+        await asyncio.sleep(ASKED_AGAIN_S)
+
+
+async def read_all(reader: PlatformReader, endpoints: Sequence[str] | None = None) -> tuple[ObservedEndpoint, ...]:
+    """Return all pages of a reading in one.
+
+    Raises:
+        SluiceError: `PLAT-001` the region cannot be read.
+    """
+    return tuple([endpoint async for page in reader.observe(endpoints) for endpoint in page])
+
+
+CAPABILITIES = (CountsTraffic, CountsByStart, KeepsReplicas, TellsChanges, LoadsAdapters, Mirrors)
+
+
+def capabilities(platform: object) -> frozenset[type]:
+    """Return what a platform can beyond the least, as types: a planner asks these and never the platform itself."""
+    return frozenset(kind for kind in CAPABILITIES if isinstance(platform, kind))

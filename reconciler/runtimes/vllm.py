@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from environments.errors import SluiceError
 from reconciler import plain_http
 from reconciler.core.model.release import Release
-from reconciler.ports import SlotCounts
-from reconciler.runtimes.vllm_command import check_engine, command_line
+from reconciler.ports import ServerOptions, SlotCounts
+from reconciler.runtimes.vllm_command import check_engine, serve_arguments
 from reconciler.runtimes.vllm_counts import counts_of
 
 if TYPE_CHECKING:
@@ -40,15 +40,13 @@ class VllmRuntime:
         """
         check_engine(engine)
 
-    def command(
-        self, release: Release, serve_command: Sequence[str], *, paths: Mapping[str, str], port: int
-    ) -> tuple[str, ...]:
-        """Return the command line that serves `release` on `port` of loopback.
+    def options(self, release: Release, *, paths: Mapping[str, str], host: str, port: int) -> ServerOptions:
+        """Return the arguments of `vllm serve` that serve `release` at `host` and `port`.
 
         Raises:
             SluiceError: `RUN-001`, `RUN-004`.
         """
-        return command_line(release, serve_command, paths=paths, port=port)
+        return ServerOptions(serve_arguments(release, paths=paths, host=host, port=port))
 
     async def ready(self, url: str, release: Release, *, model_path: str = "") -> str | None:
         """Return None when the server is healthy and names the endpoint, its adapters and its folder, else why not.

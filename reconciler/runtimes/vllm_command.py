@@ -1,10 +1,10 @@
-"""Turns a release into vLLM's command line, and refuses arguments that vLLM or Sluice would not have. Pure."""
+"""Turns a release into the arguments of `vllm serve`, and refuses those that vLLM or Sluice would not have. Pure."""
 
 from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from environments.errors import Problem, SluiceError, SpecError
@@ -26,19 +26,17 @@ def check_engine(engine: Mapping[str, Any]) -> None:
         raise SpecError(problems)
 
 
-def command_line(
-    release: Release, serve_command: Sequence[str], *, paths: Mapping[str, str], port: int
-) -> tuple[str, ...]:
-    """Return `<serve_command…> MODEL_DIR --port N --host … --served-model-name ENDPOINT` and the engine arguments.
+def serve_arguments(release: Release, *, paths: Mapping[str, str], host: str, port: int) -> tuple[str, ...]:
+    """Return `MODEL_DIR --port N --host HOST --served-model-name ENDPOINT` and the engine arguments.
 
     Raises:
         SpecError: `RUN-001`, `RUN-006` an engine argument cannot be used.
         SluiceError: `RUN-004` an adapter has no local folder.
     """
     check_engine(release.engine)
-    own = ("--port", str(port), "--host", "127.0.0.1", "--served-model-name", release.endpoint)
+    own = ("--port", str(port), "--host", host, "--served-model-name", release.endpoint)
     engine = (part for name, value in sorted(release.engine.items()) for part in _option(name, value))
-    return (*serve_command, paths["model"], *own, *engine, *_adapters(release, paths))
+    return (paths["model"], *own, *engine, *_adapters(release, paths))
 
 
 def _problem(name: str, value: Any) -> Problem | None:

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from statistics import median, quantiles
 
+from reconciler.ports import read_all
 from tests.support.clients import steady, stream
 from tests.support.platforms import LocalWorld, serve
 from tests.support.processes import guarded_home
@@ -42,7 +43,7 @@ async def measure(world: LocalWorld, *, changes: int, per_second: float) -> dict
                 first_answer.append(time.monotonic() - decided)
             await asyncio.sleep(0.1)
         elapsed = time.monotonic() - begun
-    looks = [await took(world.platform.observe) for _ in range(20)]
+    looks = [await took(lambda: read_all(world.platform)) for _ in range(20)]
     return {
         "changes": changes,
         "requests": len(answers),

@@ -17,7 +17,7 @@ from reconciler.cli.main import run
 from reconciler.compose import build_gate, compose, kinds_of
 from reconciler.core.model.settings import GATE_ORDER
 from reconciler.platforms.kinds import platform_kind
-from reconciler.ports import Gate
+from reconciler.ports import Gate, read_all
 from tests.support.processes import ROOT
 
 VERBS = sorted(name for name, _ in inspect.getmembers(Gate, inspect.isfunction) if not name.startswith("_"))
@@ -74,7 +74,7 @@ async def test_a_region_that_the_file_dropped_is_built_from_what_a_rollout_remem
         region = rebuild("gone", LOCAL.model_dump(mode="json", exclude={"prometheus"}))
         assert region is not None
         assert (region.name, sorted(region.runtimes), sorted(region.metrics)) == ("gone", ["vllm"], ["http"])
-        assert await region.reader.observe() == ()
+        assert await read_all(region.reader) == ()
         assert rebuild("gone", {"platform": "kubernetes", "context": "c"}) is None
         assert rebuild("gone", {"platform": "elsewhere"}) is None
     finally:

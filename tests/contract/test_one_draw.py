@@ -16,7 +16,7 @@ from openfeature.evaluation_context import EvaluationContext
 from reconciler.core.model.release import Artifact, Release
 from reconciler.pointers.flagd import FlagdPointers
 from reconciler.pointers.provider import FlagFileProvider
-from reconciler.ports import DrawnRelease, ReleaseSplit
+from reconciler.ports import DrawnRelease, ReleaseSplit, finished
 from tests.support.platforms import LocalWorld, local_home, place, until
 
 pytestmark = pytest.mark.engine
@@ -66,7 +66,7 @@ async def serving(world: LocalWorld, slot: str, word: str, prompt: str) -> Relea
     """Start a release with a prompt and wait until it is ready."""
     made = world.release(word)
     release = replace(made, prompts={"system": Artifact(prompt, f"sha256:{prompt}")}, prompt_texts={"system": prompt})
-    await world.platform.start(place(world, slot), release, fence=1)
+    await finished(world.platform.start, place(world, slot), release, fence=1)
     await until(world, slot, lambda seen: seen.ready)
     return release
 

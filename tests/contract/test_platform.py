@@ -10,23 +10,26 @@ import pytest
 
 from environments.errors import SluiceError
 from environments.names import Address
-from reconciler.ports import CountsTraffic, SlotAddress
-from tests.support.platforms import FakeWorld, LocalWorld, World, local_home, place, seen, serve, until
+from reconciler.ports import CountsTraffic, InProgress, SlotAddress, finished, read_all
+from tests.support.platforms import FakeWorld, FleetWorld, LocalWorld, World, local_home, place, seen, serve, until
 
 
-@pytest.fixture(params=["fake", pytest.param("local", marks=pytest.mark.engine)])
+@pytest.fixture(params=["fake", "fleet", pytest.param("local", marks=pytest.mark.engine)])
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     """Return an empty region of each kind in turn."""
     if request.param == "fake":
         yield FakeWorld()
+        return
+    if request.param == "fleet":
+        yield FleetWorld()
         return
     with local_home(tmp_path) as home:
         yield LocalWorld(home, tmp_path / "models")
 
 
 async def test_a_region_that_was_never_started_is_empty(world: World) -> None:
-    assert await world.platform.observe() == ()
-    (endpoint,) = await world.platform.observe(["chat"])
+    assert await read_all(world.platform) == ()
+    (endpoint,) = await read_all(world.platform, ["chat"])
     assert endpoint.address == world.address
     assert endpoint.weights == {"a": 0.0, "b": 0.0}
     assert all(slot.release is None and slot.problem is None for slot in endpoint.slots.values())
@@ -35,7 +38,7 @@ async def test_a_region_that_was_never_started_is_empty(world: World) -> None:
 
 async def test_a_started_release_becomes_ready_and_is_found_again(world: World) -> None:
     release = await serve(world, "a", "one")
-    (endpoint,) = await world.platform.observe()
+    (endpoint,) = await read_all(world.platform)
     found = endpoint.slots["a"]
     assert found.release == release
     assert found.release is not None
@@ -50,7 +53,7 @@ async def test_starting_the_same_release_again_changes_nothing(world: World) -> 
     release = await serve(world, "a", "one")
     await world.platform.mark_warm(place(world, "a"), fence=1)
     before = await seen(world, "a")
-    await world.platform.start(place(world, "a"), release, fence=1)
+    await finished(world.platform.start, place(world, "a"), release, fence=1)
     assert await seen(world, "a") == before
     assert before.warm
 
@@ -73,7 +76,7 @@ async def test_a_restarted_server_is_cold_and_comes_back(world: World) -> None:
 
 async def test_a_server_has_started_once_it_was_ready_until_its_process_is_another(world: World) -> None:
     """So that one slow probe is told from a server that still loads its model."""
-    await world.platform.start(place(world, "a"), world.release("shy", never_ready=True), fence=1)
+    await finished(world.platform.start, place(world, "a"), world.release("shy", never_ready=True), fence=1)
     assert not (await until(world, "a", lambda s: s.problem is not None)).started
     await world.fault("a", never_ready=False)
     assert (await until(world, "a", lambda s: s.ready)).started
@@ -87,7 +90,7 @@ async def test_a_server_has_started_once_it_was_ready_until_its_process_is_anoth
 
 async def test_a_server_without_supervisor_is_seen_as_gone_and_can_be_started_again(world: World) -> None:
     release = await serve(world, "a", "one")
-    await world.platform.weigh(world.address, {"a": 100, "b": 0}, fence=1)
+    await finished(world.platform.weigh, world.address, {"a": 100, "b": 0}, fence=1)
     world.kill("a")
     found = await seen(world, "a")
     assert (found.release, found.ready, found.running, found.weight_pct) == (release, False, False, 100.0)
@@ -101,12 +104,16 @@ async def test_a_server_without_supervisor_is_seen_as_gone_and_can_be_started_ag
     [{"a": 100.0, "b": 0.0}, {"a": 0.0, "b": 100.0}, {"a": 64.1, "b": 100 - 64.1}, {"a": 99.5, "b": 0.5}, {"a": 100.0}],
     ids=str,
 )
-async def test_weights_are_read_back_exactly(world: World, weights: dict[str, float]) -> None:
+async def test_weights_are_read_back_as_finely_as_the_gateway_holds_them(
+    world: World, weights: dict[str, float]
+) -> None:
     await serve(world, "a", "one")
     await serve(world, "b", "two")
-    await world.platform.weigh(world.address, weights, fence=1)
-    (endpoint,) = await world.platform.observe()
-    assert endpoint.weights == {"a": 0.0, "b": 0.0} | weights
+    await finished(world.platform.weigh, world.address, weights, fence=1)
+    (endpoint,) = await read_all(world.platform)
+    for slot, pct in ({"a": 0.0, "b": 0.0} | weights).items():
+        half = 0.0 if pct in (0.0, 100.0) else endpoint.weight_resolution_pct / 2
+        assert abs(endpoint.weights[slot] - pct) <= half + 1e-9
 
 
 BAD_WEIGHTS: list[dict[str, float]] = [
@@ -123,29 +130,29 @@ BAD_WEIGHTS: list[dict[str, float]] = [
 async def test_weights_that_are_no_split_are_refused(world: World) -> None:
     await serve(world, "a", "one")
     await serve(world, "b", "two")
-    await world.platform.weigh(world.address, {"a": 100, "b": 0}, fence=1)
+    await finished(world.platform.weigh, world.address, {"a": 100, "b": 0}, fence=1)
     for weights in BAD_WEIGHTS:
         with pytest.raises(SluiceError, match="PLAT-004"):
-            await world.platform.weigh(world.address, weights, fence=1)
-    (endpoint,) = await world.platform.observe()
+            await finished(world.platform.weigh, world.address, weights, fence=1)
+    (endpoint,) = await read_all(world.platform)
     assert endpoint.weights == {"a": 100.0, "b": 0.0}
 
 
 async def test_a_slot_without_server_gets_no_weight(world: World) -> None:
     await serve(world, "a", "one")
     with pytest.raises(SluiceError, match="PLAT-005"):
-        await world.platform.weigh(world.address, {"a": 90, "b": 10}, fence=1)
+        await finished(world.platform.weigh, world.address, {"a": 90, "b": 10}, fence=1)
     with pytest.raises(SluiceError, match="PLAT-005"):
-        await world.platform.weigh(Address("test", "local", "other"), {"a": 100, "b": 0}, fence=1)
+        await finished(world.platform.weigh, Address("test", "local", "other"), {"a": 100, "b": 0}, fence=1)
 
 
 async def test_a_serving_slot_is_neither_replaced_nor_stopped(world: World) -> None:
     release = await serve(world, "a", "one")
-    await world.platform.weigh(world.address, {"a": 100, "b": 0}, fence=1)
+    await finished(world.platform.weigh, world.address, {"a": 100, "b": 0}, fence=1)
     with pytest.raises(SluiceError, match="PLAT-003"):
-        await world.platform.start(place(world, "a"), world.release("two"), fence=1)
+        await finished(world.platform.start, place(world, "a"), world.release("two"), fence=1)
     with pytest.raises(SluiceError, match="PLAT-003"):
-        await world.platform.stop(place(world, "a"), fence=1)
+        await finished(world.platform.stop, place(world, "a"), fence=1)
     found = await seen(world, "a")
     assert (found.release, found.ready, found.weight_pct) == (release, True, 100.0)
 
@@ -153,23 +160,23 @@ async def test_a_serving_slot_is_neither_replaced_nor_stopped(world: World) -> N
 async def test_a_stopped_slot_is_empty_and_stopping_again_is_fine(world: World) -> None:
     await serve(world, "a", "one")
     await serve(world, "b", "two")
-    await world.platform.weigh(world.address, {"a": 100, "b": 0}, fence=1)
-    await world.platform.stop(place(world, "b"), fence=1)
-    await world.platform.stop(place(world, "b"), fence=1)
+    await finished(world.platform.weigh, world.address, {"a": 100, "b": 0}, fence=1)
+    await finished(world.platform.stop, place(world, "b"), fence=1)
+    await finished(world.platform.stop, place(world, "b"), fence=1)
     assert (await seen(world, "b")).release is None
     assert (await seen(world, "a")).ready
-    await world.platform.stop(SlotAddress(Address("test", "local", "never-there"), "a"), fence=1)
+    await finished(world.platform.stop, SlotAddress(Address("test", "local", "never-there"), "a"), fence=1)
 
 
 async def test_a_removed_endpoint_is_gone_and_others_stay(world: World) -> None:
     await serve(world, "a", "one")
-    await world.platform.weigh(world.address, {"a": 100, "b": 0}, fence=1)
+    await finished(world.platform.weigh, world.address, {"a": 100, "b": 0}, fence=1)
     other = SlotAddress(Address("test", "local", "other"), "a")
-    await world.platform.start(other, world.release("one", endpoint="other"), fence=1)
-    await world.platform.weigh(other.address, {"a": 100, "b": 0}, fence=1)
-    await world.platform.remove(world.address, fence=1)
-    await world.platform.remove(world.address, fence=1)
-    (endpoint,) = await world.platform.observe()
+    await finished(world.platform.start, other, world.release("one", endpoint="other"), fence=1)
+    await finished(world.platform.weigh, other.address, {"a": 100, "b": 0}, fence=1)
+    await finished(world.platform.remove, world.address, fence=1)
+    await finished(world.platform.remove, world.address, fence=1)
+    (endpoint,) = await read_all(world.platform)
     assert endpoint.address == other.address
     assert endpoint.weights == {"a": 100.0, "b": 0.0}
 
@@ -183,8 +190,8 @@ async def test_an_older_token_changes_nothing(world: World) -> None:
     """A writer that slept through its lease wakes up: every verb of it is refused, for this endpoint alone."""
     platform, address = world.platform, world.address
     release = await serve(world, "a", "one", fence=4)
-    await platform.weigh(address, {"a": 100, "b": 0}, fence=5)
-    late: dict[str, Callable[[], Awaitable[None]]] = {
+    await finished(platform.weigh, address, {"a": 100, "b": 0}, fence=5)
+    late: dict[str, Callable[[], Awaitable[InProgress | None]]] = {
         "start": lambda: platform.start(place(world, "b"), world.release("two"), fence=4),
         "mark_warm": lambda: platform.mark_warm(place(world, "a"), fence=4),
         "weigh": lambda: platform.weigh(address, {"a": 100, "b": 0}, fence=4),
@@ -195,12 +202,12 @@ async def test_an_older_token_changes_nothing(world: World) -> None:
         with pytest.raises(SluiceError) as refused:
             await call()
         assert refused.value.code == "LEASE-002", verb
-    (endpoint,) = await platform.observe()
+    (endpoint,) = await read_all(platform)
     assert endpoint.slots["a"].release == release
     assert endpoint.slots["b"].release is None
     assert (endpoint.slots["a"].warm, endpoint.weights) == (False, {"a": 100.0, "b": 0.0})
     other = SlotAddress(Address("test", "local", "other"), "a")
-    await platform.start(other, world.release("one", endpoint="other"), fence=1)
+    await finished(platform.start, other, world.release("one", endpoint="other"), fence=1)
 
 
 async def test_traffic_is_counted_for_every_slot(world: World) -> None:

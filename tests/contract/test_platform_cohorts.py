@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.ports import Cohort, CountsByStart
+from reconciler.ports import Cohort, CountsByStart, finished
 from tests.support.platforms import PATIENCE_S, CohortWorld, LocalCohorts, local_home, place, serve
 
 Sums = dict[str, tuple[int, int, int, int]]
@@ -121,7 +121,7 @@ async def test_each_endpoint_has_its_own(world: CohortWorld) -> None:
     await until(world, "a", lambda sums: sum(n[1] for n in sums.values()) == 2)
     release = world.release("one", endpoint="chat-a")
     other = place(world, "a", endpoint="chat-a")
-    await world.platform.start(other, release, fence=1)
+    await finished(world.platform.start, other, release, fence=1)
     await world.platform.weigh(other.address, {"a": 100, "b": 0}, fence=1)
     assert isinstance(world.platform, CountsByStart)
     assert await world.platform.cohorts(other.address, since_s=0.0) == {"a": (), "b": ()}

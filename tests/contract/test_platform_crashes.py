@@ -15,6 +15,7 @@ from reconciler.platforms.local import down
 from reconciler.platforms.local.processes import Process, read_supervised
 from reconciler.platforms.local.state import locked
 from reconciler.platforms.local.supervisor import start_mark
+from reconciler.ports import finished, read_all
 from tests.support.clients import stream
 from tests.support.platforms import (
     PATIENCE_S,
@@ -48,7 +49,7 @@ def world(home: Path, tmp_path: Path) -> LocalWorld:
 
 async def test_another_process_finds_everything_again(world: LocalWorld) -> None:
     await serving(world)
-    assert await world.opened().observe() == await world.platform.observe()
+    assert await read_all(world.opened()) == await read_all(world.platform)
 
 
 async def test_a_killed_gateway_comes_back_by_itself_with_its_weights(world: LocalWorld) -> None:
@@ -56,7 +57,7 @@ async def test_a_killed_gateway_comes_back_by_itself_with_its_weights(world: Loc
     epoch = (await world.platform.traffic(world.address))["a"].epoch
     kill(world.gateway().server)
     await answers(world)
-    (endpoint,) = await world.platform.observe()
+    (endpoint,) = await read_all(world.platform)
     assert (endpoint.gateway_problem, endpoint.weights) == (None, {"a": 100.0, "b": 0.0})
     assert (await world.platform.traffic(world.address))["a"].epoch != epoch
 
@@ -66,7 +67,7 @@ async def test_a_gateway_whose_supervisor_is_killed_is_told_and_started_by_the_n
     envoy = world.gateway()
     kill(envoy.supervisor)
     await gone(envoy.server)
-    (endpoint,) = await world.platform.observe()
+    (endpoint,) = await read_all(world.platform)
     assert endpoint.gateway_problem == "the gateway and its supervisor are gone"
     assert endpoint.weights == {"a": 100.0, "b": 0.0}
     with pytest.raises(SluiceError, match="PLAT-001"):
@@ -94,12 +95,12 @@ async def test_what_was_hashed_is_what_starts_however_often(world: LocalWorld) -
     await until(world, "a", lambda s: s.ready and s.restarts == 1)
     assert texts_in((await stream(world.port, tokens=8)).body) == texts_in(said)
     world.kill("a")
-    await world.platform.start(place(world, "a"), old, fence=1)
+    await finished(world.platform.start, place(world, "a"), old, fence=1)
     await until(world, "a", lambda s: s.ready)
     assert texts_in((await stream(world.port, tokens=8)).body) == texts_in(said)
     new = world.resolved("one")
     assert new.id != old.id
-    await world.platform.start(place(world, "b"), new, fence=1)
+    await finished(world.platform.start, place(world, "b"), new, fence=1)
     await until(world, "b", lambda s: s.ready)
     await world.platform.weigh(world.address, {"a": 0, "b": 100}, fence=1)
     assert texts_in((await stream(world.port, tokens=8)).body) != texts_in(said)
@@ -111,7 +112,7 @@ async def test_content_that_is_gone_leaves_the_slot_as_it_is(world: LocalWorld) 
     config = world.models / "two" / "config.json"
     config.write_text(config.read_text().replace("two", "three"))
     with pytest.raises(SluiceError) as refused:
-        await world.platform.start(place(world, "b"), planned, fence=1)
+        await finished(world.platform.start, place(world, "b"), planned, fence=1)
     assert (refused.value.code, refused.value.retryable) == ("REG-006", False)
     found = await seen(world, "b")
     assert (found.release, found.ready) == (held, True)
@@ -119,19 +120,19 @@ async def test_content_that_is_gone_leaves_the_slot_as_it_is(world: LocalWorld) 
 
 async def test_a_server_that_keeps_dying_says_why_and_is_restarted_ever_slower(world: LocalWorld) -> None:
     release = world.release("bad", exit_on_start=True)
-    await world.platform.start(place(world, "a"), release, fence=1)
+    await finished(world.platform.start, place(world, "a"), release, fence=1)
     found = await until(world, "a", lambda s: s.restarts >= 2)
     assert (found.ready, found.running) == (False, True)
     assert found.problem is not None
     assert "exit code 1" in found.problem
     assert "the double was told to fail at its start" in found.problem
-    await world.platform.stop(place(world, "a"), fence=1)
+    await finished(world.platform.stop, place(world, "a"), fence=1)
     assert "the double was told to fail at its start" in log_of_last_server(world, "a")
 
 
 async def test_a_wrong_model_is_fatal(world: LocalWorld) -> None:
     release = world.release("other", wrong_model="somebody-else")
-    await world.platform.start(place(world, "a"), release, fence=1)
+    await finished(world.platform.start, place(world, "a"), release, fence=1)
     found = await until(world, "a", lambda s: s.fatal)
     assert (found.ready, found.running) == (False, True)
 
@@ -139,7 +140,7 @@ async def test_a_wrong_model_is_fatal(world: LocalWorld) -> None:
 async def test_a_program_that_is_not_there_leaves_the_slot_empty(world: LocalWorld) -> None:
     world.spec = world.spec.model_copy(update={"serve_command": ["no-such-program"]})
     with pytest.raises(SluiceError, match="PLAT-008"):
-        await world.opened().start(place(world, "a"), world.release("one"), fence=1)
+        await finished(world.opened().start, place(world, "a"), world.release("one"), fence=1)
     assert (await seen(world, "a")).release is None
 
 
@@ -176,7 +177,7 @@ async def test_no_process_of_a_region_has_the_callers_secrets(
     assert b"MODEL_LICENCE=for-servers" in environment_of(server.server)
     monkeypatch.delenv("MODEL_LICENCE")
     with pytest.raises(SluiceError, match="PLAT-016"):
-        await world.platform.start(place(world, "b"), world.release("two"), fence=1)
+        await finished(world.platform.start, place(world, "b"), world.release("two"), fence=1)
     assert (await seen(world, "b")).release is None
 
 
@@ -191,13 +192,13 @@ async def test_a_writer_that_sleeps_before_the_lock_is_refused_inside_it(world: 
         fences.write_text(json.dumps({"chat": 2}))
     with pytest.raises(SluiceError, match="LEASE-002"):
         await late
-    (endpoint,) = await world.platform.observe()
+    (endpoint,) = await read_all(world.platform)
     assert endpoint.weights == {"a": 100.0, "b": 0.0}
 
 
 async def test_two_starts_at_once_leave_one_server(world: LocalWorld) -> None:
     release = world.release("one")
-    starts = [each.start(place(world, "a"), release, fence=1) for each in (world.opened(), world.opened())]
+    starts = [finished(each.start, place(world, "a"), release, fence=1) for each in (world.opened(), world.opened())]
     await asyncio.gather(*starts)
     await until(world, "a", lambda s: s.ready)
     assert world.supervised("a").restarts == 0

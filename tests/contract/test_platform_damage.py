@@ -13,6 +13,7 @@ from environments.errors import SluiceError
 from reconciler.platforms.local import down
 from reconciler.platforms.local.port_lease import try_reserve
 from reconciler.platforms.local.state import locked, read_slot
+from reconciler.ports import finished, read_all
 from tests.support.clients import stream
 from tests.support.platforms import (
     PATIENCE_S,
@@ -93,7 +94,7 @@ async def test_damaged_state_is_told_and_a_start_repairs_it(world: LocalWorld) -
     assert found.problem is not None
     assert "slot.json is damaged" in found.problem
     with pytest.raises(SluiceError, match="PLAT-003"):
-        await world.platform.start(place(world, "a"), world.release("two"), fence=1)
+        await finished(world.platform.start, place(world, "a"), world.release("two"), fence=1)
     await serve(world, "a", "one")
     assert server is not None
     assert not server.alive
@@ -122,7 +123,7 @@ async def test_what_serves_without_a_record_goes_on_serving_whatever_is_written(
     record.write_text("{") if damage == "damaged" else record.unlink()
     await serve(world, "b", "two")
     other = place(world, "a", endpoint="other")
-    await world.platform.start(other, world.release("one", endpoint="other"), fence=1)
+    await finished(world.platform.start, other, world.release("one", endpoint="other"), fence=1)
     await world.platform.weigh(other.address, {"a": 100, "b": 0}, fence=1)
     answer = await stream(world.port)
     assert (answer.slot, answer.failed) == ("a", False)
@@ -133,22 +134,22 @@ async def test_what_serves_without_a_record_goes_on_serving_whatever_is_written(
 async def test_a_damaged_route_file_is_read_from_the_gateway(world: LocalWorld) -> None:
     await serving(world)
     (world.root / "gateway" / "rds.json").write_text("{")
-    (endpoint,) = await world.platform.observe()
+    (endpoint,) = await read_all(world.platform)
     assert endpoint.weights == {"a": 100.0, "b": 0.0}
     await serve(world, "b", "two")
     await world.platform.weigh(world.address, {"a": 90, "b": 10}, fence=1)
-    (endpoint,) = await world.platform.observe()
+    (endpoint,) = await read_all(world.platform)
     assert endpoint.weights == {"a": 90.0, "b": 10.0}
 
 
 async def test_a_lost_route_file_costs_no_other_endpoint_its_routes(world: LocalWorld) -> None:
     await serving(world)
     other = place(world, "a", endpoint="other")
-    await world.platform.start(other, world.release("one", endpoint="other"), fence=1)
+    await finished(world.platform.start, other, world.release("one", endpoint="other"), fence=1)
     await world.platform.weigh(other.address, {"a": 100, "b": 0}, fence=1)
     (world.root / "gateway" / "rds.json").unlink()
     await world.platform.weigh(world.address, {"a": 100, "b": 0}, fence=1)
-    for endpoint in await world.platform.observe():
+    for endpoint in await read_all(world.platform):
         assert endpoint.weights == {"a": 100.0, "b": 0.0}
     await answers(world, "/other/v1/completions")
 

@@ -18,6 +18,7 @@ from environments.errors import SluiceError
 from reconciler.platforms.local import admin, routes
 from reconciler.platforms.local.admin import AdminError
 from reconciler.platforms.local.processes import Process
+from reconciler.ports import finished, read_all
 from tests.support.clients import get, stream
 from tests.support.platforms import (
     PATIENCE_S,
@@ -68,7 +69,7 @@ async def test_requests_in_flight_are_waited_for_though_the_admin_port_is_slow(
         return await stats(port, kind, pattern)
 
     monkeypatch.setattr("reconciler.platforms.local.admin.stats", slow)
-    await world.platform.stop(place(world, "a"), fence=1)
+    await finished(world.platform.stop, place(world, "a"), fence=1)
     assert not (await early).failed
     assert len(looks) >= 20
 
@@ -106,13 +107,13 @@ async def test_a_slow_admin_port_is_no_trouble_of_the_traffic(
 
     await serving(world)
     monkeypatch.setattr("reconciler.platforms.local.admin.route_tables", slow)
-    (endpoint,) = await world.platform.observe()
+    (endpoint,) = await read_all(world.platform)
     assert (endpoint.gateway_problem, endpoint.weights) == (None, {"a": 100.0, "b": 0.0})
     envoy = world.gateway().server
     assert envoy is not None
     await stopped(envoy)
     try:
-        (endpoint,) = await world.platform.observe()
+        (endpoint,) = await read_all(world.platform)
     finally:
         envoy.signal(signal.SIGCONT)
     assert endpoint.gateway_problem is not None
@@ -138,7 +139,7 @@ async def test_routes_that_envoy_refuses_are_taken_back(world: LocalWorld, monke
     assert refused.value.code == "PLAT-009"
     assert "domain" in refused.value.problem.why
     assert path.read_bytes() == before
-    (endpoint,) = await world.platform.observe()
+    (endpoint,) = await read_all(world.platform)
     assert endpoint.weights == {"a": 100.0, "b": 0.0}
     monkeypatch.undo()
     await world.platform.weigh(world.address, {"a": 0, "b": 100}, fence=1)
@@ -161,7 +162,7 @@ async def test_a_gateway_that_does_not_answer_keeps_its_weights(
         envoy.signal(signal.SIGCONT)
     assert (silent.value.code, silent.value.retryable) == ("PLAT-010", True)
     await answers(world)
-    (endpoint,) = await world.platform.observe()
+    (endpoint,) = await read_all(world.platform)
     assert endpoint.weights == {"a": 100.0, "b": 0.0}
 
 
@@ -171,7 +172,7 @@ async def test_a_gateway_port_that_is_taken_is_named_with_its_program(world: Loc
         other.bind(("127.0.0.1", world.port))
         other.listen(1)
         with pytest.raises(SluiceError) as taken:
-            await world.platform.start(place(world, "a"), world.release("one"), fence=1)
+            await finished(world.platform.start, place(world, "a"), world.release("one"), fence=1)
     assert taken.value.code == "PLAT-006"
     assert f"(pid {os.getpid()})" in taken.value.problem.what
     assert (await seen(world, "a")).release is None

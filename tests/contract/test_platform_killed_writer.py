@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.platforms.local.processes import supervising
+from reconciler.ports import finished, read_all
 from tests.support.clients import steady, stream
 from tests.support.lifeline import dies_with_parent
 from tests.support.platforms import LocalWorld, local_home, place, seen, serve, until
@@ -34,7 +35,7 @@ async def work(world):
         await world.platform.mark_warm(place(world, "b"), fence=1)
         for share in (10, 50, 0):
             await world.platform.weigh(world.address, {"a": 100 - share, "b": share}, fence=1)
-        await world.platform.stop(place(world, "b"), fence=1)
+        await finished(world.platform.stop, place(world, "b"), fence=1)
         print("round", flush=True)
 
 asyncio.run(work(LocalWorld(Path(sys.argv[1]), Path(sys.argv[2]))))
@@ -66,12 +67,12 @@ async def test_a_writer_killed_anywhere_loses_no_request(world: LocalWorld) -> N
             await asyncio.sleep(kill * 0.13)
             os.kill(writer.pid, signal.SIGKILL)
             await asyncio.to_thread(writer.communicate)
-            (endpoint,) = await world.platform.observe()
+            (endpoint,) = await read_all(world.platform)
             assert sum(endpoint.weights.values()) == 100.0
             assert endpoint.gateway_problem is None
         await world.platform.weigh(world.address, {"a": 100, "b": 0}, fence=1)
     assert [a for a in answers if a.failed] == []
-    await world.platform.stop(place(world, "b"), fence=1)
+    await finished(world.platform.stop, place(world, "b"), fence=1)
     assert (await seen(world, "b")).release is None
     assert len(supervising(world.root)) == 2
     await serve(world, "b", "two")

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from reconciler.ports import finished
 from tests.support.clients import completion, get, send, steady, stream
 from tests.support.platforms import PATIENCE_S, LocalWorld, local_home, place, seen, serve, until
 
@@ -220,7 +221,7 @@ async def test_stopping_a_slot_lets_its_streams_finish(world: LocalWorld) -> Non
     running = asyncio.create_task(stream(world.port, tokens=300))
     await until_active(world)
     await world.platform.weigh(world.address, {"a": 0, "b": 100}, fence=1)
-    await world.platform.stop(place(world, "a"), fence=1)
+    await finished(world.platform.stop, place(world, "a"), fence=1)
     answer = await running
     assert not answer.failed
     assert answer.slot == "a"

@@ -83,7 +83,8 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     else:
         command, model = require_vllm(), ensure_model(DEMO_MODELS[0], CACHE / "models", print)
     release, port = release_of(model.resolve()), free_port()
-    line = VllmRuntime().command(release, command, paths={"model": str(model.resolve())}, port=port)
+    paths = {"model": str(model.resolve())}
+    line = (*command, *VllmRuntime().options(release, paths=paths, host="127.0.0.1", port=port).arguments)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             line,

@@ -15,11 +15,11 @@ import pytest
 
 from environments.errors import SluiceError
 from environments.names import Address
-from reconciler.core.model.rollout import Phase, rollout_from_json, rollout_to_json
+from reconciler.core.model.rollout import READ, SCHEMA, Phase, rollout_from_json, rollout_to_json
 from reconciler.evidence.noise import learned_noise
 from reconciler.planning.history import recall
 from reconciler.platforms.local.state import read_slot
-from reconciler.ports import SlotAddress, Store
+from reconciler.ports import SlotAddress, Store, finished
 from reconciler.store.connect import open_store
 from tests.support.bench_loop import LoopWorld
 from tests.support.releases import ENVIRONMENT, release
@@ -41,6 +41,10 @@ def opened(stored: Path, home: Path, **more: object) -> Store:
     with sqlite3.connect(home / "store.db") as database:
         database.executescript((stored / "store.sql").read_text())
     return open_store("sqlite:///store.db", home=home / ".sluice", root=home, **more)  # type: ignore[arg-type]
+
+
+def test_every_version_before_this_one_has_its_folder() -> None:
+    assert [f"sluice/rollout/{folder.name}" for folder in VERSIONS] == [each for each in READ if each != SCHEMA]
 
 
 async def test_a_store_is_read_and_its_ledger_holds(stored: Path, tmp_path: Path) -> None:
@@ -68,7 +72,7 @@ async def test_a_rollout_that_was_left_half_way_is_taken_up_and_ends(stored: Pat
     assert part.champion is not None
     await world.serve(part.champion, slot=part.champion_slot or "")
     challenger = SlotAddress(CHAT, part.slot)
-    await world.platforms["local"].start(challenger, rollout.challenger, fence=0)
+    await finished(world.platforms["local"].start, challenger, rollout.challenger, fence=0)
     world.waited += 60
     await world.platforms["local"].mark_warm(challenger, fence=0)
     ended = await world.run(rollout)

@@ -24,7 +24,7 @@ from reconciler.output.console import console
 from reconciler.output.plan_markdown import plan_markdown
 from reconciler.output.plan_text import print_plan
 from tests.golden.test_environments import expect_same
-from tests.support.releases import SETTINGS, release
+from tests.support.releases import SETTINGS, release, slot
 
 HERE = Path(__file__).parent
 POOL = {
@@ -68,7 +68,7 @@ def desired(wanted: Release) -> DesiredState:
 
 
 def serving(region: str, held: Release, *, prompts: bool = True) -> ObservedEndpoint:
-    slots = {"a": ObservedSlot(held, ready=True, warm=True, weight_pct=100, url="http://x"), "b": ObservedSlot()}
+    slots = {"a": slot(held, ready=True, warm=True, weight_pct=100), "b": ObservedSlot()}
     published = {"system": ((held.id, 100.0),)} if prompts else {}
     return ObservedEndpoint(Address("test", region, "chat"), slots, published)
 

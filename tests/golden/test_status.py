@@ -18,6 +18,7 @@ REASON = "the load gate is undecided: e2e_p50 is 120 ms against 100 ms: +20.0% (
 
 def endpoint(**changes: Any) -> dict[str, Any]:
     slot = {"release": RELEASE, "weight_pct": 100.0, "ready": True, "warm": True, "problem": None}
+    slot |= {"replicas": {"wanted": 1, "ready": 1}}
     base = {
         "address": "local/local/chat",
         "url": URL,

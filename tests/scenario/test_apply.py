@@ -136,15 +136,15 @@ async def test_a_serving_release_that_cannot_be_read_is_no_first_deployment(tmp_
 
     async def damaged(endpoints: Any = None) -> Any:
         found = []
-        for seen in await observe(endpoints):
+        for seen in [each async for page in observe(endpoints) for each in page]:
             slots = {
-                name: replace(slot, release=None, problem="slot.json is damaged", running=False, ready=False)
+                name: replace(slot, release=None, replicas=(), damage="slot.json is damaged")
                 if slot.weight_pct
                 else slot
                 for name, slot in seen.slots.items()
             }
             found.append(replace(seen, slots=slots) if seen.address.endpoint == "chat" else seen)
-        return tuple(found)
+        yield tuple(found)
 
     declared.bench.platforms["local"].observe = damaged  # type: ignore[method-assign]
     plan = await declared.plan()

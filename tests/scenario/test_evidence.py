@@ -17,7 +17,7 @@ from reconciler.core.model.settings import RolloutSettings
 from reconciler.evidence.analyst import Analyst
 from reconciler.evidence.limits import LATE_S, LimitWatch
 from reconciler.evidence.rollout_judge import RolloutJudge
-from reconciler.ports import Sample, SlotCounts
+from reconciler.ports import Sample, SlotCounts, read_all
 from tests.scenario.test_rollouts import NEW, OLD, SETTINGS, rolled, serving
 from tests.support.bench_loop import LoopWorld
 from tests.support.fake_platform import FakePlatform
@@ -158,7 +158,7 @@ async def test_a_process_that_resumes_counts_no_request_twice(tmp_path: Path) ->
     analyst = Analyst(region, bench.store, judge, keep=keep)
     await analyst.resume(stopped[0])
     before = judge.judgement("local")
-    (observed,) = await region.reader.observe(["chat"])
+    (observed,) = await read_all(region.reader, ["chat"])
     await analyst.look(stopped[0], observed, bench.now)
     after = judge.judgement("local")
     assert before is not None

@@ -26,7 +26,7 @@ from reconciler.core.rollout.steps import (
     step_kind,
 )
 from tests.golden.test_environments import expect_same
-from tests.support.releases import SETTINGS, endpoint, release, rollout
+from tests.support.releases import SETTINGS, endpoint, release, rollout, slot
 
 ROWS: list[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("next_steps.yaml").read_text())
 RELEASES = {word: release(word) for word in ("old", "new", "third")}
@@ -151,8 +151,8 @@ def _slot(text: str) -> ObservedSlot:
     problem = next((fact.removeprefix("problem=") for fact in facts if fact.startswith("problem=")), None)
     crashed = int(facts[facts.index("crashed") + 1]) if "crashed" in facts else 0
     weight = float(facts[-1]) if facts and facts[-1].replace(".", "").isdigit() and not crashed else 0.0
-    return ObservedSlot(
-        release=RELEASES.get(name),
+    return slot(
+        RELEASES.get(name),
         started="started" in facts,
         ready="ready" in facts,
         warm="warm" in facts,

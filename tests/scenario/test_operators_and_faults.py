@@ -250,7 +250,8 @@ async def test_a_slow_region_delays_no_other_regions_rollback(tmp_path: Path) ->
     async def slowly(endpoints: Any = None) -> Any:
         if bench.platforms["one"].endpoints["chat"].weights["b"] > 0:
             await asyncio.sleep(10)
-        return await observe(endpoints)
+        async for page in observe(endpoints):
+            yield page
 
     bench.platforms["two"].observe = slowly  # type: ignore[method-assign]
 

@@ -15,7 +15,7 @@ from environments.names import Address
 from reconciler.core.model.rollout import Phase, Rollout, rollout_from_json, rollout_to_json
 from reconciler.core.model.settings import RolloutSettings
 from reconciler.core.rollout.operator import aborted, paused, resumed
-from reconciler.ports import NewEntry, SlotAddress
+from reconciler.ports import NewEntry, SlotAddress, finished
 from tests.support.bench_loop import Died, LoopWorld
 from tests.support.fake_platform import Fault
 from tests.support.releases import ENVIRONMENT, release
@@ -234,7 +234,7 @@ async def test_a_writer_that_slept_through_its_lease_cannot_act(tmp_path: Path) 
     with pytest.raises(SluiceError, match="LEASE-002"):
         await writer.weigh(address, {"a": 100.0, "b": 0.0}, fence=early.token)
     with pytest.raises(SluiceError, match="LEASE-002"):
-        await writer.stop(SlotAddress(address, "a"), fence=early.token)
+        await finished(writer.stop, SlotAddress(address, "a"), fence=early.token)
     entry = NewEntry("test", at="t", actor="a", kind="k", address="x", summary="s")
     with pytest.raises(SluiceError, match="LEASE-002"):
         await bench.store.append(entry, lease=early)

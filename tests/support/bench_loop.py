@@ -24,7 +24,7 @@ from reconciler.engine.lease import held
 from reconciler.engine.loop import Loop, Snapshot
 from reconciler.planning.observe import observe
 from reconciler.pointers.flagd import FlagdPointers
-from reconciler.ports import GateContext, GateEvidence, SlotCounts, Store
+from reconciler.ports import GateContext, GateEvidence, SlotCounts, Store, finished
 from reconciler.ports.adapters import Adapters, Region
 from reconciler.store.connect import open_store
 from tests.support.fake_platform import Call, FakePlatform
@@ -176,16 +176,16 @@ class LoopWorld:
         home = str(self.home)
         return Adapters(store, self.registry, regions, {"eval": self.gate}, lambda: self.now, home, home)
 
-    async def serve(self, release: Release, *, slot: str = "a") -> None:
+    async def serve(self, release: Release, *, slot: str = "a", replicas: int = 1) -> None:
         """Put a champion in place, as an earlier rollout would have left it."""
         crash, self.crash_at = self.crash_at, None
         for name, platform in self.platforms.items():
             from reconciler.ports import DrawnRelease, ReleaseSplit, SlotAddress
 
             address = Address(ENVIRONMENT, name, release.endpoint)
-            await platform.start(SlotAddress(address, slot), release, fence=0)
+            await finished(platform.start, SlotAddress(address, slot), release, fence=0, replicas=replicas)
             await platform.mark_warm(SlotAddress(address, slot), fence=0)
-            await platform.weigh(address, {"a": 0.0, "b": 0.0} | {slot: 100.0}, fence=0)
+            await finished(platform.weigh, address, {"a": 0.0, "b": 0.0} | {slot: 100.0}, fence=0)
             drawn = DrawnRelease(release.id, 100.0, release.prompt_texts)
             split = ReleaseSplit(release.endpoint, (drawn,), "seed") if release.prompts else None
             await FlagdPointers(self.home / name).publish(release.endpoint, split, fence=0)

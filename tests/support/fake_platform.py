@@ -6,15 +6,15 @@ tests of the loop run over it with a fake clock.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from environments.errors import SluiceError
 from environments.names import SLOTS, Address
-from reconciler.core.model.observed import ObservedEndpoint, ObservedSlot
+from reconciler.core.model.observed import ObservedEndpoint, ObservedSlot, Replica, ServerState, one_server
 from reconciler.core.model.release import Release
 from reconciler.core.model.tokens import tokens_of_both
-from reconciler.ports import SlotAddress, SlotCounts
+from reconciler.ports import InProgress, SlotAddress, SlotCounts
 
 
 @dataclass(frozen=True)
@@ -87,26 +87,27 @@ class FakePlatform:
         self.endpoints: dict[str, FakeEndpoint] = {}
         self._fences: dict[str, int] = {}
 
-    async def observe(self, endpoints: Sequence[str] | None = None) -> tuple[ObservedEndpoint, ...]:
-        """Return what is in memory."""
+    async def observe(self, endpoints: Sequence[str] | None = None) -> AsyncIterator[tuple[ObservedEndpoint, ...]]:
+        """Yield what is in memory."""
         if self.unreachable is not None:
             raise SluiceError(
                 "PLAT-001", where=f"{self.environment}/{self.region}", what=self.unreachable, retryable=True
             )
         names = sorted(self.endpoints) if endpoints is None else sorted(endpoints)
-        return tuple(self._observed(name) for name in names)
+        yield tuple(self._observed(name) for name in names)
 
-    async def start(self, slot: SlotAddress, release: Release, *, fence: int) -> None:
+    async def start(self, slot: SlotAddress, release: Release, *, fence: int, replicas: int = 1) -> InProgress | None:
         """Put a release into a slot."""
         async with self._effect(Call("start", slot.address, slot.slot, release.id, fence=fence)):
             endpoint = self.endpoints.setdefault(slot.address.endpoint, FakeEndpoint())
             found = endpoint.slots.get(slot.slot)
             if found and found.release.id == release.id and found.running:
-                return
+                return None
             if found and found.release.id != release.id and endpoint.weights[slot.slot] > 0:
                 raise _refused(slot, f"it serves {endpoint.weights[slot.slot]:g} % of the traffic")
             endpoint.slots[slot.slot] = FakeSlot(release, self._now())
             endpoint.servers[slot.slot] = SlotCounts(0, 0, epoch=f"{slot.slot}-{release.id}-{self._now()}")
+        return None
 
     async def mark_warm(self, slot: SlotAddress, *, fence: int) -> None:
         """Remember the present generation of the slot's server as warm."""
@@ -116,27 +117,30 @@ class FakePlatform:
                 raise _refused(slot, "no server runs there")
             found.warm_generation = found.generation
 
-    async def weigh(self, endpoint: Address, weights_pct: Mapping[str, float], *, fence: int) -> None:
+    async def weigh(self, endpoint: Address, weights_pct: Mapping[str, float], *, fence: int) -> InProgress | None:
         """Set the weights of an endpoint."""
         async with self._effect(Call("weigh", endpoint, weights_pct=dict(weights_pct), fence=fence)):
             found = self.endpoints.get(endpoint.endpoint, FakeEndpoint())
             self._check_weights(endpoint, found, weights_pct)
             found.weights = dict.fromkeys(SLOTS, 0.0) | dict(weights_pct)
+        return None
 
-    async def stop(self, slot: SlotAddress, *, fence: int) -> None:
+    async def stop(self, slot: SlotAddress, *, fence: int) -> InProgress | None:
         """Empty a slot."""
         async with self._effect(Call("stop", slot.address, slot.slot, fence=fence)):
             endpoint = self.endpoints.get(slot.address.endpoint)
             if endpoint is None:
-                return
+                return None
             if endpoint.weights[slot.slot] > 0:
                 raise _refused(slot, f"it serves {endpoint.weights[slot.slot]:g} % of the traffic")
             endpoint.slots.pop(slot.slot, None)
+        return None
 
-    async def remove(self, endpoint: Address, *, fence: int) -> None:
+    async def remove(self, endpoint: Address, *, fence: int) -> InProgress | None:
         """Forget an endpoint."""
         async with self._effect(Call("remove", endpoint, fence=fence)):
             self.endpoints.pop(endpoint.endpoint, None)
+        return None
 
     async def traffic(self, endpoint: Address) -> Mapping[str, SlotCounts]:
         """Return the gateway's counters by slot."""
@@ -159,8 +163,8 @@ class FakePlatform:
 
     def _end(self, name: str, slot: str, counts: SlotCounts) -> None:
         found = self.endpoints[name]
-        found.gateway[slot] = _sum(found.gateway.get(slot, SlotCounts(0, 0)), counts)
-        found.servers[slot] = _sum(found.servers.get(slot, SlotCounts(0, 0)), counts)
+        found.gateway[slot] = summed(found.gateway.get(slot, SlotCounts(0, 0)), counts)
+        found.servers[slot] = summed(found.servers.get(slot, SlotCounts(0, 0)), counts)
 
     def crash(self, endpoint: str, slot: str) -> None:
         """Let the slot's server die and be restarted: it is cold again and counts from zero."""
@@ -204,18 +208,16 @@ class FakePlatform:
         if ready:
             found.ready_generation = found.generation
         problem = None if ready else fault.problem if found.running else "the server and its supervisor are gone"
-        return ObservedSlot(
-            release=found.release,
-            ready=ready,
-            warm=found.running and found.warm_generation == found.generation,
-            weight_pct=weight,
-            url=self.url(name, slot),
-            problem="it serves another model" if fault.wrong_model and started else problem,
-            fatal=fault.wrong_model and started and found.running,
-            running=found.running,
-            restarts=found.restarts,
-            started=found.running and found.ready_generation == found.generation,
+        wrong = fault.wrong_model and started and found.running
+        server = Replica(
+            slot,
+            _state(found, ready=ready, wrong=wrong),
+            found.running and found.warm_generation == found.generation,
+            found.restarts,
+            "it serves another model" if wrong else problem,
+            self.url(name, slot),
         )
+        return one_server(found.release, server, weight_pct=weight)
 
     def _check_weights(self, address: Address, endpoint: FakeEndpoint, weights: Mapping[str, float]) -> None:
         unknown = sorted(set(weights) - set(SLOTS))
@@ -254,11 +256,22 @@ class _Effect:
             await self._platform.after(self._call)
 
 
+def _state(found: FakeSlot, *, ready: bool, wrong: bool) -> ServerState:
+    if not found.running:
+        return ServerState.DEAD
+    if wrong:
+        return ServerState.WRONG_MODEL
+    if ready:
+        return ServerState.READY
+    return ServerState.SILENT if found.ready_generation == found.generation else ServerState.STARTING
+
+
 def _refused(slot: SlotAddress, why: str) -> SluiceError:
     return SluiceError("PLAT-003", where=str(slot), what="the slot was left as it is", why=why)
 
 
-def _sum(one: SlotCounts, other: SlotCounts) -> SlotCounts:
+def summed(one: SlotCounts, other: SlotCounts) -> SlotCounts:
+    """Return two slots' counters together."""
     return replace(
         one,
         requests=one.requests + other.requests,

@@ -5,13 +5,14 @@ Imports the core, the ports and the fake platform. For scenario tests of the loo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from environments.errors import SluiceError
 from reconciler.core.model.release import Release
-from reconciler.ports import SlotCounts
+from reconciler.ports import ServerOptions, SlotCounts, read_all
 from tests.support.fake_platform import FakePlatform
+from tests.support.fleet_platform import FleetPlatform
 
 
 class FakeRuntime:
@@ -27,16 +28,14 @@ class FakeRuntime:
         if "unknown" in engine:
             raise SluiceError("RUN-001", what='the runtime has no argument "unknown"')
 
-    def command(
-        self, release: Release, serve_command: Sequence[str], *, paths: Mapping[str, str], port: int
-    ) -> tuple[str, ...]:
-        """Return a command line that nobody runs."""
-        return (*serve_command, paths["model"], "--port", str(port))
+    def options(self, release: Release, *, paths: Mapping[str, str], host: str, port: int) -> ServerOptions:
+        """Return arguments that nobody runs."""
+        return ServerOptions((paths["model"], "--host", host, "--port", str(port)))
 
     async def ready(self, url: str, release: Release, *, model_path: str = "") -> str | None:
         """Say what the platform says of the slot behind `url`."""
         platform, endpoint, slot = self._find(url)
-        (seen,) = await platform.observe([endpoint])
+        (seen,) = await read_all(platform, [endpoint])
         if seen.slots[slot].fatal:
             raise SluiceError("RUN-002", where=url, what="it serves another model")
         return seen.slots[slot].problem
@@ -50,8 +49,11 @@ class FakeRuntime:
     async def counts(self, url: str) -> SlotCounts:
         """Return the server's counters as the platform's ticks left them."""
         platform, endpoint, slot = self._find(url)
+        server = url.removeprefix(platform.url(endpoint, slot)).removeprefix("/")
+        if isinstance(platform, FleetPlatform):
+            return platform.counts(endpoint, slot, server)
         return platform.endpoints[endpoint].servers.get(slot, SlotCounts(0, 0))
 
     def _find(self, url: str) -> tuple[FakePlatform, str, str]:
-        environment, region, endpoint, slot = url.removeprefix("fake://").split("/")
+        environment, region, endpoint, slot, *_ = url.removeprefix("fake://").split("/")
         return self._platforms[environment, region], endpoint, slot

@@ -21,13 +21,14 @@ from reconciler.core.model.release import Artifact, Lineage, Release
 from reconciler.platforms.local import LocalPlatform
 from reconciler.platforms.local.envoy import envoy_program
 from reconciler.platforms.local.processes import Process, Supervised, read_supervised
-from reconciler.ports import CountsTraffic, PlatformReader, PlatformWriter, Runtime, SlotAddress
+from reconciler.ports import CountsTraffic, PlatformReader, PlatformWriter, Runtime, SlotAddress, finished, read_all
 from reconciler.registries.digests import DigestCache, content_digest
 from reconciler.registries.file import FileRegistry
 from reconciler.runtimes.vllm import VllmRuntime
 from tests.support.clients import stream
 from tests.support.doubles import SERVE_COMMAND, model_folder
 from tests.support.fake_platform import FakePlatform, Fault
+from tests.support.fleet_platform import FleetPlatform
 from tests.support.lifeline import missing
 from tests.support.processes import free_port, guarded_home, kill
 
@@ -112,7 +113,7 @@ def place(world: World, slot: str, *, endpoint: str = "chat") -> SlotAddress:
 
 async def seen(world: World, slot: str) -> ObservedSlot:
     """Return one slot as it is."""
-    (endpoint,) = await world.platform.observe([world.address.endpoint])
+    (endpoint,) = await read_all(world.platform, [world.address.endpoint])
     return endpoint.slots[slot]
 
 
@@ -128,7 +129,7 @@ async def until(world: World, slot: str, wanted: Callable[[ObservedSlot], bool])
 async def serve(world: World, slot: str, word: str, *, fence: int = 1) -> Release:
     """Start a release in a slot and wait until it is ready."""
     release = world.release(word)
-    await world.platform.start(place(world, slot), release, fence=fence)
+    await finished(world.platform.start, place(world, slot), release, fence=fence)
     await until(world, slot, lambda s: s.ready)
     return release
 
@@ -137,7 +138,7 @@ class FakeWorld:
     """The fake platform."""
 
     def __init__(self) -> None:
-        self.platform = FakePlatform("test", "local")
+        self.platform: FakePlatform = FakePlatform("test", "local")
         self._born: dict[str, Fault] = {}
         self.address = Address("test", "local", "chat")
 
@@ -162,6 +163,15 @@ class FakeWorld:
     def kill(self, slot: str) -> None:
         """Let the slot's server and its supervisor die."""
         self.platform.kill("chat", slot)
+
+
+class FleetWorld(FakeWorld):
+    """The fake platform of the shape of a cluster, with one server in each slot."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.platform = FleetPlatform("test", "local", now=time.monotonic)
+        self.platform.slow_s = 0.05
 
 
 class LocalWorld:
@@ -295,7 +305,7 @@ class LocalCohorts(LocalWorld):
         old = self.gateway().server
         kill(old)
         deadline = time.monotonic() + PATIENCE_S
-        while self.gateway().server in (None, old) or (await self.platform.observe())[0].gateway_problem:
+        while self.gateway().server in (None, old) or (await read_all(self.platform))[0].gateway_problem:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.02)
 

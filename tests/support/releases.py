@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from environments.names import Address
 from reconciler.core.model.desired import DesiredEndpoint, DesiredState
-from reconciler.core.model.observed import ObservedEndpoint, ObservedSlot
+from reconciler.core.model.observed import ObservedEndpoint, ObservedSlot, Replica, ServerState, one_server
 from reconciler.core.model.release import Artifact, Release
 from reconciler.core.model.rollout import Rollout
 from reconciler.core.model.settings import RolloutSettings
@@ -24,17 +25,49 @@ def release(word: str, *, prompt: str | None = None, endpoint: str = "chat") -> 
     return Release(endpoint=endpoint, runtime="vllm", model=model, prompts=prompts, prompt_texts=texts)
 
 
+def slot(
+    held: Release | None,
+    *,
+    ready: bool = False,
+    warm: bool = False,
+    weight_pct: float = 0.0,
+    started: bool = False,
+    running: bool = True,
+    fatal: bool = False,
+    restarts: int = 0,
+    problem: str | None = None,
+    url: str | None = "http://x",
+) -> ObservedSlot:
+    """Return a slot with one server that does what the words say."""
+    if held is None:
+        return ObservedSlot(weight_pct=weight_pct, damage=problem)
+    state = ServerState.STARTING
+    for said, meant in (
+        (restarts > 0, ServerState.RESTARTING),
+        (started, ServerState.SILENT),
+        (ready, ServerState.READY),
+        (fatal, ServerState.WRONG_MODEL),
+        (not running, ServerState.DEAD),
+    ):
+        state = meant if said else state
+    return one_server(held, Replica("0", state, warm, restarts, problem, url), weight_pct=weight_pct)
+
+
+def changed(seen: ObservedSlot, **facts: Any) -> ObservedSlot:
+    """Return a slot of one server with some of what `slot` takes changed."""
+    kept = ("ready", "warm", "weight_pct", "started", "running", "fatal", "restarts")
+    known = {name: getattr(seen, name) for name in kept} if seen.release else {"weight_pct": seen.weight_pct}
+    held = facts.pop("release", seen.release)
+    return slot(held, **{**known, **facts})
+
+
 def endpoint(
     slots: Mapping[str, tuple[Release | None, float]], *, region: str = "local", name: str = "chat", ready: bool = True
 ) -> ObservedEndpoint:
     """Return an endpoint with `(release, weight)` by slot, ready and warm, its prompts published as the weights are."""
     seen = {
-        slot: ObservedSlot(
-            held, ready=bool(held) and ready, warm=bool(held) and ready, weight_pct=weight, url="http://x"
-        )
-        if held
-        else ObservedSlot()
-        for slot, (held, weight) in slots.items()
+        name: slot(held, ready=ready, warm=ready, weight_pct=weight) if held else ObservedSlot()
+        for name, (held, weight) in slots.items()
     }
     serving = [held for held, weight in slots.values() if held and weight == 100]
     prompts = dict.fromkeys(serving[0].prompts, ((serving[0].id, 100.0),)) if serving else {}

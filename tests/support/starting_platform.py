@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from environments.names import SLOTS, Address
-from reconciler.ports import Cohort, SlotCounts
+from reconciler.ports import Cohort, InProgress, SlotCounts
 from tests.support.fake_platform import FakePlatform
 
 WINDOW_S = 10.0
@@ -41,15 +41,16 @@ class StartingPlatform(FakePlatform):
     def __init__(self, environment: str, region: str, *, now: Callable[[], float] = lambda: 0.0) -> None:
         super().__init__(environment, region, now=now)
         self.answers: dict[str, Answers] = {}
-        self.changes = 0
+        self.splits = 0
         self._waiting: list[_Waiting] = []
         self._cohorts: dict[tuple[str, str, Window], Cohort] = {}
 
-    async def weigh(self, endpoint: Address, weights_pct: Mapping[str, float], *, fence: int) -> None:
+    async def weigh(self, endpoint: Address, weights_pct: Mapping[str, float], *, fence: int) -> InProgress | None:
         """Set the weights; requests that begin from now on belong to another split."""
         before = dict(self.endpoints[endpoint.endpoint].weights) if endpoint.endpoint in self.endpoints else {}
         await super().weigh(endpoint, weights_pct, fence=fence)
-        self.changes += before != self.endpoints[endpoint.endpoint].weights
+        self.splits += before != self.endpoints[endpoint.endpoint].weights
+        return None
 
     async def cohorts(self, endpoint: Address, *, since_s: float) -> Mapping[str, tuple[Cohort, ...]]:
         """Return the windows that opened at or after `since_s`, by slot, oldest first."""
@@ -75,7 +76,7 @@ class StartingPlatform(FakePlatform):
 
     def _arrive(self, name: str, slot: str, counts: SlotCounts) -> None:
         answers = self.answers.get(self.endpoints[name].slots[slot].release.id, Answers())
-        window = (self._now() // WINDOW_S * WINDOW_S, str(self.changes))
+        window = (self._now() // WINDOW_S * WINDOW_S, str(self.splits))
         self._move(name, slot, window, begun=counts.requests)
         unserved = counts.errors + counts.rejected
         self._finish(name, slot, window, SlotCounts(unserved, counts.errors, counts.rejected))

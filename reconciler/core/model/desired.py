@@ -22,6 +22,7 @@ class DesiredEndpoint:
     team: str
     pool: str | None
     gpus: int
+    replicas: int = 1
 
 
 @dataclass(frozen=True)

@@ -37,9 +37,9 @@ FORWARD = (Phase.PREPARING, Phase.GATING, Phase.SHIFTING, Phase.BAKING)
 BACKWARD = (Phase.ROLLING_BACK, Phase.ROLLED_BACK, Phase.FAILED)
 ROLLOUT, REPAIR, ROLLBACK = "rollout", "repair", "rollback"
 ENDED = (Phase.PROMOTED, Phase.ROLLED_BACK, Phase.FAILED)
-SCHEMA = "sluice/rollout/v2"
-_READ = ("sluice/rollout/v1", SCHEMA)
-"""The first version wrote no `schema`; what it lacks has defaults."""
+SCHEMA = "sluice/rollout/v3"
+READ = ("sluice/rollout/v1", "sluice/rollout/v2", SCHEMA)
+"""The first version wrote no `schema`; what earlier ones lack has defaults."""
 
 
 class Intent(StrEnum):
@@ -84,6 +84,15 @@ class Trouble:
 
 
 @dataclass(frozen=True)
+class Underway:
+    """An effect that has begun and is not in force yet: its key, since when (epoch seconds), and what it waits for."""
+
+    effect: str
+    since: float
+    why: str
+
+
+@dataclass(frozen=True)
 class RegionRollout:
     """One region of a rollout.
 
@@ -92,7 +101,9 @@ class RegionRollout:
     seen to stop answering, `unreadable_since` when the region was. `trouble` is the effect that keeps failing.
     `efforts` counts how often traffic was split in this phase and step: what never converges must not be tried for
     ever. `spec` is the region as the file declared it, so that it can be reached after it was deleted there.
-    `retires` is a slot that a repair empties: what was kept warm there is not needed any more.
+    `retires` is a slot that a repair empties: what was kept warm there is not needed any more. `replicas` is how many
+    servers carried all of the traffic when the rollout began; `asked_pct` the challenger's share that was asked last.
+    `underway` is the effect that is not in force yet.
     """
 
     region: str
@@ -112,6 +123,9 @@ class RegionRollout:
     efforts: int = 0
     spec: Json | None = None
     retires: str | None = None
+    replicas: int = 1
+    asked_pct: float | None = None
+    underway: Underway | None = None
 
     def gate(self, name: str) -> GateResult | None:
         """Return the latest answer of a gate."""
@@ -191,8 +205,8 @@ def rollout_from_json(data: Json) -> Rollout:
         SluiceError: `STORE-010` a later version wrote it.
     """
     kept = dict(data)
-    schema = kept.pop("schema", _READ[0])
-    if schema not in _READ:
+    schema = kept.pop("schema", READ[0])
+    if schema not in READ:
         raise SluiceError(
             "STORE-010",
             where=f"rollout {data.get('id')}",
@@ -213,7 +227,7 @@ def rollout_from_json(data: Json) -> Rollout:
 
 def _region_to_json(region: RegionRollout) -> Json:
     plain: tuple[str, ...] = ("region", "wave", "slot", "champion_slot", "step", "since", "unready_since")
-    plain += ("unreadable_since", "reason", "efforts", "spec", "retires")
+    plain += ("unreadable_since", "reason", "efforts", "spec", "retires", "replicas", "asked_pct")
     gates = [
         {
             "gate": g.gate,
@@ -233,6 +247,7 @@ def _region_to_json(region: RegionRollout) -> Json:
         "verdict": str(region.verdict) if region.verdict else None,
         "gates": gates,
         "trouble": _trouble_to_json(region.trouble),
+        "underway": dict(vars(region.underway)) if region.underway else None,
     }
 
 
@@ -246,6 +261,7 @@ def _region_from_json(data: Json) -> RegionRollout:
         "verdict": Verdict(data["verdict"]) if data["verdict"] else None,
         "gates": gates,
         "trouble": _trouble_from_json(data.get("trouble")),
+        "underway": Underway(**data["underway"]) if data.get("underway") else None,
     }
     return RegionRollout(**{**data, **fixed})
 

@@ -30,6 +30,8 @@ class RolloutSettings:
     slo: Json = field(default_factory=dict)
     token_prices: Json = field(default_factory=dict)
     runtime: str = "vllm"
+    surge: str = "follow"
+    surge_replicas: int = 1
 
     @property
     def ladder(self) -> tuple[float, ...]:
@@ -70,6 +72,8 @@ def settings_of(endpoint: EndpointSpec) -> RolloutSettings:
         slo=endpoint.slo.model_dump(mode="json", exclude_none=True),
         token_prices=endpoint.token_prices.model_dump(mode="json") if endpoint.token_prices else {},
         runtime=endpoint.runtime,
+        surge=rollout.surge,
+        surge_replicas=rollout.surge_replicas,
     )
 
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from environments.spec import EnvironmentSpec, GpuPool
 from reconciler.core.canonical import Json
-from reconciler.core.model.desired import DesiredState
+from reconciler.core.model.desired import DesiredEndpoint, DesiredState
 from reconciler.core.plan.change import Action, Change, MovesBy
 from reconciler.core.plan.prices import SPOT_SHARE, USD_PER_HOUR, VERSION
 from reconciler.core.plan.retire import KeptSlot
+from reconciler.core.rollout.surge import SWAP
 
 
 @dataclass(frozen=True, order=True)
@@ -51,10 +52,18 @@ def pool_needs(
         if each.pool is not None and each.pool in spec.regions[each.address.region].gpu_pools:
             key = (each.address.region, each.pool)
             steady[key] += each.gpus
-            surge[key] += each.gpus if each.address in moving else 0
+            surge[key] += _surge_gpus(spec, each) if each.address in moving else 0
             # The challenger takes the slot that was kept warm, so a rollout needs it once.
             warm[key] += each.gpus if each.address in idle - moving - retired else 0
     return tuple(_need(spec, key, steady[key], surge[key], warm[key]) for key in sorted(steady))
+
+
+def _surge_gpus(spec: EnvironmentSpec, desired: DesiredEndpoint) -> int:
+    """Return what a rollout needs on top at its peak: a second slot, or with `swap` the replicas that may exceed it."""
+    if desired.settings.surge != SWAP:
+        return desired.gpus
+    per_replica = spec.endpoints[desired.address.endpoint].gpus_per_replica
+    return min(desired.gpus, desired.settings.surge_replicas * per_replica)
 
 
 def _need(spec: EnvironmentSpec, key: tuple[str, str], steady: int, surge: int, warm: int) -> PoolNeed:

@@ -6,7 +6,17 @@ from dataclasses import replace
 from typing import assert_never
 
 from environments.errors import SluiceError
-from reconciler.core.model.rollout import BACKWARD, FORWARD, GateResult, Intent, Phase, RegionRollout, Rollout, Trouble
+from reconciler.core.model.rollout import (
+    BACKWARD,
+    FORWARD,
+    GateResult,
+    Intent,
+    Phase,
+    RegionRollout,
+    Rollout,
+    Trouble,
+    Underway,
+)
 from reconciler.core.model.verdict import Verdict
 from reconciler.core.rollout.steps import (
     Effect,
@@ -15,8 +25,10 @@ from reconciler.core.rollout.steps import (
     NoteSilence,
     Pause,
     Publish,
+    RegionEffect,
     Remove,
     RunGate,
+    ScaleSlot,
     SetAlias,
     SetWeights,
     StartSlot,
@@ -64,7 +76,13 @@ def after(rollout: Rollout, step: Step, now: float, found: GateResult | None = N
         case RunGate(region=name, gate=gate):
             answer = found or GateResult(gate, Verdict.ERROR, "the gate gave no answer")
             return rollout.with_region(_with_gate(_mended(rollout.region(name), step), answer))
-        case StartSlot(region=name) | WarmSlot(region=name) | StopSlot(region=name) | Remove(region=name):
+        case (
+            StartSlot(region=name)
+            | ScaleSlot(region=name)
+            | WarmSlot(region=name)
+            | StopSlot(region=name)
+            | Remove(region=name)
+        ):
             return rollout.with_region(_mended(rollout.region(name), step))
         case SetAlias(ref=ref):
             return replace(rollout, aliased=ref == rollout.challenger.model.ref, trouble=None)
@@ -92,7 +110,14 @@ def failed(rollout: Rollout, effect: Effect, now: float, *, error: SluiceError) 
     trouble = Trouble(key, tries, error.code, error.problem.what, error.retryable, now + retry_s(tries))
     if isinstance(effect, SetAlias):
         return replace(rollout, trouble=trouble)
-    return rollout.with_region(replace(rollout.region(effect.region), trouble=trouble))
+    return rollout.with_region(replace(rollout.region(effect.region), trouble=trouble, underway=None))
+
+
+def underway(rollout: Rollout, effect: RegionEffect, now: float, *, why: str) -> Rollout:
+    """Return the rollout while an effect has begun and is not in force; it counts from when it was first said."""
+    region, key = rollout.region(effect.region), effect_key(effect)
+    since = region.underway.since if region.underway and region.underway.effect == key else now
+    return rollout.with_region(replace(region, underway=Underway(key, since, why)))
 
 
 def retry_s(tries: int) -> float:
@@ -101,16 +126,17 @@ def retry_s(tries: int) -> float:
 
 
 def _mended(region: RegionRollout, effect: Effect) -> RegionRollout:
-    """Return the region without the trouble that this effect was."""
+    """Return the region without the trouble that this effect was, and with nothing under way."""
     same = region.trouble is not None and region.trouble.effect == effect_key(effect)
-    return replace(region, trouble=None) if same else region
+    return replace(region, trouble=None if same else region.trouble, underway=None)
 
 
 def _split(region: RegionRollout, step: SetWeights | Publish, now: float) -> RegionRollout:
     """Return the region after its traffic was split: the step's time begins, and one effort more was made."""
     judged = isinstance(step, SetWeights) and region.phase in (Phase.SHIFTING, Phase.BAKING)
-    efforts = region.efforts + 1
-    moved = replace(_mended(region, step), efforts=efforts, since=now if judged else region.since)
+    share = step.challenger_pct if isinstance(step, SetWeights) else region.asked_pct
+    efforts = region.efforts + 1 if region.asked_pct in (None, share) else 1
+    moved = replace(_mended(region, step), efforts=efforts, asked_pct=share, since=now if judged else region.since)
     if efforts <= EFFORTS_MAX:
         return moved
     what = f"the split was put in force {efforts} times and did not stay"
@@ -132,6 +158,8 @@ def _entered(rollout: Rollout, step: Enter, now: float) -> Rollout:
         reason=step.reason or before.reason,
         trouble=None,
         efforts=0,
+        asked_pct=None,
+        underway=None,
     )
     moved = rollout.with_region(region)
     return replace(moved, phase=overall(moved))
@@ -139,7 +167,9 @@ def _entered(rollout: Rollout, step: Enter, now: float) -> Rollout:
 
 def _paused_by(rollout: Rollout, step: Pause) -> Rollout:
     before = rollout.region(step.region)
-    region = replace(before, verdict=step.verdict or before.verdict, reason=step.reason, trouble=None, efforts=0)
+    region = replace(
+        before, verdict=step.verdict or before.verdict, reason=step.reason, trouble=None, efforts=0, underway=None
+    )
     paused = replace(rollout.with_region(region), phase=Phase.PAUSED, reason=step.reason)
     return replace(paused, intent=_kept(rollout.intent))
 
@@ -155,7 +185,7 @@ def watched_again(rollout: Rollout, now: float) -> Rollout:
         replace(r, since=now, unready_since=None, efforts=0) if r.phase in (Phase.SHIFTING, Phase.BAKING) else r
         for r in rollout.regions
     )
-    return replace(rollout, regions=regions)
+    return replace(rollout, regions=tuple(replace(r, underway=None) for r in regions))
 
 
 def overall(rollout: Rollout) -> Phase:

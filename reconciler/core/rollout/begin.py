@@ -42,7 +42,7 @@ def new_rollout(
     regions = []
     for each in sorted(desired, key=lambda d: (d.wave, d.address)):
         live = observed.get(each.address, empty_endpoint(each.address))
-        regions.append(_region(each.address.region, each.wave, live, first.release))
+        regions.append(_region(each.address.region, each.wave, live, first.release, each.replicas))
     return Rollout(
         id=id,
         environment=first.address.environment,
@@ -62,7 +62,12 @@ def new_repair(
     """Return the rollout that makes regions serve what they already should: servers up, weights and prompts right."""
     rollout = new_rollout(id, desired, observed, now=now, actor=actor)
     regions = tuple(
-        RegionRollout(r.region, 0, _serving_slot(observed[rollout.address(r.region)], rollout.challenger.id, r.slot))
+        RegionRollout(
+            r.region,
+            0,
+            _serving_slot(observed[rollout.address(r.region)], rollout.challenger.id, r.slot),
+            replicas=r.replicas,
+        )
         for r in rollout.regions
     )
     return replace(rollout, regions=regions, settings=_at_once(rollout.settings), mode=REPAIR)
@@ -122,7 +127,7 @@ def _serving_slot(observed: ObservedEndpoint, release_id: str, fallback: str) ->
     return observed.slot_of(release_id) or fallback
 
 
-def _region(name: str, wave: int, observed: ObservedEndpoint, challenger: Release) -> RegionRollout:
+def _region(name: str, wave: int, observed: ObservedEndpoint, challenger: Release, replicas: int = 1) -> RegionRollout:
     serving = observed.serving
     champion = observed.slots[serving].release if serving else None
     return RegionRollout(
@@ -131,4 +136,5 @@ def _region(name: str, wave: int, observed: ObservedEndpoint, challenger: Releas
         slot=challenger_slot(observed, challenger.id),
         champion_slot=serving if champion else None,
         champion=champion,
+        replicas=max(replicas, observed.slots[serving].wanted if serving else 0),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from reconciler.core.model.observed import ObservedSlot
 from reconciler.core.model.rollout import REPAIR, Phase
 from reconciler.core.rollout.steps import Enter, Publish, RegionStep, Remove, StartSlot, StopSlot, Wait
-from reconciler.core.rollout.traffic_split import converge
+from reconciler.core.rollout.surge import kept_pct, steady_need, take_back
 from reconciler.core.rollout.view import View
 
 PUBLISH_ATTEMPTS = 5
@@ -20,21 +20,35 @@ def fall_back(view: View) -> list[RegionStep]:
     if champion is None or region.champion is None or region.champion_slot is None:
         return _withdraw(view)
     if champion.release_id != region.champion.id or not champion.running:
-        return [StartSlot(view.name, region.champion_slot, region.champion.id, role="champion")]
+        return [
+            StartSlot(view.name, region.champion_slot, region.champion.id, role="champion", replicas=steady_need(view))
+        ]
     absent = _absent(view, champion)
     if absent:
         return absent
-    moving = converge(view.rollout, region, view.observed, 0.0)
+    moving = take_back(view)
     # What a former try could not do says nothing once everything is as it should be.
     stuck = _unpublished(view) if moving else None
     if moving and not (stuck and isinstance(moving[0], Publish)):
-        return list(moving)
+        return moving
+    short = _carries_not_all(view)
+    if short:
+        return [short]
     if view.challenger.release_id == view.rollout.challenger.id and region.slot != region.champion_slot:
         return [StopSlot(view.name, region.slot)]
     problem = stuck or (None if champion.serves else f"the champion does not answer: {champion.problem}")
     if problem:
         return [Enter(view.name, Phase.FAILED, reason=f"the weight is back, but {problem}")]
     return [Enter(view.name, Phase.ROLLED_BACK, verdict=region.verdict, reason=region.reason)]
+
+
+def _carries_not_all(view: View) -> Wait | None:
+    """Return the wait for the champion's servers while the challenger keeps what they cannot carry."""
+    left = view.rollout.settings.start_timeout_s - view.elapsed_s
+    kept = kept_pct(view)
+    if kept == 0 or left <= 0:
+        return None
+    return Wait(view.name, f"the challenger keeps {kept:g} % until the champion has its servers back", left)
 
 
 def _absent(view: View, champion: ObservedSlot) -> list[RegionStep]:

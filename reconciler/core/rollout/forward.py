@@ -12,17 +12,21 @@ from reconciler.core.rollout.steps import (
     Pause,
     RegionStep,
     RunGate,
+    ScaleSlot,
     StartSlot,
     StopSlot,
     Wait,
     WarmSlot,
 )
+from reconciler.core.rollout.surge import first_servers, needs_proof, shift_to, steady_need
 from reconciler.core.rollout.traffic_split import converge
 from reconciler.core.rollout.view import View, fail
 
 UNREADY_GRACE_S = 10.0
 CRASHES_MAX = 3
 GATE_ATTEMPTS = 3
+CRASHED_SHARE_MAX = 0.1
+"""The share of a challenger's servers that may crash: one of fifty may have had a bad machine."""
 STEP_REQUESTS_MIN = 20
 
 
@@ -33,20 +37,25 @@ def prepare(view: View) -> list[RegionStep]:
     first = mend_champion(view) or _before_anything_is_judged(view)
     if first:
         return first
+    count = first_servers(view)
     if seen.release_id != wanted or not seen.running:
         if seen.weight_pct > 0 and seen.release_id != wanted:
             held = seen.release_id or "an unknown release"
             why = f"slot {slot} serves {seen.weight_pct:g} % with {held}; it was expected to be free"
             return [Pause(name, Verdict.ERROR, why)]
-        return [StartSlot(name, slot, wanted)]
+        return [StartSlot(name, slot, wanted, replicas=count)]
     if seen.fatal:
         return [fail(view, seen.problem or "the challenger serves something else")]
     if seen.restarts >= CRASHES_MAX:
         return [fail(view, f"the challenger crashed {seen.restarts} times while starting: {seen.problem}")]
-    if not seen.ready:
+    if seen.wanted < count:
+        return [ScaleSlot(name, slot, count)]
+    if seen.ready_count < count:
         left = view.rollout.settings.start_timeout_s - view.elapsed_s
         if left <= 0:
             limit = view.rollout.settings.start_timeout_s
+            if seen.ready:  # some serve, so it is not the release that is at fault
+                return [Pause(name, Verdict.ERROR, f"after {limit:g} s {seen.problem}")]
             return [fail(view, f"the challenger was not ready after {limit:g} s: {seen.problem or 'starting'}")]
         return [Wait(name, seen.problem or "the challenger is starting", left)]
     if not seen.warm:
@@ -98,9 +107,9 @@ def shift(view: View) -> list[RegionStep]:
     by_hand = view.rollout.intent is Intent.PROMOTE
     if evidence.canary is Verdict.FAIL and not by_hand:
         return [fail(view, evidence.canary_sentence)]
-    moving = converge(view.rollout, view.region, view.observed, settings.ladder[view.region.step])
+    moving = shift_to(view, settings.ladder[view.region.step])
     if moving:
-        return list(moving)
+        return moving
     if by_hand:
         return [Enter(view.name, Phase.BAKING, reason=view.rollout.reason)]
     last = view.region.step == len(settings.ladder) - 1
@@ -109,7 +118,8 @@ def shift(view: View) -> list[RegionStep]:
         enough = evidence.step_requests >= STEP_REQUESTS_MIN and evidence.step_challenger_requests > 0
         if last and evidence.canary is Verdict.PASS:
             return [Enter(view.name, Phase.BAKING, verdict=Verdict.PASS, reason=evidence.canary_sentence)]
-        if not last and enough and evidence.canary is not Verdict.ERROR:
+        proven = evidence.canary is Verdict.PASS or not _takes_servers_next(view)
+        if not last and enough and proven and evidence.canary is not Verdict.ERROR:
             return [Enter(view.name, Phase.SHIFTING, view.region.step + 1)]
     if view.elapsed_s > settings.step_max_s:
         if evidence.canary is Verdict.ERROR:
@@ -117,6 +127,12 @@ def shift(view: View) -> list[RegionStep]:
         why = f"undecided after {settings.step_max_s:g} s at {settings.ladder[view.region.step]:g} %: "
         return _inconclusive(view, why + evidence.canary_sentence) or [Enter(view.name, Phase.BAKING)]
     return [Wait(view.name, evidence.canary_sentence, settings.step_max_s - view.elapsed_s)]
+
+
+def _takes_servers_next(view: View) -> bool:
+    """Return whether the next share takes servers from the champion that the present one does not."""
+    shares = view.rollout.settings.ladder[view.region.step : view.region.step + 2]
+    return [needs_proof(view, share) for share in shares] == [False, True]
 
 
 def bake(view: View) -> list[RegionStep]:
@@ -127,9 +143,9 @@ def bake(view: View) -> list[RegionStep]:
     for verdict, why in ((evidence.canary, evidence.canary_sentence), (evidence.bake, evidence.bake_sentence)):
         if verdict is Verdict.FAIL and not by_hand:
             return [fail(view, why)]
-    moving = converge(view.rollout, view.region, view.observed, 100.0)
+    moving = shift_to(view, 100.0)
     if moving:
-        return list(moving)
+        return moving
     if not by_hand:
         if view.elapsed_s < settings.bake_s:
             return [Wait(view.name, f"baking; {evidence.bake_sentence}", settings.bake_s - view.elapsed_s)]
@@ -177,11 +193,15 @@ def trouble_of(view: View) -> list[RegionStep]:
         return [fail(view, f"slot {view.region.slot} no longer runs the challenger but {seen.release_id or 'nothing'}")]
     if seen.fatal:
         return [fail(view, seen.problem or "the challenger serves something else")]
-    if not seen.warm or not seen.running:
+    if not seen.was_warm or not seen.running:
         return [fail(view, f"the challenger's server died: {seen.problem or 'it was restarted'}")]
+    if seen.crashed > CRASHED_SHARE_MAX * seen.wanted:
+        return [fail(view, f"{seen.crashed} of the challenger's {seen.wanted} servers crashed: {seen.problem}")]
     if seen.ready:
         if view.region.unready_since is not None:
             return [NoteSilence(name, "unready", None)]
+        if not seen.warm:
+            return [WarmSlot(name, view.region.slot, view.rollout.settings.warmup_requests)]
         return mend_champion(view)
     if view.region.unready_since is None:
         return [NoteSilence(name, "unready", view.now)]
@@ -207,7 +227,8 @@ def mend_champion(view: View) -> list[RegionStep]:
 
 def _start(view: View) -> StartSlot:
     slot, champion = view.region.champion_slot, view.region.champion
-    return StartSlot(view.name, slot or "", champion.id if champion else "", role="champion")
+    wanted = champion.id if champion else ""
+    return StartSlot(view.name, slot or "", wanted, role="champion", replicas=steady_need(view))
 
 
 def _inconclusive(view: View, why: str) -> list[RegionStep]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from environments.names import SLOTS
-from reconciler.core.model.observed import ObservedEndpoint, ObservedSlot
+from reconciler.core.model.observed import ObservedEndpoint, ObservedSlot, Replica, ServerState
 from reconciler.core.model.rollout import GateResult, Phase, Rollout
 from reconciler.core.model.verdict import Verdict
 from reconciler.core.rollout.after import after
@@ -23,6 +23,7 @@ from reconciler.core.rollout.steps import (
     Publish,
     Remove,
     RunGate,
+    ScaleSlot,
     SetWeights,
     StartSlot,
     Step,
@@ -72,24 +73,34 @@ def ideal_run(
 def _recovered(seen: ObservedEndpoint) -> ObservedEndpoint:
     """Return the endpoint with every server that comes back by itself ready; a dead one stays dead until started."""
     slots = {
-        name: replace(slot, ready=True, started=True, warm=slot.warm and slot.ready, fatal=False, restarts=0)
-        if slot.release and slot.running
-        else slot
+        name: replace(slot, replicas=tuple(_back(r) for r in slot.replicas)) if slot.release and slot.running else slot
         for name, slot in seen.slots.items()
     }
     return replace(seen, slots=slots)
 
 
+def _back(server: Replica) -> Replica:
+    """Return a server as it is when it is back: what was warmed up was a process that is still there."""
+    warm = server.warm and server.state is ServerState.READY
+    return replace(server, state=ServerState.READY, warm=warm, restarts=0, reason=None)
+
+
 def happened(world: Mapping[str, ObservedEndpoint], rollout: Rollout, step: Step) -> dict[str, ObservedEndpoint]:
     """Return the world after a step took effect: servers are ready at once, weights in force at once."""
     match step:
-        case StartSlot(region=name, slot=slot, role=role):
+        case StartSlot(region=name, slot=slot, role=role, replicas=count):
             release = rollout.region(name).champion if role == "champion" else rollout.challenger
             weight = world[name].slots[slot].weight_pct
-            started = ObservedSlot(release=release, ready=True, weight_pct=weight, started=True)
+            started = ObservedSlot(release, _servers((), count), count, weight)
             return _with_slot(world, name, slot, started)
+        case ScaleSlot(region=name, slot=slot, replicas=count):
+            held = world[name].slots[slot]
+            return _with_slot(world, name, slot, replace(held, replicas=_servers(held.replicas, count), wanted=count))
         case WarmSlot(region=name, slot=slot):
-            return _with_slot(world, name, slot, replace(world[name].slots[slot], warm=True))
+            held = world[name].slots[slot]
+            return _with_slot(
+                world, name, slot, replace(held, replicas=tuple(replace(r, warm=True) for r in held.replicas))
+            )
         case StopSlot(region=name, slot=slot):
             return _with_slot(world, name, slot, ObservedSlot())
         case SetWeights(region=name, weights=weights):
@@ -102,6 +113,11 @@ def happened(world: Mapping[str, ObservedEndpoint], rollout: Rollout, step: Step
             return {**world, name: ObservedEndpoint(world[name].address, {s: ObservedSlot() for s in SLOTS})}
         case _:
             return dict(world)
+
+
+def _servers(there: tuple[Replica, ...], count: int) -> tuple[Replica, ...]:
+    """Return `count` servers that are ready: those that are there, and new ones, which nobody has warmed up."""
+    return there[:count] + tuple(Replica(str(n), ServerState.READY) for n in range(len(there), count))
 
 
 def _with_slot(

@@ -23,21 +23,29 @@ from reconciler.core.rollout.steps import (
     NoteSilence,
     Pause,
     RegionStep,
+    Remove,
     RolloutStep,
+    ScaleSlot,
     SetAlias,
     StartSlot,
     Step,
+    StopSlot,
     Wait,
     WarmSlot,
     effect_key,
+    step_kind,
 )
-from reconciler.core.rollout.traffic_split import converge
+from reconciler.core.rollout.surge import kept_pct, take_back
 from reconciler.core.rollout.view import NO_EVIDENCE, Evidence, View, fail
 
 __all__ = ["NO_EVIDENCE", "Evidence", "next_steps", "region_steps", "rollback_cause", "rollout_steps"]
 
 ATTEMPTS_MAX = 3
 PARK_ATTEMPTS_MAX = 10
+DRAIN_MAX_S = 1800.0
+"""How long a slot's requests in flight and its servers may take to end."""
+IN_FORCE_MAX_S = 120.0
+"""How long a gateway may take to confirm a weight."""
 UNREADABLE_MAX_S = 900.0
 """How long a region that cannot be read is waited for; a person decides after that."""
 ROLLBACK_MAX_S = 3600.0
@@ -102,7 +110,10 @@ def region_steps(
     view = View(rollout, region, observed, evidence, now)
     steps = _decide(view)
     held = _held_up(view, steps)
-    return (held,) if held else tuple(steps)
+    if held:
+        return (held,)
+    waiting = _underway(view, steps)
+    return (steps[0], waiting) if waiting else tuple(steps)
 
 
 def leaving_steps(rollout: Rollout, name: str, observed: ObservedEndpoint | None, now: float) -> tuple[RegionStep, ...]:
@@ -226,7 +237,11 @@ def _parked(view: View) -> list[RegionStep]:
         bad = [step for step in trouble_of(view) if isinstance(step, Enter)]
         if bad:
             return list(bad)
-    return [*park(view), Wait(view.name, f"paused: {view.rollout.reason}", settled=True)][:1]
+    kept = kept_pct(view)
+    words = f"paused: {view.rollout.reason}"
+    waiting = f"{words}; the challenger keeps {kept:g} % until the champion has its servers back"
+    rest = Wait(view.name, waiting) if kept else Wait(view.name, words, settled=True)
+    return [*park(view), rest][:1]
 
 
 def park(view: View) -> list[RegionStep]:
@@ -234,7 +249,7 @@ def park(view: View) -> list[RegionStep]:
     champion = view.champion
     if champion is None or not champion.serves:
         return []
-    return list(converge(view.rollout, view.region, view.observed, 0.0))
+    return take_back(view)
 
 
 def _unreadable(rollout: Rollout, region: RegionRollout, now: float) -> tuple[RegionStep, ...]:
@@ -263,7 +278,7 @@ def _unreadable(rollout: Rollout, region: RegionRollout, now: float) -> tuple[Re
 
 def _held_up(view: View, steps: list[RegionStep]) -> RegionStep | None:
     """Return what stands in place of an effect that has failed before: a verdict on it, or a wait; None to try it."""
-    step, trouble = next(iter(steps), None), view.region.trouble
+    step, trouble = next(iter(steps), None), _overdue(view, steps) or view.region.trouble
     if not isinstance(step, EFFECTS) or trouble is None or trouble.effect != effect_key(step):
         return None
     told = f"{trouble.code}: {trouble.what}"
@@ -282,6 +297,30 @@ def _held_up(view: View, steps: list[RegionStep]) -> RegionStep | None:
     if view.now < trouble.retry_at:
         return Wait(view.name, f"trying again: {told}", trouble.retry_at - view.now)
     return None
+
+
+def _underway(view: View, steps: list[RegionStep]) -> Wait | None:
+    """Return what the first effect waits for, if it has begun and is not in force yet, and for how long at most."""
+    going, step = view.region.underway, next(iter(steps), None)
+    if going is None or not isinstance(step, EFFECTS) or going.effect != effect_key(step):
+        return None
+    return Wait(view.name, f"{step_kind(step)}: {going.why}", _longest_s(view, step) - (view.now - going.since))
+
+
+def _overdue(view: View, steps: list[RegionStep]) -> Trouble | None:
+    """Return the trouble that an effect is which has begun and does not come into force."""
+    waiting, going = _underway(view, steps), view.region.underway
+    if waiting is None or going is None or waiting.left_s is None or waiting.left_s > 0:
+        return None
+    what = f"not in force {view.now - going.since:.0f} s after it began: {going.why}"
+    return Trouble(going.effect, PARK_ATTEMPTS_MAX, "ROLL-010", what, retryable=True, retry_at=view.now)
+
+
+def _longest_s(view: View, step: Effect) -> float:
+    """Return how long an effect may be under way: servers as long as they may take to start, a weight less."""
+    if isinstance(step, StartSlot | ScaleSlot):
+        return view.rollout.settings.start_timeout_s
+    return DRAIN_MAX_S if isinstance(step, StopSlot | Remove) else IN_FORCE_MAX_S
 
 
 def _blame(step: Effect, trouble: Trouble) -> Verdict | None:

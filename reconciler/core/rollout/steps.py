@@ -17,6 +17,16 @@ class StartSlot:
     slot: str
     release: str
     role: str = "challenger"
+    replicas: int = 1
+
+
+@dataclass(frozen=True)
+class ScaleSlot:
+    """Have a slot run so many servers of the release that it holds."""
+
+    region: str
+    slot: str
+    replicas: int
 
 
 @dataclass(frozen=True)
@@ -130,14 +140,14 @@ class Wait:
     settled: bool = False
 
 
-RegionEffect = StartSlot | WarmSlot | RunGate | Publish | SetWeights | StopSlot | Remove
+RegionEffect = StartSlot | ScaleSlot | WarmSlot | RunGate | Publish | SetWeights | StopSlot | Remove
 Effect = RegionEffect | SetAlias
 RegionTransition = Enter | NoteSilence | Pause
 Transition = RegionTransition | Finish
 RegionStep = RegionEffect | RegionTransition | Wait
 RolloutStep = SetAlias | Finish | Wait
 Step = Effect | Transition | Wait
-EFFECTS = (StartSlot, WarmSlot, RunGate, Publish, SetWeights, StopSlot, Remove, SetAlias)
+EFFECTS = (StartSlot, ScaleSlot, WarmSlot, RunGate, Publish, SetWeights, StopSlot, Remove, SetAlias)
 TRANSITIONS = (Enter, NoteSilence, Pause, Finish)
 
 
@@ -146,6 +156,8 @@ def step_kind(step: Step) -> str:
     match step:
         case StartSlot():
             return "start"
+        case ScaleSlot():
+            return "scale"
         case WarmSlot():
             return "warm"
         case RunGate(gate=gate):
@@ -182,7 +194,7 @@ def effect_key(effect: Effect) -> str:
     match effect:
         case StartSlot(slot=slot, release=release):
             return f"start {slot} {release}"
-        case WarmSlot(slot=slot) | StopSlot(slot=slot):
+        case WarmSlot(slot=slot) | StopSlot(slot=slot) | ScaleSlot(slot=slot):
             return f"{step_kind(effect)} {slot}"
         case RunGate() | Publish() | SetWeights() | Remove() | SetAlias():
             return step_kind(effect)

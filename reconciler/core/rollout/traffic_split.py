@@ -22,15 +22,21 @@ def converge(
     Weights come first: prompts that cannot be published never keep traffic where it is.
     """
     share = pct if region.champion_slot is not None else 100.0
-    wanted = dict.fromkeys(observed.slots, 0.0) | {region.slot: share}
-    if region.champion_slot is not None and region.champion_slot != region.slot:
-        wanted[region.champion_slot] = 100.0 - share
+    wanted = wanted_weights(region, observed, share)
     steps: list[SetWeights | Publish] = []
     if observed.gateway_problem or not same_weights(wanted, observed):
         steps.append(SetWeights(region.region, tuple(sorted(wanted.items())), share))
     if observed.pointer_problem or not same_prompts(wanted_prompts(rollout, region, share), observed):
         steps.append(Publish(region.region, share))
     return steps
+
+
+def wanted_weights(region: RegionRollout, observed: ObservedEndpoint, share_pct: float) -> dict[str, float]:
+    """Return the weights of all slots in percent when the challenger has `share_pct`."""
+    wanted = dict.fromkeys(observed.slots, 0.0) | {region.slot: share_pct}
+    if region.champion_slot is not None and region.champion_slot != region.slot:
+        wanted[region.champion_slot] = 100.0 - share_pct
+    return wanted
 
 
 def same_weights(wanted: Mapping[str, float], observed: ObservedEndpoint) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,8 @@ from reconciler.platforms.local.fences import fenced
 from reconciler.platforms.local.gateway import Gateway, Reading
 from reconciler.platforms.local.routes import WEIGHT_RESOLUTION_PCT, EndpointRoute, check_weights
 from reconciler.platforms.local.state import Layout, digests_in_slots, locked, write_slot
-from reconciler.ports import Cohort, Files, Runtime, SlotAddress, SlotCounts
+from reconciler.platforms.undertakings import Tell, Undertakings
+from reconciler.ports import Cohort, Files, InProgress, Runtime, SlotAddress, SlotCounts
 
 _SLOT_WAIT_S = 5.0
 _DRAIN_LOOK_S = 0.05
@@ -46,10 +47,11 @@ class LocalPlatform:
         self._environment, self._region, self._spec = environment, region, spec
         self._runtime_for, self._files, self._home = runtime_for, files, home.resolve()
         self._layout = Layout(self._home / environment / region)
+        self._undertakings = Undertakings()
         self._gateway = Gateway(self._layout.gateway, spec, f"{environment}/{region}")
 
-    async def observe(self, endpoints: Sequence[str] | None = None) -> tuple[ObservedEndpoint, ...]:
-        """Return every slot and weight; nothing is started or changed, but who was seen ready is noted.
+    async def observe(self, endpoints: Sequence[str] | None = None) -> AsyncIterator[tuple[ObservedEndpoint, ...]]:
+        """Yield every slot and weight, in one page; nothing is changed, but who was seen ready is noted.
 
         Raises:
             SluiceError: `PLAT-001` the state folder cannot be read.
@@ -57,10 +59,10 @@ class LocalPlatform:
         reading = await self._gateway.read()
         present = {*self._layout.endpoints(), *reading.table}
         names = sorted(present if endpoints is None else set(endpoints))
-        return tuple(await asyncio.gather(*(self._observe(name, reading) for name in names)))
+        yield tuple(await asyncio.gather(*(self._observe(name, reading) for name in names)))
 
-    async def start(self, slot: SlotAddress, release: Release, *, fence: int) -> None:
-        """Run a release in a slot; do nothing when it runs there already.
+    async def start(self, slot: SlotAddress, release: Release, *, fence: int, replicas: int = 1) -> InProgress | None:
+        """Run a release in a slot, which keeps one server; do nothing when it runs there already.
 
         What it is started with is found before anything is ended: it may have to be copied, and it may be gone.
 
@@ -68,15 +70,22 @@ class LocalPlatform:
             SluiceError: `PLAT-003` the slot serves another release; `PLAT-006` to `PLAT-012`, `PLAT-016`; `LEASE-002`;
                 those of finding the release's files.
         """
-        async with self._slot_lock(slot):
-            async with self._region_lock(slot.address, fence):
-                runs = await self._runs(slot, release)
-                await self._gateway.ensure()
-            if not runs:
-                await self._replace(slot, release, await self._paths(release), fence)
-            async with self._region_lock(slot.address, fence):
-                await self._converge()
-        await self._let_go()
+
+        async def work(tell: Tell) -> None:
+            async with self._slot_lock(slot):
+                async with self._region_lock(slot.address, fence):
+                    runs = await self._runs(slot, release)
+                    await self._gateway.ensure()
+                if not runs:
+                    tell("its files are fetched and verified")
+                    paths = await self._paths(release)
+                    await self._replace(slot, release, paths, fence, tell)
+                async with self._region_lock(slot.address, fence):
+                    await self._converge()
+            await self._let_go()
+
+        await self._undertakings.end(str(slot.address))  # it is not being removed any more
+        return await self._undertakings.ask(str(slot), ("start", release.id, fence), work)
 
     async def mark_warm(self, slot: SlotAddress, *, fence: int) -> None:
         """Remember that the slot's present server is warm.
@@ -112,46 +121,55 @@ class LocalPlatform:
             weights = {slot: float(weights_pct.get(slot, 0.0)) for slot in SLOTS}
             await self._converge({endpoint.endpoint: weights})
 
-    async def stop(self, slot: SlotAddress, *, fence: int) -> None:
+    async def stop(self, slot: SlotAddress, *, fence: int) -> InProgress | None:
         """Empty a slot without weight after its requests in flight; succeed when it is empty.
 
         Raises:
             SluiceError: `PLAT-003` it has weight; `PLAT-009`, `PLAT-010`, `PLAT-012`, `PLAT-013`; `LEASE-002`.
         """
-        async with self._slot_lock(slot):
-            async with self._region_lock(slot.address, fence):
-                table = await self._gateway.table()
-                if slot.address.endpoint not in {*table, *self._layout.endpoints()}:
-                    return
-                line = table.get(slot.address.endpoint, EndpointRoute())
-                if line.weights_pct.get(slot.slot, 0.0) > 0:
-                    raise _serving(slot, line.weights_pct[slot.slot])
-                self._mark_stopping(slot)
-            await self._empty(slot)
-            async with self._region_lock(slot.address, fence):
-                await self._converge()
-        await self._let_go()
 
-    async def remove(self, endpoint: Address, *, fence: int) -> None:
+        async def work(tell: Tell) -> None:
+            async with self._slot_lock(slot):
+                async with self._region_lock(slot.address, fence):
+                    table = await self._gateway.table()
+                    if slot.address.endpoint not in {*table, *self._layout.endpoints()}:
+                        return
+                    line = table.get(slot.address.endpoint, EndpointRoute())
+                    if line.weights_pct.get(slot.slot, 0.0) > 0:
+                        raise _serving(slot, line.weights_pct[slot.slot])
+                    self._mark_stopping(slot)
+                await self._empty(slot, tell)
+                async with self._region_lock(slot.address, fence):
+                    await self._converge()
+            await self._let_go()
+
+        return await self._undertakings.ask(str(slot), ("stop", fence), work)
+
+    async def remove(self, endpoint: Address, *, fence: int) -> InProgress | None:
         """Take an endpoint out of the gateway, then empty its slots; succeed when it is gone.
 
         Raises:
             SluiceError: `PLAT-009`, `PLAT-010`, `PLAT-012`, `PLAT-013`; `LEASE-002`.
         """
         places = [SlotAddress(endpoint, slot) for slot in SLOTS]
-        async with self._region_lock(endpoint, fence):
-            table = await self._gateway.table()
-            if endpoint.endpoint not in {*table, *self._layout.endpoints()}:
-                return
-            await self._gateway.apply_routes({n: line for n, line in table.items() if n != endpoint.endpoint})
+
+        async def work(tell: Tell) -> None:
+            async with self._region_lock(endpoint, fence):
+                table = await self._gateway.table()
+                if endpoint.endpoint not in {*table, *self._layout.endpoints()}:
+                    return
+                await self._gateway.apply_routes({n: line for n, line in table.items() if n != endpoint.endpoint})
+                for place in places:
+                    self._mark_stopping(place)
             for place in places:
-                self._mark_stopping(place)
-        for place in places:
-            async with self._slot_lock(place):
-                await self._empty(place)
-        async with self._region_lock(endpoint, fence):
-            await self._gateway.apply_clusters(self._ports(await self._gateway.table()))
-        await self._let_go()
+                async with self._slot_lock(place):
+                    await self._empty(place, tell)
+            async with self._region_lock(endpoint, fence):
+                await self._gateway.apply_clusters(self._ports(await self._gateway.table()))
+            await self._let_go()
+
+        await self._undertakings.end(*(str(place) for place in places))
+        return await self._undertakings.ask(str(endpoint), ("remove", fence), work)
 
     async def traffic(self, endpoint: Address) -> Mapping[str, SlotCounts]:
         """Return requests, errors and rejections by slot as clients saw them at the gateway.
@@ -188,12 +206,14 @@ class LocalPlatform:
             raise _serving(slot, line.weights_pct[slot.slot])
         return seen.serving and held == release.id
 
-    async def _replace(self, slot: SlotAddress, release: Release, paths: Mapping[str, str], fence: int) -> None:
+    async def _replace(
+        self, slot: SlotAddress, release: Release, paths: Mapping[str, str], fence: int, tell: Tell
+    ) -> None:
         """End what runs in a slot and start a release there. Call under the slot's lock."""
         async with self._region_lock(slot.address, fence):
             await self._runs(slot, release)  # the slot may have been given weight while files were copied
             self._mark_stopping(slot)  # from here on nobody gives it any
-        await self._empty(slot)
+        await self._empty(slot, tell)
         runtime = self._runtime_for(release.runtime)
         await slots.start_server(self._folder(slot), release, runtime, self._spec, paths=paths, where=str(slot))
 
@@ -233,12 +253,15 @@ class LocalPlatform:
             weight_resolution_pct=WEIGHT_RESOLUTION_PCT,
         )
 
-    async def _empty(self, slot: SlotAddress) -> None:
+    async def _empty(self, slot: SlotAddress, tell: Tell) -> None:
         """Let a slot's requests in flight finish, end its server and forget it. Call under the slot's lock."""
         for _ in range(_DRAIN_LOOKS):
-            if await self._gateway.active(slot.address.endpoint, slot.slot) == 0:
+            active = await self._gateway.active(slot.address.endpoint, slot.slot)
+            if active == 0:
                 break
+            tell("requests in flight end")
             await asyncio.sleep(_DRAIN_LOOK_S)
+        tell("its server ends")
         await slots.end_server(self._folder(slot), where=str(slot))
 
     async def _converge(self, weights_pct: Mapping[str, Mapping[str, float]] | None = None) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from environments.errors import SluiceError
 from environments.spec import LocalRegion
-from reconciler.core.model.observed import ObservedSlot
+from reconciler.core.model.observed import ObservedSlot, Replica, ServerState, one_server
 from reconciler.core.model.release import Release
 from reconciler.platforms.local.inherited import inherited
 from reconciler.platforms.local.port_lease import handing_over, reserve
@@ -78,19 +78,16 @@ async def observed(
     seen = look(folder, where)
     if seen.record is None:
         return _unrecorded(seen, weight_pct, noted)
-    problem, fatal = await _problem(seen, seen.record, runtime_for, folder)
-    return ObservedSlot(
-        release=seen.record.release,
-        ready=problem is None,
+    state, reason = await _state(seen, seen.record, runtime_for, folder)
+    server = Replica(
+        name=where.rpartition("/")[2],
+        state=state,
         warm=seen.warm,
-        weight_pct=weight_pct,
-        url=seen.record.url,
-        problem=problem,
-        fatal=fatal,
-        running=seen.serving,
         restarts=seen.supervised.restarts if seen.supervised else 0,
-        started=_started(folder, seen, ready=problem is None),
+        reason=reason,
+        url=seen.record.url,
     )
+    return one_server(seen.record.release, server, weight_pct=weight_pct)
 
 
 def _unrecorded(seen: Seen, weight_pct: float, noted: str | None) -> ObservedSlot:
@@ -99,7 +96,7 @@ def _unrecorded(seen: Seen, weight_pct: float, noted: str | None) -> ObservedSlo
         return ObservedSlot()
     why = seen.damage.problem.what if seen.damage else "its record is lost"
     told = f"{why}; the gateway names {noted}" if noted else why
-    return ObservedSlot(weight_pct=weight_pct, problem=told, running=False)
+    return ObservedSlot(weight_pct=weight_pct, damage=told)
 
 
 def _started(folder: Path, seen: Seen, *, ready: bool) -> bool:
@@ -126,8 +123,10 @@ async def start_server(
     environment = inherited(os.environ, region.serve_env, where=where)
     reserved = reserve(str(folder))
     with handing_over([reserved]):
-        line = runtime.command(release, region.serve_command, paths=paths, port=reserved.port)
-        wanted = Launch((_program(line[0], where), *line[1:]), GRACE_S, environment)
+        options = runtime.options(release, paths=paths, host="127.0.0.1", port=reserved.port)
+        program, *command = region.serve_command
+        line = (_program(program, where), *command, *options.arguments)
+        wanted = Launch(line, GRACE_S, {**environment, **options.environment})
         # The record comes first: if this process dies here, the next one finds a slot whose server is missing.
         write_slot(folder, SlotRecord(release, reserved.port, paths["model"]))
         await launch(folder, wanted, [reserved], where=where)
@@ -159,27 +158,33 @@ def _clear(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _problem(
+async def _state(
     seen: Seen, record: SlotRecord, runtime_for: Callable[[str], Runtime], folder: Path
-) -> tuple[str | None, bool]:
-    """Return why the slot is not ready (None: it is), and whether waiting will not help."""
+) -> tuple[ServerState, str | None]:
+    """Return what the slot's server does, and why it is not ready."""
     if record.stopping:
-        return "it is being stopped", False
+        return ServerState.STOPPING, "it is being stopped"
     if seen.supervised is None:
-        return "its server was never started", False
+        return ServerState.DEAD, "its server was never started"
     if not seen.supervised.running:
-        return "its server and supervisor are gone" + _history(seen.supervised, folder), False
+        return ServerState.DEAD, "its server and supervisor are gone" + _history(seen.supervised, folder)
     if not seen.generation:
-        return "its server is down and will be restarted" + _history(seen.supervised, folder), False
+        return ServerState.RESTARTING, "its server is down and will be restarted" + _history(seen.supervised, folder)
     try:
         runtime = runtime_for(record.release.runtime)
         ask = runtime.ready(record.url, record.release, model_path=record.model_path)
         why = await asyncio.wait_for(ask, _READY_S)
     except TimeoutError:
-        return f"no answer within {_READY_S:g} s", False
+        why = f"no answer within {_READY_S:g} s"
     except SluiceError as error:
-        return error.problem.what, not error.retryable
-    return (why + _history(seen.supervised, folder) if why else None), False
+        if not error.retryable:
+            return ServerState.WRONG_MODEL, error.problem.what
+        why = error.problem.what
+    else:
+        why = why + _history(seen.supervised, folder) if why else None
+    if _started(folder, seen, ready=why is None):
+        return (ServerState.SILENT if why else ServerState.READY), why
+    return ServerState.STARTING, why
 
 
 def _history(supervised: Supervised, folder: Path) -> str:

@@ -40,6 +40,7 @@ from reconciler.core.rollout.steps import (
     Wait,
 )
 from reconciler.core.rollout.view import NO_EVIDENCE, Evidence
+from tests.support.releases import changed
 
 FAULTS = (
     "challenger restarts", "challenger dies", "challenger is silent", "challenger forgotten", "champion restarts",
@@ -214,8 +215,7 @@ class Walk:
         seen = self.world[name]
         held = seen.slots.get(slot)
         if held and (held.release or held.weight_pct):
-            changed = replace(held, **facts)  # type: ignore[arg-type]
-            self.world[name] = replace(seen, slots={**seen.slots, slot: changed})
+            self.world[name] = replace(seen, slots={**seen.slots, slot: changed(held, **facts)})
 
     def recover(self, name: str) -> None:
         """Let everything in a region be well again; what is gone for good stays gone."""
@@ -224,7 +224,7 @@ class Walk:
         self.stubborn.discard(name)
         seen = self.world[name]
         slots = {
-            slot: replace(s, ready=True, started=True, problem=None) if s.release and s.running else s
+            slot: changed(s, ready=True, started=True) if s.release and s.running else s
             for slot, s in seen.slots.items()
         }
         self.world[name] = replace(seen, slots=slots, gateway_problem=None)

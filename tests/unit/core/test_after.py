@@ -83,7 +83,7 @@ def test_a_paused_rollouts_decision_holds_while_it_is_paused() -> None:
 @pytest.mark.parametrize(
     ("step", "wanted"),
     [
-        (WEIGH, with_east(efforts=1, since=20.0)),
+        (WEIGH, with_east(efforts=1, since=20.0, asked_pct=50.0)),
         (Publish("east", 50.0), with_east(efforts=1)),
         (NoteSilence("east", "unready", 7.0), with_east(unready_since=7.0)),
         (NoteSilence("east", "unreadable", 7.0), with_east(unreadable_since=7.0)),

@@ -13,6 +13,7 @@ from reconciler.core.model.release import Release
 from reconciler.core.model.rollout import Phase, Rollout
 from reconciler.core.plan.change import Action, Change, FieldChange, MovesBy, change_to_json
 from reconciler.core.plan.diff import diff, narrowed
+from tests.support.releases import changed as changed_slot
 from tests.support.releases import desired, endpoint, release, rollout
 
 A, B = release("one", prompt="p1"), release("two", prompt="p2")
@@ -35,7 +36,7 @@ def only(
 
 
 def changed(live: ObservedEndpoint, slot: str, **facts: object) -> ObservedEndpoint:
-    return replace(live, slots={**live.slots, slot: replace(live.slots[slot], **facts)})  # type: ignore[arg-type]
+    return replace(live, slots={**live.slots, slot: changed_slot(live.slots[slot], **facts)})
 
 
 def test_what_serves_as_declared_needs_nothing() -> None:
@@ -80,7 +81,7 @@ def test_a_slot_that_serves_what_nobody_knows_is_replaced() -> None:
         (changed(SERVING_A, "a", ready=False, problem="crashed"), "cold_load", [("slots.a.ready", "crashed", "ready")]),
         (replace(changed(SERVING_A, "a", ready=False), prompts={}, gateway_problem="gone"), "cold_load",
          [("gateway", "gone", "serving"), ("prompts.system", None, f"{A.id} 100 %"),
-          ("slots.a.ready", "not ready", "ready")]),
+          ("slots.a.ready", "its server is silent", "ready")]),
     ],
     ids=["no prompt", "a prompt too many", "no gateway", "weights astray", "crashed", "everything"],
 )  # fmt: skip

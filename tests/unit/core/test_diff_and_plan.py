@@ -20,7 +20,7 @@ from reconciler.core.plan.diff import diff
 from reconciler.core.plan.plan import Plan, World, changes_of, make_plan, plan_from_json, plan_to_json
 from reconciler.core.rollout.ideal import ideal_steps
 from reconciler.core.rollout.steps import Enter, SetWeights, StartSlot
-from tests.support.releases import desired, endpoint, release, rollout
+from tests.support.releases import changed, desired, endpoint, release, rollout
 
 A, B = release("one"), release("two", prompt="p2")
 SPEC = EnvironmentSpec.model_validate(
@@ -58,13 +58,13 @@ def test_going_back_while_the_old_slot_is_warm_moves_by_weight() -> None:
 
 def test_a_loaded_but_cold_slot_is_a_warm_load() -> None:
     live = endpoint({"a": (A, 0.0), "b": (B, 100.0)})
-    cold = replace(live, slots={**live.slots, "a": replace(live.slots["a"], warm=False)})
+    cold = replace(live, slots={**live.slots, "a": changed(live.slots["a"], warm=False)})
     assert only(cold, A) == (Action.ROLLOUT, MovesBy.WARM_LOAD)
 
 
 def test_a_dead_server_and_astray_weights_are_updates() -> None:
     live = endpoint({"a": (A, 100.0), "b": (B, 0.0)})
-    dead = replace(live, slots={**live.slots, "a": replace(live.slots["a"], ready=False, problem="crashed")})
+    dead = replace(live, slots={**live.slots, "a": changed(live.slots["a"], ready=False, problem="crashed")})
     assert only(dead, A) == (Action.UPDATE, MovesBy.COLD_LOAD)
     assert only(endpoint({"a": (A, 90.0), "b": (B, 10.0)}), A) == (Action.UPDATE, MovesBy.WEIGHT)
     assert only(live, A) == (Action.NONE, MovesBy.POINTER)

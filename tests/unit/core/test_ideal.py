@@ -26,13 +26,12 @@ from reconciler.core.rollout.steps import (
     WarmSlot,
     step_kind,
 )
-from tests.support.releases import SETTINGS, endpoint, release, rollout
+from tests.support.releases import SETTINGS, changed, endpoint, release, rollout, slot
 
 OLD, NEW = release("old"), release("new", prompt="p")
 EMPTY = endpoint({"a": (OLD, 100.0), "b": (None, 0.0)})
 HALF = replace(endpoint({"a": (OLD, 50.0), "b": (NEW, 50.0)}), gateway_problem="gone", pointer_problem="damaged")
 GOING = rollout(NEW, {"local": EMPTY})
-RAN = ObservedSlot(ready=True, started=True)
 
 
 def slots(live: ObservedEndpoint, **changed: ObservedSlot) -> ObservedEndpoint:
@@ -42,9 +41,10 @@ def slots(live: ObservedEndpoint, **changed: ObservedSlot) -> ObservedEndpoint:
 @pytest.mark.parametrize(
     ("step", "wanted"),
     [
-        (StartSlot("local", "b", NEW.id), slots(HALF, b=replace(RAN, release=NEW, weight_pct=50.0))),
-        (StartSlot("local", "a", OLD.id, role="champion"), slots(HALF, a=replace(RAN, release=OLD, weight_pct=50.0))),
-        (WarmSlot("local", "b", 3), slots(HALF, b=replace(HALF.slots["b"], warm=True))),
+        (StartSlot("local", "b", NEW.id), slots(HALF, b=slot(NEW, ready=True, weight_pct=50.0, url=None))),
+        (StartSlot("local", "a", OLD.id, role="champion"),
+         slots(HALF, a=slot(OLD, ready=True, weight_pct=50.0, url=None))),
+        (WarmSlot("local", "b", 3), slots(HALF, b=changed(HALF.slots["b"], warm=True))),
         (StopSlot("local", "b"), slots(HALF, b=ObservedSlot())),
         (SetWeights("local", (("a", 10.0), ("b", 90.0)), 90.0),
          replace(slots(HALF, a=replace(HALF.slots["a"], weight_pct=10.0), b=replace(HALF.slots["b"], weight_pct=90.0)),
@@ -60,7 +60,7 @@ def slots(live: ObservedEndpoint, **changed: ObservedSlot) -> ObservedEndpoint:
 )  # fmt: skip
 def test_what_a_step_makes_of_the_world(step: Step, wanted: ObservedEndpoint) -> None:
     beside = endpoint({"a": (OLD, 100.0)}, region="beside")
-    cold = slots(HALF, b=replace(HALF.slots["b"], warm=False)) if isinstance(step, WarmSlot) else HALF
+    cold = slots(HALF, b=changed(HALF.slots["b"], warm=False)) if isinstance(step, WarmSlot) else HALF
     assert happened({"local": cold, "beside": beside}, GOING, step) == {"local": wanted, "beside": beside}
 
 
@@ -81,8 +81,8 @@ def test_a_whole_way_in_order_and_what_is_live_at_its_end() -> None:
     assert RunGate("local", "eval") in steps
     live = world["local"]
     assert live.weights == {"a": 0.0, "b": 100.0}
-    assert live.slots["b"] == replace(RAN, release=NEW, warm=True, weight_pct=100.0)
-    assert live.slots["a"] == replace(EMPTY.slots["a"], started=True, weight_pct=0.0)
+    assert live.slots["b"] == slot(NEW, ready=True, warm=True, weight_pct=100.0, url=None)
+    assert live.slots["a"] == replace(EMPTY.slots["a"], weight_pct=0.0)
     assert live.prompts == {"system": ((NEW.id, 100.0),)}
     assert ideal_steps(rollout(NEW, {"local": EMPTY}, settings=how), {"local": EMPTY}) == steps
 
@@ -95,13 +95,13 @@ def test_a_region_that_was_never_seen_is_empty() -> None:
 
 
 def test_servers_that_come_back_by_themselves_are_not_started() -> None:
-    loading = slots(EMPTY, b=ObservedSlot(NEW, fatal=True, restarts=9))
+    loading = slots(EMPTY, b=slot(NEW, fatal=True, restarts=9))
     assert kinds(ideal_steps(GOING, {"local": loading}))[:3] == ["enter:preparing", "warm", "enter:gating"]
-    was_warm = slots(EMPTY, b=ObservedSlot(NEW, warm=True))
+    was_warm = slots(EMPTY, b=slot(NEW, warm=True))
     assert kinds(ideal_steps(GOING, {"local": was_warm}))[:2] == ["enter:preparing", "warm"]
-    warm = slots(EMPTY, b=ObservedSlot(NEW, ready=True, warm=True))
+    warm = slots(EMPTY, b=slot(NEW, ready=True, warm=True))
     assert kinds(ideal_steps(GOING, {"local": warm}))[:2] == ["enter:preparing", "enter:gating"]
-    dead = slots(EMPTY, b=ObservedSlot(NEW, running=False))
+    dead = slots(EMPTY, b=slot(NEW, running=False))
     assert kinds(ideal_steps(GOING, {"local": dead}))[:2] == ["enter:preparing", "start"]
 
 

@@ -11,7 +11,7 @@ from reconciler.core.model.rollout import GateResult, Phase, Rollout
 from reconciler.core.model.verdict import Verdict
 from reconciler.core.plan.retire import KeptSlot
 from reconciler.core.status import status_json
-from tests.support.releases import endpoint, release, rollout
+from tests.support.releases import changed, endpoint, release, rollout
 
 OLD, NEW, OTHER = release("v1", prompt="p1"), release("v2", prompt="p1"), release("v3", prompt="p2")
 
@@ -43,7 +43,11 @@ def test_a_status_tells_every_fact_of_an_endpoint_and_its_rollout() -> None:
     live = replace(
         endpoint({"a": (OLD, 90.0), "b": (OTHER, 10.0)}), prompts={"system": ((OLD.id, 90.0), (OTHER.id, 10.0))}
     )
-    live = replace(live, gateway_problem="gone", slots={**live.slots, "b": replace(live.slots["b"], problem="slow")})
+    live = replace(
+        live,
+        gateway_problem="gone",
+        slots={**live.slots, "b": changed(live.slots["b"], ready=False, started=True, problem="slow")},
+    )
     begun = rollout(OTHER, {"local": endpoint({"a": (OLD, 100.0), "b": (None, 0.0)})})
     gate = GateResult("eval", Verdict.PASS, "better", links=("one.html", "two.html"))
     part = replace(begun.regions[0], phase=Phase.SHIFTING, step=1, verdict=Verdict.PASS, reason="so far", gates=(gate,))
@@ -58,7 +62,9 @@ def test_a_status_tells_every_fact_of_an_endpoint_and_its_rollout() -> None:
         [only] = found["endpoints"]
         return dict(only)
 
-    slot = {"ready": True, "warm": True, "problem": None, "warm_until": None}
+    one = {"wanted": 1, "ready": 1}
+    slot = {"ready": True, "warm": True, "problem": None, "replicas": one, "warm_until": None}
+    slow = {**slot, "ready": False, "problem": "slow", "replicas": {**one, "ready": 0}}
     in_flight = {
         "id": "r1", "release": OTHER.id, "phase": "shifting", "step": 1, "weight_pct": 10.0, "verdict": "PASS",
         "reason": "so far", "owner": "ada", "reports": ["one.html", "two.html"], "started_at": 0.0,
@@ -68,7 +74,7 @@ def test_a_status_tells_every_fact_of_an_endpoint_and_its_rollout() -> None:
         "serving": OLD.id,
         "slots": {
             "a": {"release": OLD.id, "weight_pct": 90.0, **slot},
-            "b": {"release": OTHER.id, "weight_pct": 10.0, **slot, "problem": "slow", "warm_until": None},
+            "b": {"release": OTHER.id, "weight_pct": 10.0, **slow},
         },
         "prompts": {"system": {"ref": "file:p1", "weight_pct": 90.0}},
         "gateway_problem": "gone",

@@ -10,7 +10,7 @@ from reconciler.core.model.observed import ObservedEndpoint
 from reconciler.planning.observe import observe
 from reconciler.pointers.flagd import FlagdPointers
 from reconciler.pointers.flags import RESOLUTION_PCT
-from reconciler.ports import DrawnRelease, ReleaseSplit, SlotAddress
+from reconciler.ports import DrawnRelease, ReleaseSplit, SlotAddress, finished
 from reconciler.ports.adapters import RegionReader
 from tests.support.fake_platform import FakePlatform
 from tests.support.releases import release
@@ -21,7 +21,7 @@ ONE = release("one", prompt="p1")
 
 async def served(folder: Path) -> RegionReader:
     platform = FakePlatform("test", "local")
-    await platform.start(SlotAddress(ADDRESS, "a"), ONE, fence=1)
+    await finished(platform.start, SlotAddress(ADDRESS, "a"), ONE, fence=1)
     await platform.weigh(ADDRESS, {"a": 100.0, "b": 0.0}, fence=1)
     return RegionReader("local", platform, FlagdPointers(folder))
 

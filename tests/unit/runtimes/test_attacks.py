@@ -129,15 +129,15 @@ ALLOWED: tuple[tuple[str, Any], ...] = (
 )
 
 
-def command(name: str, value: Any) -> tuple[str, ...]:
+def arguments(name: str, value: Any) -> tuple[str, ...]:
     release = Release("chat", "vllm", Artifact("file:m", "sha256:0"), engine={name: value})
-    return VllmRuntime().command(release, ["vllm", "serve"], paths={"model": "/m"}, port=4711)
+    return VllmRuntime().options(release, paths={"model": "/m"}, host="127.0.0.1", port=4711).arguments
 
 
 @pytest.mark.parametrize(("name", "value"), FORBIDDEN, ids=str)
 def test_it_is_refused_before_a_plan_and_again_at_the_start(name: str, value: Any) -> None:
     assert name in KNOWN
-    for attempt in (lambda: VllmRuntime().check({name: value}), lambda: command(name, value)):
+    for attempt in (lambda: VllmRuntime().check({name: value}), lambda: arguments(name, value)):
         with pytest.raises(SluiceError) as caught:
             attempt()
         assert caught.value.code == "RUN-006"
@@ -150,14 +150,14 @@ def test_it_is_refused_before_a_plan_and_again_at_the_start(name: str, value: An
 @pytest.mark.parametrize(("name", "value"), ALLOWED, ids=str)
 def test_what_stays_inside_the_release_is_passed_on(name: str, value: Any) -> None:
     assert name in KNOWN
-    said = command(name, value)
-    assert said[9] == "--" + name.replace("_", "-")
+    said = arguments(name, value)
+    assert said[7] == "--" + name.replace("_", "-")
 
 
 def test_no_value_becomes_an_option_of_its_own() -> None:
     """However values are written, every option on the command line is one that Sluice or an argument's name made."""
     for name, value in ALLOWED:
-        options = [part for part in command(name, value)[9:] if re.match(r"--?[A-Za-z]", part)]
+        options = [part for part in arguments(name, value)[7:] if re.match(r"--?[A-Za-z]", part)]
         assert options == ["--" + name.replace("_", "-")]
 
 

@@ -24,15 +24,15 @@ def release(adapters: tuple[str, ...] = (), **engine: Any) -> Release:
     )
 
 
-def command(subject: Release, **paths: str) -> tuple[str, ...]:
+def arguments(subject: Release, **paths: str) -> tuple[str, ...]:
     found = {"model": "/m"} | {f"adapters.{name}": path for name, path in paths.items()}
-    return VllmRuntime().command(subject, ["vllm", "serve"], paths=found, port=4711)
+    return VllmRuntime().options(subject, paths=found, host="127.0.0.1", port=4711).arguments
 
 
-def test_the_command_is_serve_command_model_address_name_and_arguments() -> None:
-    own = ("vllm", "serve", "/m", "--port", "4711", "--host", "127.0.0.1", "--served-model-name", "chat")
+def test_the_arguments_are_model_address_name_and_the_engines_own() -> None:
+    own = ("/m", "--port", "4711", "--host", "127.0.0.1", "--served-model-name", "chat")
     engine = ("--max-model-len", "2048", "--max-num-seqs", "16")
-    assert command(release(max_num_seqs=16, max_model_len=2048)) == (*own, *engine)
+    assert arguments(release(max_num_seqs=16, max_model_len=2048)) == (*own, *engine)
 
 
 @pytest.mark.parametrize(
@@ -50,11 +50,11 @@ def test_the_command_is_serve_command_model_address_name_and_arguments() -> None
     ],
 )
 def test_every_kind_of_value(name: str, value: Any, expected: tuple[str, ...]) -> None:
-    assert command(release(**{name: value}))[9:] == expected
+    assert arguments(release(**{name: value}))[7:] == expected
 
 
-def test_same_release_same_command_whatever_the_order() -> None:
-    assert command(release(seed=1, dtype="auto")) == command(release(dtype="auto", seed=1))
+def test_same_release_same_arguments_whatever_the_order() -> None:
+    assert arguments(release(seed=1, dtype="auto")) == arguments(release(dtype="auto", seed=1))
 
 
 def test_an_unknown_argument_names_the_nearest() -> None:
@@ -86,8 +86,8 @@ def test_the_tables_agree() -> None:
 
 
 def test_adapters_are_loaded_at_the_start_under_their_names() -> None:
-    found = command(release(("globex", "acme")), globex="/a/globex", acme="/a/acme")
-    assert found[9:] == (
+    found = arguments(release(("globex", "acme")), globex="/a/globex", acme="/a/acme")
+    assert found[7:] == (
         "--enable-lora",
         "--lora-modules",
         '{"name": "acme", "path": "/a/acme"}',
@@ -97,4 +97,4 @@ def test_adapters_are_loaded_at_the_start_under_their_names() -> None:
 
 def test_an_adapter_without_a_folder_is_refused() -> None:
     with pytest.raises(SluiceError, match="RUN-004"):
-        command(release(("acme",)))
+        arguments(release(("acme",)))
