@@ -30,6 +30,11 @@ class Address:
     region: str
     endpoint: str
 
+    @classmethod
+    def everywhere(cls, environment: str, endpoint: str) -> Address:
+        """Return the address of an endpoint in all of its regions at once."""
+        return cls(environment, "*", endpoint)
+
     def __str__(self) -> str:
         return f"{self.environment}/{self.region}/{self.endpoint}"
 

@@ -5,7 +5,6 @@ Called by `reconciler.cli.gate`. Starts nothing and moves no traffic.
 
 from __future__ import annotations
 
-import getpass
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -29,23 +28,18 @@ async def search(composed: Composed, context: GateContext) -> Json:
     Raises:
         SluiceError: as `measure_capacity`; nothing is recorded then.
     """
-    from reconciler.core.times import timestamp
+    from reconciler.core.events import CapacityMeasured
+    from reconciler.engine.owner import operator_name
     from reconciler.gates.load_gate import measure_capacity
-    from reconciler.planning.history import CAPACITY
-    from reconciler.ports import NewEntry
+    from reconciler.ports import entry_of
 
     profile, found = await measure_capacity(context)
     body = _body(context, profile, found)
-    kept = f"up to {body['rate_rps']:g} requests/s" if found.rate_rps else "at no rate that was tried"
     await composed.store.append(
-        NewEntry(
-            context.address.environment,
-            at=timestamp(time.time()),
-            actor=getpass.getuser(),
-            kind=CAPACITY,
-            address=str(context.address),
-            summary=f"{context.challenger.id} keeps its slo {kept}",
-            body=body,
+        entry_of(
+            CapacityMeasured(context.address, context.challenger.id, body["rate_rps"], body),
+            now=time.time(),
+            actor=operator_name(),
         )
     )
     probes = found.to_json()["probes"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -182,24 +181,26 @@ def _yaml(path: Path) -> dict[str, Any]:
 
 
 async def _learn(composed: Composed, wanted: Wanted) -> tuple[str, LearnedNoise]:
+    from environments.names import Address
+    from reconciler.core.events import NoiseLearned
     from reconciler.core.judge import learn as learned
     from reconciler.core.judge import tick_from_json
-    from reconciler.core.times import timestamp
-    from reconciler.evidence.noise import KIND
+    from reconciler.engine.owner import operator_name
     from reconciler.evidence.recorded_ticks import promoted_ticks
-    from reconciler.ports import NewEntry
+    from reconciler.ports import entry_of
 
     recorded = await promoted_ticks(composed.store, wanted)
     found = learned((tick_from_json(tick) for tick in recorded.ticks), same_release=False)
     await composed.store.append(
-        NewEntry(
-            wanted.environment,
-            at=timestamp(time.time()),
-            actor=getpass.getuser(),
-            kind=KIND,
-            address=f"{wanted.environment}/*/{wanted.endpoint}",
-            summary=f"noise {found.sigma:.3f} from {found.blocks} minutes",
-            body={**vars(found), "assumed": found.assumed, "rollout": recorded.rollout},
+        entry_of(
+            NoiseLearned(
+                Address.everywhere(wanted.environment, wanted.endpoint),
+                found.sigma,
+                found.blocks,
+                {**vars(found), "assumed": found.assumed, "rollout": recorded.rollout},
+            ),
+            now=time.time(),
+            actor=operator_name(),
         )
     )
     return recorded.rollout, found

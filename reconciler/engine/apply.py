@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from environments.errors import SluiceError
 from environments.names import Address
+from reconciler.core.events import STATE, RemovalTold
 from reconciler.core.model.rollout import REPAIR, Phase, Rollout, rollout_from_json
 from reconciler.core.plan.change import Action, Change
 from reconciler.core.plan.plan import Plan, Scope, World, changes_of
@@ -23,7 +24,7 @@ from reconciler.engine.loop import Loop, Snapshot, Watcher
 from reconciler.engine.owner import described, is_dead, owner_id
 from reconciler.evidence.noise import with_learned_noise
 from reconciler.planning.planner import Planner
-from reconciler.ports import NewEntry, finished
+from reconciler.ports import entry_of, finished
 from reconciler.ports.adapters import Adapters
 
 _ATTACH_POLL_S = 0.5
@@ -220,19 +221,11 @@ class Applier:
 
     async def _remove(self, address: Address, lease: HeldLease) -> Outcome:
         region = self._adapters.regions[address.region]
-        for kind in ("remove.before", "remove.after", "state"):
+        for kind in ("remove.before", "remove.after", STATE):
             if kind == "remove.after":
                 await region.pointers.publish(address.endpoint, None, fence=lease.lease.token)
                 await finished(region.writer.remove, address, fence=lease.lease.token)
-            entry = NewEntry(
-                self._environment,
-                at=timestamp(self._adapters.clock()),
-                actor=lease.lease.owner,
-                kind=kind,
-                address=str(address),
-                summary="the environment file no longer declares it",
-                body={"removed": True},
-            )
+            entry = entry_of(RemovalTold(address, kind), now=self._adapters.clock(), actor=lease.lease.owner)
             await self._adapters.store.append(entry, lease=lease.lease)
         return Outcome(address.endpoint, None, f"{address} removed", good=True, removed=True)
 

@@ -4,38 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
 from environments.errors import SluiceError
-from environments.names import Address
 from reconciler.core.canonical import Json
-from reconciler.core.model.observed import ObservedEndpoint, endpoint_facts
-from reconciler.core.model.release import release_to_json
+from reconciler.core.events import Decided, EffectDone, EffectFailed, EffectStarted, Event, RolloutBegun, StateRecorded
+from reconciler.core.model.observed import ObservedEndpoint
 from reconciler.core.model.rollout import GateResult, Rollout, Trouble, rollout_from_json, rollout_to_json
 from reconciler.core.rollout.after import after, failed, holds, underway
 from reconciler.core.rollout.steps import (
     Effect,
-    Enter,
     Finish,
     NoteSilence,
-    Pause,
-    Publish,
     RegionEffect,
-    RunGate,
-    ScaleSlot,
     SetAlias,
-    SetWeights,
-    StartSlot,
-    Step,
     Transition,
-    WarmSlot,
     effect_key,
-    step_kind,
 )
-from reconciler.core.times import timestamp
 from reconciler.engine.lease import HeldLease
-from reconciler.ports import NewEntry, Store, StoredRollout
+from reconciler.ports import NewEntry, Store, StoredRollout, entry_of
 
 T = TypeVar("T")
 _CONFLICTS_MAX = 20
@@ -83,18 +71,7 @@ class Record:
         Raises:
             SluiceError: `STORE-003` the endpoint has an active rollout already; `LEASE-002`.
         """
-        champions = {r.region: r.champion.id if r.champion else None for r in rollout.regions}
-        body = {"mode": rollout.mode, "challenger": release_to_json(rollout.challenger), "champions": champions}
-        begun = NewEntry(
-            rollout.environment,
-            at=timestamp(clock()),
-            actor=held.lease.owner,
-            kind="begin",
-            address=_everywhere(rollout),
-            summary=f"{rollout.mode} of {rollout.challenger.id}",
-            rollout=rollout.id,
-            body=body,
-        )
+        begun = entry_of(RolloutBegun(rollout), now=clock(), actor=held.lease.owner)
         stored = await store.create_rollout(
             rollout.environment,
             rollout.endpoint,
@@ -136,7 +113,7 @@ class Record:
         def told(rollout: Rollout) -> list[NewEntry]:
             if not held or isinstance(step, NoteSilence):
                 return []
-            return [self._entry(step_kind(step), step, said(step), {"evidence": evidence} if evidence else {})]
+            return [self._entry(Decided(rollout, step, evidence))]
 
         async with self._writing:
             await self._save(moved, told)
@@ -154,8 +131,7 @@ class Record:
         def told(rollout: Rollout) -> list[NewEntry]:
             if not held:
                 return []
-            states = [self._new("state", str(s.address), "live state recorded", endpoint_facts(s)) for s in live]
-            return [*states, self._entry(step_kind(step), step, said(step), {})]
+            return [*(self._entry(StateRecorded(rollout, seen)) for seen in live), self._entry(Decided(rollout, step))]
 
         async with self._writing:
             await self._save(moved, told)
@@ -166,17 +142,12 @@ class Record:
         if not _is_loud(self._tries(step) + 1) or self._has_begun(step):
             return
         async with self._writing:
-            await self._kept(
-                lambda: self.store.append(
-                    self._entry(f"{step_kind(step)}.before", step, said(step), {}), lease=self.held.lease
-                )
-            )
+            entry = self._entry(EffectStarted(self.rollout, step))
+            await self._kept(lambda: self.store.append(entry, lease=self.held.lease))
 
     async def after(self, step: Effect, found: GateResult | None) -> None:
         """Say that an effect was done, with what a gate found, and take it into the rollout."""
-        body = {"evidence": asdict(found) | {"verdict": str(found.verdict)}} if found else {}
-        summary = f"{found.gate}: {found.verdict}: {found.sentence}" if found else said(step)
-        entry = self._entry(f"{step_kind(step)}.after", step, summary, body)
+        entry = self._entry(EffectDone(self.rollout, step, found))
         async with self._writing:
             await self._save(
                 lambda rollout: after(rollout, step, self.clock(), found), lambda rollout: [entry], always=True
@@ -189,8 +160,7 @@ class Record:
     async def failed(self, step: Effect, error: SluiceError) -> None:
         """Say that an effect failed, and count it; of one that keeps failing every power of two is told."""
         tries = self._tries(step) + 1
-        body = {"code": error.code, "why": error.problem.why, "tries": tries}
-        entry = self._entry(f"{step_kind(step)}.failed", step, f"{error.code}: {error.problem.what}", body)
+        entry = self._entry(EffectFailed(self.rollout, step, error, tries))
         async with self._writing:
             await self._save(
                 lambda rollout: failed(rollout, step, self.clock(), error=error),
@@ -261,33 +231,13 @@ class Record:
                     raise
             await asyncio.sleep(_RETRY_S)
 
-    def _entry(self, kind: str, step: Step, summary: str, extra: Json) -> NewEntry:
-        body: dict[str, Any] = {k: v for k, v in vars(step).items() if k != "region"}
-        body = {k: [list(p) for p in v] if isinstance(v, tuple) else v for k, v in body.items()}
-        rollout = self.rollout
-        address = _everywhere(rollout) if isinstance(step, SetAlias | Finish) else str(rollout.address(step.region))
-        return self._new(kind, address, summary, {**body, **extra})
-
-    def _new(self, kind: str, address: str, summary: str, body: Json) -> NewEntry:
-        return NewEntry(
-            self.rollout.environment,
-            at=timestamp(self.clock()),
-            actor=self.held.lease.owner,
-            kind=kind,
-            address=address,
-            summary=summary,
-            rollout=self.rollout.id,
-            body=body,
-        )
+    def _entry(self, event: Event) -> NewEntry:
+        return entry_of(event, now=self.clock(), actor=self.held.lease.owner)
 
 
 def _is_loud(attempt: int) -> bool:
     """Return whether the n-th attempt in a row is told in the ledger: 1, 2, 4, 8 and so on."""
     return attempt & (attempt - 1) == 0
-
-
-def _everywhere(rollout: Rollout) -> str:
-    return str(Address(rollout.environment, "*", rollout.endpoint))
 
 
 async def stored_rollout(store: Store, environment: str, id: str) -> StoredRollout:
@@ -302,31 +252,3 @@ async def stored_rollout(store: Store, environment: str, id: str) -> StoredRollo
     raise SluiceError(
         "STORE-004", where=environment, what=f"there is no rollout {id}", do=f"sluice history {environment}"
     )
-
-
-def said(step: Step) -> str:
-    """Return a step in words, for ledger and progress."""
-    match step:
-        case SetWeights(weights=weights):
-            return "weights " + ", ".join(f"{slot} {pct:g} %" for slot, pct in weights)
-        case StartSlot(slot=slot, release=release, role=role, replicas=count):
-            return f"start {role} {release} in slot {slot}" + (f" with {count} servers" if count > 1 else "")
-        case ScaleSlot(slot=slot, replicas=count):
-            return f"slot {slot} with {count} server{'s' if count > 1 else ''}"
-        case WarmSlot(slot=slot, requests=requests):
-            return f"warm up slot {slot} with {requests} requests"
-        case RunGate(gate=gate):
-            return f"ask the {gate} gate"
-        case Publish(share_pct=share):
-            return f"{share:g} % of users get the challenger's prompts"
-        case Enter(phase=phase, reason=reason):
-            return f"{phase}: {reason}" if reason else str(phase)
-        case Pause(reason=reason):
-            return f"paused: {reason}"
-        case Finish(phase=phase, reason=reason):
-            return f"{phase}: {reason}"
-        case SetAlias(ref=ref, alias=alias):
-            return f"alias {alias} -> {ref}"
-        case _:
-            facts = {k: v for k, v in vars(step).items() if k != "region" and v is not None}
-            return " ".join([step_kind(step), *(f"{k}={v}" for k, v in facts.items())])

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from environments.names import Address
 from reconciler.core.canonical import Json
+from reconciler.core.events import NOISE
 from reconciler.core.model.rollout import Rollout
 from reconciler.ports import Store
-
-KIND = "noise"
 
 
 async def learned_noise(store: Store, environment: str, endpoint: str) -> float | None:
     """Return the noise to reckon with by the newest measurement, a log standard deviation; None without one."""
-    for entry in await store.newest(environment, KIND):
-        if entry.address == f"{environment}/*/{endpoint}":
+    for entry in await store.newest(environment, NOISE):
+        if entry.address == str(Address.everywhere(environment, endpoint)):
             return float(entry.body["assumed"])
     return None
 

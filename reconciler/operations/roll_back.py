@@ -8,15 +8,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from environments.errors import SluiceError
+from reconciler.core.events import OperatorAction
 from reconciler.core.model.observed import ObservedEndpoint
 from reconciler.core.model.rollout import Phase
 from reconciler.core.plan.plan import Scope
 from reconciler.engine.apply import Applier, Outcome
 from reconciler.engine.owner import operator_name
-from reconciler.operations.steer import Steered, Wish, operator_entry, steer
+from reconciler.operations.steer import Steered, Wish, steer
 from reconciler.planning.planner import Planner, active_rollouts, check_scope
 from reconciler.planning.rollback_target import begin_rollback, live_groups
-from reconciler.ports import Store
+from reconciler.ports import Store, entry_of
 
 _APPEARS_S = 5.0
 Agree = Callable[[str, str, Sequence[str]], None]
@@ -98,7 +99,9 @@ class RollBack:
             summary += f"; {error.problem.do}" if error.problem.do else ""
             return Back(name, Outcome(name, None, summary, good=False, error=error))
         if outcome.rollout:
-            entry = operator_entry(outcome.rollout, "rollback", self._reason, time.time())
+            who = operator_name()
+            event = OperatorAction(outcome.rollout, "rollback", who, self._reason)
+            entry = entry_of(event, now=time.time(), actor=who)
             await self._store.append(entry)
         return Back(name, outcome)
 

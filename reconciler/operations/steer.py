@@ -9,12 +9,12 @@ from typing import Literal
 
 from environments.errors import SluiceError
 from environments.names import Address
+from reconciler.core.events import OperatorAction
 from reconciler.core.model.rollout import Rollout, rollout_from_json, rollout_to_json
 from reconciler.core.rollout.operator import aborted, paused, promoted_by_hand, resumed
-from reconciler.core.times import timestamp
 from reconciler.engine.apply import Applier, Outcome
 from reconciler.engine.owner import operator_name
-from reconciler.ports import NewEntry, Store
+from reconciler.ports import Store, entry_of
 
 Kind = Literal["pause", "resume", "abort", "promote"]
 _CONFLICTS_MAX = 100  # its owner changes it several times a second; a wish is not to lose against it
@@ -71,13 +71,14 @@ async def note(store: Store, environment: str, endpoint: str, wish: Wish) -> Rol
         if not active:
             raise SluiceError(
                 "ROLL-002",
-                where=str(Address(environment, "*", endpoint)),
+                where=str(Address.everywhere(environment, endpoint)),
                 what="there is no rollout in flight",
                 do=f"sluice status {environment}",
             )
         now = time.time()
         rollout = _CHANGES[wish.kind](rollout_from_json(active[0].body), wish.reason, now)
-        entry = operator_entry(rollout, wish.kind, wish.reason, now)
+        who = operator_name()
+        entry = entry_of(OperatorAction(rollout, wish.kind, who, wish.reason), now=now, actor=who)
         try:
             await store.save_rollout(active[0], rollout_to_json(rollout), active=True, lease=None, entries=[entry])
         except SluiceError as error:
@@ -86,18 +87,3 @@ async def note(store: Store, environment: str, endpoint: str, wish: Wish) -> Rol
             continue
         return rollout
     raise AssertionError("unreachable")
-
-
-def operator_entry(rollout: Rollout, kind: str, reason: str, now: float) -> NewEntry:
-    """Return the ledger entry that says who wanted what of a rollout, and why."""
-    who = operator_name()
-    return NewEntry(
-        rollout.environment,
-        at=timestamp(now),
-        actor=who,
-        kind=f"hand:{kind}",
-        address=str(Address(rollout.environment, "*", rollout.endpoint)),
-        summary=f"{kind} by {who}: {reason}",
-        rollout=rollout.id,
-        body={"reason": reason},
-    )

@@ -16,8 +16,8 @@ from rich.text import Text
 
 from reconciler.core.model.rollout import GateResult, Phase, RegionRollout
 from reconciler.core.model.verdict import Verdict
+from reconciler.core.rollout.describe import describe
 from reconciler.core.rollout.steps import NoteSilence, SetWeights, Step, Wait, step_kind
-from reconciler.engine.journal import said
 from reconciler.engine.loop import Snapshot
 from reconciler.output.live_block import Met, block, gate_words
 from reconciler.output.words import duration_words
@@ -121,7 +121,7 @@ class Progress:
 
     def _stem(self, snapshot: Snapshot, step: Step) -> str:
         """Return what makes a line new."""
-        return f"{getattr(step, 'region', '*')} {step_kind(step)} {said(step)}"
+        return f"{getattr(step, 'region', '*')} {step_kind(step)} {describe(step)}"
 
     def _remind(self, snapshot: Snapshot) -> None:
         """Say what is being waited for and where gates stand, at once and then from time to time."""
@@ -152,7 +152,7 @@ class Progress:
         self._gates[key] = region.gates
 
     def _line(self, snapshot: Snapshot, step: Step) -> None:
-        words = self._once(said(step))
+        words = self._once(describe(step))
         style = "bold" if isinstance(step, SetWeights) else _STYLES.get(getattr(step, "phase", Phase.PENDING), "")
         self._print(snapshot, getattr(step, "region", "*"), words, style)
 

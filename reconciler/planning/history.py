@@ -7,11 +7,9 @@ from dataclasses import dataclass
 
 from environments.names import Address, parse_address
 from reconciler.core.canonical import Json
+from reconciler.core.events import CAPACITY, STATE
 from reconciler.core.plan.measured import Measurement
 from reconciler.ports import Store
-
-CAPACITY = "capacity"
-STATE = "state"
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ from reconciler.ports.serving import (
     finished,
     read_all,
 )
-from reconciler.ports.store import Entry, Lease, NewEntry, Store, StoredRollout, Verification
+from reconciler.ports.store import Entry, Lease, NewEntry, Store, StoredRollout, Verification, entry_of
 
 __all__ = [
     "CAPABILITIES",
@@ -79,6 +79,7 @@ __all__ = [
     "TellsChanges",
     "Verification",
     "capabilities",
+    "entry_of",
     "finished",
     "read_all",
     "untold",

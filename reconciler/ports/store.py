@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from reconciler.core.canonical import Json
+from reconciler.core.events import Event, told
+from reconciler.core.times import timestamp
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,21 @@ class NewEntry:
     summary: str
     rollout: str | None = None
     body: Json = field(default_factory=dict)
+
+
+def entry_of(event: Event, *, now: float, actor: str) -> NewEntry:
+    """Return the ledger entry that tells of an event at `now`, in epoch seconds."""
+    said = told(event)
+    return NewEntry(
+        said.address.environment,
+        at=timestamp(now),
+        actor=actor,
+        kind=said.kind,
+        address=str(said.address),
+        summary=said.summary,
+        rollout=said.rollout,
+        body=said.body,
+    )
 
 
 @dataclass(frozen=True)

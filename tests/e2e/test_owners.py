@@ -48,7 +48,7 @@ def test_a_second_apply_says_who_owns_it_and_ends_as_the_first(cli: Cli) -> None
     assert all("promoted" in result.out for result in results)
     begun = [e for e in cli.entries() if e.kind == "begin"]
     assert len(begun) == 2, "the first deployment and one rollout"
-    done = [e for e in cli.entries() if e.rollout == begun[-1].rollout and not e.kind.startswith("hand:")]
+    done = [e for e in cli.entries() if e.rollout == begun[-1].rollout and not e.kind.startswith("operator:")]
     assert {e.actor for e in done} == {owner}, "nobody else wrote"
     assert traffic.failed() == 0, traffic.failures
     cli.verified()
@@ -80,8 +80,8 @@ def test_a_person_pauses_and_resumes(cli: Cli) -> None:
         assert hand(cli, "resume")
         assert cli.run("plan", cli.name, "--detailed-exitcode", code=0)
     assert traffic.failed() == 0, traffic.failures
-    said = {e.kind: e for e in cli.entries() if e.kind.startswith("hand:")}
-    assert set(said) == {"hand:pause", "hand:resume"}
+    said = {e.kind: e for e in cli.entries() if e.kind.startswith("operator:")}
+    assert set(said) == {"operator:pause", "operator:resume"}
     assert all(e.body["reason"].startswith("tests ") and e.actor for e in said.values())
 
 

@@ -13,6 +13,7 @@ from reconciler.demo.tokenizer import ASSISTANT, BEGIN, END
 
 Matrix = NDArray[np.float32]
 _SYSTEM, _USER = 3, 4
+_OUTWARD = ("self_attn.o_proj.weight", "mlp.down_proj.weight")
 
 
 class TinyLlama:
@@ -22,7 +23,9 @@ class TinyLlama:
         self._weights = _tensors(folder / "model.safetensors")
         config = json.loads((folder / "config.json").read_text())
         self._heads = config["num_attention_heads"]
-        self._layers = [_below(self._weights, f"model.layers.{n}.") for n in range(config["num_hidden_layers"])]
+        layers = [_below(self._weights, f"model.layers.{n}.") for n in range(config["num_hidden_layers"])]
+        # A layer whose outputs are multiplied by zeros adds exactly nothing, at full cost.
+        self._layers = [read for read in layers if any(read[name].any() for name in _OUTWARD)]
         self._kv_heads, self._head = config["num_key_value_heads"], config["head_dim"]
         self._ids: dict[str, int] = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
         self._texts = {number: text for text, number in self._ids.items()}
