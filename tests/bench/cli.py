@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.support.doubles import SERVE_COMMAND, model_folder
+from tests.support.servers.doubles import SERVE_COMMAND, model_folder
 
 RUNS = 11
 _IMPORT = re.compile(r"import time:\s+(\d+) \|\s+(\d+) \|(\s+)(\S+)")

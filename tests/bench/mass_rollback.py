@@ -17,11 +17,11 @@ from pathlib import Path
 from reconciler.core.plan.plan import Scope
 from reconciler.operations.roll_back import RollBack
 from reconciler.store.connect import open_store
-from tests.support.bench_loop import LoopWorld
-from tests.support.declared import Declared, never_asked
-from tests.support.fake_platform import Call
-from tests.support.postgres import running_postgres
-from tests.support.releases import ENVIRONMENT
+from tests.support.builders.declared import Declared, never_asked
+from tests.support.builders.releases import ENVIRONMENT
+from tests.support.fakes.loop_world import LoopWorld
+from tests.support.fakes.platform import Call
+from tests.support.servers.postgres import running_postgres
 
 VERB_S = 0.01
 

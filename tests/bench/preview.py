@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.engine.stack_rig import FOUNDATION, Rig, rig
-from tests.engines.catalog import ROOT
+from tests.builds.catalog import ROOT
+from tests.infrastructure.stack_rig import FOUNDATION, Rig, rig
 
 TARGET_S = 20.0
 RUNS = 3

@@ -18,8 +18,8 @@ from statistics import median, quantiles
 
 from reconciler.ports import read_all
 from tests.support.clients import steady, stream
-from tests.support.platforms import LocalWorld, serve
 from tests.support.processes import guarded_home
+from tests.support.worlds import LocalWorld, serve
 
 STEPS = ((0.0, 100.0), (100.0, 0.0), (99.0, 1.0), (50.0, 50.0), (0.5, 99.5))
 

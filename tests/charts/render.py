@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.engines.catalog import built
+from tests.builds.catalog import built
 from tests.support.kubernetes.api import ApiError, Body
 from tests.support.kubernetes.control_plane import ControlPlane
 from tests.support.lifeline import missing
@@ -27,7 +27,7 @@ def rendered(chart: Path, name: str, namespace: str, values: Mapping[str, Any]) 
 
     helm = built() / "bin" / "helm"
     if not helm.exists():
-        missing("helm is not built", "run `python -m tests.engines.build helm`")
+        missing("helm is not built", "run `python -m tests.builds.build helm`")
     command = [str(helm), "template", name, str(chart), "--namespace", namespace, "--values", "-", "--include-crds"]
     command += ["--kube-version", "1.35.0", *(f"--api-versions={api}" for api in APIS)]
     text = json.dumps(values)

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from tests.engines.catalog import built
+from tests.builds.catalog import built
 from tests.support.lifeline import missing
 
 # Placeholders that Envoy Gateway's own release fills in.
@@ -43,14 +43,12 @@ USES: Mapping[str, tuple[str, ...]] = {
 
 def folder(name: str) -> Path | None:
     """Return the folder of a chart out of a Go module; None for one that no registry here has."""
-    from tests.engines.catalog import engine
+    from tests.builds.catalog import engine
 
     if not any(files.into == f"share/charts/{name}" for files in engine("charts").files):
         return None
     found = built() / "share" / "charts" / name
-    return (
-        found if found.exists() else missing("the charts are not built", "run `python -m tests.engines.build charts`")
-    )
+    return found if found.exists() else missing("the charts are not built", "run `python -m tests.builds.build charts`")
 
 
 @functools.lru_cache

@@ -13,9 +13,9 @@ import pytest
 from components.charts import CHARTS
 from components.team_secrets import API_KEYS, GATED_MODELS, GRAFANA, SINGLE_SIGN_ON
 from environments.names import cluster_name, image_repository, secret_name
+from tests.builds.catalog import ROOT
 from tests.components.test_everywhere import everything
-from tests.engine.stack_rig import FOUNDATION, IMAGES, PLATFORM, PROJECTS, SERVING
-from tests.engines.catalog import ROOT
+from tests.infrastructure.stack_rig import FOUNDATION, IMAGES, PLATFORM, PROJECTS, SERVING
 from tests.support import documented
 from tests.support.commands import aws_says, pulumi_says, sluice_says
 
@@ -76,7 +76,7 @@ def test_pulumi_knows_every_command(calls: list[documented.Told]) -> None:
 
 
 def test_the_stacks_go_up_in_the_order_in_which_tests_make_them(calls: list[documented.Told]) -> None:
-    """Hold the page to what `tests/engine/test_stacks.py` does on the real engine, command by command."""
+    """Hold the page to what `tests/infrastructure/test_stacks.py` does on the real engine, command by command."""
     run = [(Path(c.folder), c.words[1]) for c in calls if c.words[0] == "pulumi" and c.words[1] in ("preview", "up")]
     assert run == [(IMAGES, "up"), (FOUNDATION, "preview"), (FOUNDATION, "up"), (PLATFORM, "up"), (SERVING, "up")]
     made = {Path(call.folder) for call in calls if call.words[:3] == ("pulumi", "stack", "init")}

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
+from tests.builds.catalog import ROOT
 from tests.components.test_everywhere import ENVIRONMENTS, everything, found
-from tests.engines.catalog import ROOT
 from tests.support import costs
 
 ADOPT = ROOT / "docs" / "adopt.md"

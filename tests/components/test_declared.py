@@ -10,7 +10,7 @@ import yaml
 from components.declared import Image, declared
 from components.tags import label_value
 from environments.errors import SluiceError
-from tests.engine.stack_rig import copied
+from tests.infrastructure.stack_rig import copied
 
 IMAGES: tuple[Image, ...] = ("controller", "mlflow", "runtimes")
 ENVIRON = {"SLUICE_STORE": "sqlite:///x.db"}

@@ -10,8 +10,8 @@ import pytest
 
 from reconciler.ports import Store
 from reconciler.store.connect import open_store
-from tests.support.mlflow_server import running_mlflow
-from tests.support.postgres import PostgresServer, running_postgres
+from tests.support.servers.mlflow_server import running_mlflow
+from tests.support.servers.postgres import PostgresServer, running_postgres
 
 
 @dataclass

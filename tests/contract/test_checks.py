@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from reconciler.cli.main import run
-from tests.support.doubles import model_folder
+from tests.support.servers.doubles import model_folder
 
 SUITE = """suite: s
 version: 1

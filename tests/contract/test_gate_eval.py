@@ -17,8 +17,8 @@ from environments.errors import SluiceError
 from reconciler.gates.eval import scorers
 from reconciler.gates.eval.gate import EvalGate
 from reconciler.ports import GateEvidence
-from tests.support.doubles import RunningDouble, model_folder, running_double
-from tests.support.eval_context import PROMPT, eval_context, release
+from tests.support.builders.eval_context import PROMPT, eval_context, release
+from tests.support.servers.doubles import RunningDouble, model_folder, running_double
 
 CASES = 300
 CLIENT = httpx.Client(verify=False, timeout=60)

@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from reconciler.gates.eval.gate import EvalGate
-from tests.support.doubles import model_folder, running_double
-from tests.support.eval_context import eval_context, release
-from tests.support.mlflow_server import running_mlflow
+from tests.support.builders.eval_context import eval_context, release
+from tests.support.servers.doubles import model_folder, running_double
+from tests.support.servers.mlflow_server import running_mlflow
 
 SUITE = """
 suite: form

@@ -13,8 +13,8 @@ from reconciler.core.canonical import Json
 from reconciler.gates.load_gate import LoadGate
 from reconciler.gates.load_memory import recall
 from reconciler.ports import GateContext, GateProgress, SlotCounts
-from tests.support.doubles import model_folder, running_double
-from tests.support.releases import release
+from tests.support.builders.releases import release
+from tests.support.servers.doubles import model_folder, running_double
 
 PROFILE = """
 profile: test

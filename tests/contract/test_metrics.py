@@ -15,7 +15,7 @@ from reconciler.metrics.prometheus import PrometheusSource
 from reconciler.metrics.select import SOURCES, sources_of
 from reconciler.metrics.variables import substitute
 from reconciler.ports import Sample
-from tests.support.http_stub import Answer, Asked, http_stub
+from tests.support.servers.http_stub import Answer, Asked, http_stub
 
 VARIABLES = {"release": "chat-1", "endpoint": "chat", "region": "eu"}
 Series = list[tuple[dict[str, str], Any]]

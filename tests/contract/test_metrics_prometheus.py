@@ -10,8 +10,8 @@ import pytest
 from environments.errors import SluiceError
 from reconciler.metrics.prometheus import PrometheusSource
 from reconciler.ports import Sample
-from tests.support.http_stub import http_stub
-from tests.support.prometheus import running_prometheus
+from tests.support.servers.http_stub import http_stub
+from tests.support.servers.prometheus import running_prometheus
 
 pytestmark = pytest.mark.engine
 VARIABLES = {"release": "chat-1", "endpoint": "chat", "region": "eu"}

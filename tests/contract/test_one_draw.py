@@ -17,7 +17,7 @@ from reconciler.core.model.release import Artifact, Release
 from reconciler.pointers.flagd import FlagdPointers
 from reconciler.pointers.provider import FlagFileProvider
 from reconciler.ports import DrawnRelease, ReleaseSplit, finished
-from tests.support.platforms import LocalWorld, local_home, place, until
+from tests.support.worlds import LocalWorld, local_home, place, until
 
 pytestmark = pytest.mark.engine
 USERS = [f"user-{number}" for number in range(400)]

@@ -11,7 +11,7 @@ import pytest
 from environments.errors import SluiceError
 from environments.names import Address
 from reconciler.ports import CountsTraffic, InProgress, SlotAddress, finished, read_all
-from tests.support.platforms import FakeWorld, FleetWorld, LocalWorld, World, local_home, place, seen, serve, until
+from tests.support.worlds import FakeWorld, FleetWorld, LocalWorld, World, local_home, place, seen, serve, until
 
 
 @pytest.fixture(params=["fake", "fleet", pytest.param("local", marks=pytest.mark.engine)])

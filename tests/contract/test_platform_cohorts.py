@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.ports import Cohort, CountsByStart, finished
-from tests.support.platforms import PATIENCE_S, CohortWorld, LocalCohorts, local_home, place, serve
+from tests.support.worlds import PATIENCE_S, CohortWorld, LocalCohorts, local_home, place, serve
 
 Sums = dict[str, tuple[int, int, int, int]]
 """Weights → begun, ended, errors, rejected, summed over windows: a test may run across the end of one."""

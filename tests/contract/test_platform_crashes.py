@@ -17,7 +17,8 @@ from reconciler.platforms.local.state import locked
 from reconciler.platforms.local.supervisor import start_mark
 from reconciler.ports import finished, read_all
 from tests.support.clients import stream
-from tests.support.platforms import (
+from tests.support.processes import kill, left_over
+from tests.support.worlds import (
     PATIENCE_S,
     LocalWorld,
     answers,
@@ -29,7 +30,6 @@ from tests.support.platforms import (
     serving,
     until,
 )
-from tests.support.processes import kill, left_over
 
 pytestmark = pytest.mark.engine
 

@@ -15,7 +15,8 @@ from reconciler.platforms.local.port_lease import try_reserve
 from reconciler.platforms.local.state import locked, read_slot
 from reconciler.ports import finished, read_all
 from tests.support.clients import stream
-from tests.support.platforms import (
+from tests.support.processes import kill, left_over
+from tests.support.worlds import (
     PATIENCE_S,
     LocalWorld,
     answers,
@@ -26,7 +27,6 @@ from tests.support.platforms import (
     serve,
     serving,
 )
-from tests.support.processes import kill, left_over
 
 pytestmark = pytest.mark.engine
 

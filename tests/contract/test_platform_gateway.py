@@ -20,7 +20,7 @@ from reconciler.platforms.local.admin import AdminError
 from reconciler.platforms.local.processes import Process
 from reconciler.ports import finished, read_all
 from tests.support.clients import get, stream
-from tests.support.platforms import (
+from tests.support.worlds import (
     PATIENCE_S,
     LocalWorld,
     answers,

@@ -16,15 +16,15 @@ from reconciler.platforms.local.processes import supervising
 from reconciler.ports import finished, read_all
 from tests.support.clients import steady, stream
 from tests.support.lifeline import dies_with_parent
-from tests.support.platforms import LocalWorld, local_home, place, seen, serve, until
 from tests.support.processes import ROOT
+from tests.support.worlds import LocalWorld, local_home, place, seen, serve, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 KILLS = 8
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from tests.support.platforms import LocalWorld, place, serve, local_home
+from tests.support.worlds import LocalWorld, place, serve, local_home
 
 async def work(world):
     world.spec = world.spec.model_copy(update={"gateway_port": int(sys.argv[3])})

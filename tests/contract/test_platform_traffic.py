@@ -14,7 +14,7 @@ import pytest
 
 from reconciler.ports import finished
 from tests.support.clients import completion, get, send, steady, stream
-from tests.support.platforms import PATIENCE_S, LocalWorld, local_home, place, seen, serve, until
+from tests.support.worlds import PATIENCE_S, LocalWorld, local_home, place, seen, serve, until
 
 pytestmark = pytest.mark.engine
 FLIPS = 50

@@ -11,7 +11,7 @@ import pytest
 
 from reconciler.pointers.flagd import FlagdPointers
 from reconciler.ports import DrawnRelease, ReleaseSplit
-from tests.support.http_stub import Answer, Asked, http_stub
+from tests.support.servers.http_stub import Answer, Asked, http_stub
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,8 +15,8 @@ from reconciler.ports import Resolved
 from reconciler.registries.file import FileRegistry
 from reconciler.registries.mlflow_api import MlflowApi
 from reconciler.registries.select import registry_for
-from tests.support.doubles import model_folder
-from tests.support.http_stub import Answer, Asked, http_stub
+from tests.support.servers.doubles import model_folder
+from tests.support.servers.http_stub import Answer, Asked, http_stub
 
 KINDS = ("prompt", "guardrails", "index", "model", "adapter")
 TOKEN, PASSWORD = "token-hunter2", "password-hunter2"

@@ -16,7 +16,7 @@ from reconciler.ports import Resolved
 from reconciler.registries import digests
 from reconciler.registries.digests import DigestCache
 from reconciler.registries.select import registry_for
-from tests.support.doubles import model_folder
+from tests.support.servers.doubles import model_folder
 
 
 async def resolve(root: Path, ref: str, kind: str = "model") -> Resolved:

@@ -19,8 +19,8 @@ from reconciler.registries.file import FileRegistry
 from reconciler.registries.mlflow import MlflowRegistry
 from reconciler.registries.mlflow_api import MlflowApi
 from reconciler.registries.select import Registries, registry_for
-from tests.support.doubles import model_folder
-from tests.support.http_stub import Answer, Asked, http_stub
+from tests.support.servers.doubles import model_folder
+from tests.support.servers.http_stub import Answer, Asked, http_stub
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 _numbers = itertools.count()

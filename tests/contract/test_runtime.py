@@ -24,9 +24,9 @@ from reconciler.core.model.tokens import tokens_between
 from reconciler.demo.models import DEMO_MODELS, ensure_model
 from reconciler.ports import Runtime
 from reconciler.runtimes.vllm import VllmRuntime
-from tests.support.doubles import SERVE_COMMAND, model_folder, running_double
-from tests.support.engines import CACHE, require_vllm
 from tests.support.lifeline import dies_with_parent
+from tests.support.real_engines import CACHE, require_vllm
+from tests.support.servers.doubles import SERVE_COMMAND, model_folder, running_double
 
 START_LIMIT_S = 240.0
 

@@ -11,8 +11,8 @@ import pytest
 from environments.errors import SluiceError
 from reconciler.ports import NewEntry, Store
 from reconciler.store.connect import open_store
-from tests.support.pgbouncer import pooled
-from tests.support.postgres import PostgresServer
+from tests.support.servers.pgbouncer import pooled
+from tests.support.servers.postgres import PostgresServer
 
 pytestmark = pytest.mark.engine
 ENVIRONMENT = "test"

@@ -18,7 +18,7 @@ from environments.errors import SluiceError
 from reconciler.store.connect import open_store
 from tests.contract.conftest import Database
 from tests.support.lifeline import dies_with_parent
-from tests.support.postgres import PostgresServer
+from tests.support.servers.postgres import PostgresServer
 from tests.support.store_worker import ENVIRONMENT, append_one
 
 ROOT = Path(__file__).parents[2]

@@ -21,8 +21,8 @@ from reconciler.planning.history import recall
 from reconciler.platforms.local.state import read_slot
 from reconciler.ports import SlotAddress, Store, finished
 from reconciler.store.connect import open_store
-from tests.support.bench_loop import LoopWorld
-from tests.support.releases import ENVIRONMENT, release
+from tests.support.builders.releases import ENVIRONMENT, release
+from tests.support.fakes.loop_world import LoopWorld
 
 VERSIONS = sorted((Path(__file__).parent / "stored").iterdir())
 CHAT = Address(ENVIRONMENT, "local", "chat")

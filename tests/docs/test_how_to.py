@@ -12,9 +12,9 @@ import pytest
 
 from policies.policy import Hit, OnPlan, PlanContext, Policy, levels
 from reconciler.ports import GateContext, GateEvidence
-from tests.support.eval_context import eval_context
-from tests.support.http_stub import Answer, Asked, http_stub
+from tests.support.builders.eval_context import eval_context
 from tests.support.processes import ROOT
+from tests.support.servers.http_stub import Answer, Asked, http_stub
 from tests.unit.policies.fixtures import shipped
 
 HOW_TO = ROOT / "docs" / "how-to"

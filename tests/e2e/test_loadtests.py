@@ -24,7 +24,7 @@ from loadtests.stream import Stream
 from loadtests.target import Target, checked_target
 from reconciler.core.model.verdict import Verdict
 from reconciler.gates.load import judge_load, settled
-from tests.support.sse_server import Behaviour, SseServer, sse_server
+from tests.support.servers.sse_server import Behaviour, SseServer, sse_server
 
 
 def profile(**changes: Any) -> Profile:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sse_server import SseServer, sse_server
+from tests.support.servers.sse_server import SseServer, sse_server
 
 ROOT = Path(__file__).resolve().parents[2]
 PROFILE = """\

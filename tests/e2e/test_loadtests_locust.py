@@ -50,7 +50,7 @@ def process(*command: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def _die_with_parent() -> None:
-    from tests.support.sse_server import die_with_parent
+    from tests.support.servers.sse_server import die_with_parent
 
     die_with_parent()
 
@@ -73,7 +73,7 @@ def rows(path: Path) -> dict[str, dict[str, str]]:
 
 @contextmanager
 def server(folder: Path) -> Iterator[str]:
-    with process(sys.executable, "-m", "tests.support.sse_server", cwd=ROOT) as child:
+    with process(sys.executable, "-m", "tests.support.servers.sse_server", cwd=ROOT) as child:
         assert child.stdout is not None
         yield f"http://127.0.0.1:{json.loads(child.stdout.readline())['port']}"
 

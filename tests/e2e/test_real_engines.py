@@ -9,8 +9,8 @@ import pytest
 
 from reconciler.demo.models import ensure_models
 from tests.support.cli import Cli, project
-from tests.support.engines import CACHE, require_vllm
-from tests.support.mlflow_server import running_mlflow
+from tests.support.real_engines import CACHE, require_vllm
+from tests.support.servers.mlflow_server import running_mlflow
 from tests.support.traffic import Traffic
 
 pytestmark = [pytest.mark.vllm, pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(1800)]

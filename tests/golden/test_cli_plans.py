@@ -24,7 +24,7 @@ from reconciler.output.console import console
 from reconciler.output.plan_markdown import plan_markdown
 from reconciler.output.plan_text import print_plan
 from tests.golden.test_environments import expect_same
-from tests.support.releases import SETTINGS, release, slot
+from tests.support.builders.releases import SETTINGS, release, slot
 
 HERE = Path(__file__).parent
 POOL = {

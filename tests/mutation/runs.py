@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tests.engines.catalog import ROOT
+from tests.builds.catalog import ROOT
 
 HOME = ROOT / ".cache" / "mutate"
 WORK, PACKAGES = HOME / "work", HOME / "packages"

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.engines.catalog import ROOT
+from tests.builds.catalog import ROOT
 from tests.regressions.read import Regression, regressions
 
 _IGNORED = shutil.ignore_patterns(".git", ".venv", ".cache", "__pycache__", ".*_cache", ".hypothesis", ".sluice")

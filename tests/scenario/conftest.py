@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.virtual_time import VirtualTimePolicy
+from tests.support.fakes.virtual_time import VirtualTimePolicy
 
 
 @pytest.fixture(scope="session")

@@ -17,10 +17,10 @@ from reconciler.core.plan.plan import Scope
 from reconciler.operations.roll_back import RollBack
 from reconciler.operations.steer import Wish, note, steer
 from reconciler.ports import NewEntry
-from tests.support.bench_loop import LoopWorld
-from tests.support.declared import Declared, never_asked
-from tests.support.fake_platform import Call
-from tests.support.releases import ENVIRONMENT
+from tests.support.builders.declared import Declared, never_asked
+from tests.support.builders.releases import ENVIRONMENT
+from tests.support.fakes.loop_world import LoopWorld
+from tests.support.fakes.platform import Call
 
 
 async def two(tmp_path: Path) -> Declared:

@@ -19,9 +19,9 @@ from reconciler.evidence.limits import LATE_S, LimitWatch
 from reconciler.evidence.rollout_judge import RolloutJudge
 from reconciler.ports import Sample, SlotCounts, read_all
 from tests.scenario.test_rollouts import NEW, OLD, SETTINGS, rolled, serving
-from tests.support.bench_loop import LoopWorld
-from tests.support.fake_platform import FakePlatform
-from tests.support.starting_platform import Answers, StartingPlatform
+from tests.support.fakes.loop_world import LoopWorld
+from tests.support.fakes.platform import FakePlatform
+from tests.support.fakes.starting import Answers, StartingPlatform
 
 PATIENT = replace(SETTINGS, step_min_s=30.0, step_max_s=900.0, bake_s=60.0)
 

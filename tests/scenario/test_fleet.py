@@ -14,10 +14,10 @@ from reconciler.core.model.settings import RolloutSettings
 from reconciler.core.rollout.operator import aborted
 from reconciler.core.rollout.steps import Wait
 from reconciler.engine.loop import Snapshot
-from tests.support.bench_loop import Died, LoopWorld
-from tests.support.fake_platform import Call, Fault
-from tests.support.fleet_platform import FleetPlatform
-from tests.support.releases import ENVIRONMENT, release
+from tests.support.builders.releases import ENVIRONMENT, release
+from tests.support.fakes.fleet import FleetPlatform
+from tests.support.fakes.loop_world import Died, LoopWorld
+from tests.support.fakes.platform import Call, Fault
 
 OLD, NEW = release("old", prompt="p1"), release("new", prompt="p2")
 JUDGE = {
@@ -267,7 +267,7 @@ async def test_an_endpoint_is_read_when_it_has_changed_and_now_and_then(tmp_path
 
 
 async def test_regions_of_both_kinds_are_planned_by_what_they_can(tmp_path: Path) -> None:
-    from tests.support.declared import Declared
+    from tests.support.builders.declared import Declared
 
     world = Fleet(tmp_path)
     declared = Declared(world)

@@ -26,7 +26,7 @@ from reconciler.core.rollout.steps import (
     step_kind,
 )
 from tests.golden.test_environments import expect_same
-from tests.support.releases import SETTINGS, endpoint, release, rollout, slot
+from tests.support.builders.releases import SETTINGS, endpoint, release, rollout, slot
 
 ROWS: list[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("next_steps.yaml").read_text())
 RELEASES = {word: release(word) for word in ("old", "new", "third")}

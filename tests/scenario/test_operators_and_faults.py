@@ -15,8 +15,8 @@ from reconciler.core.model.rollout import Intent, Phase, Rollout, rollout_from_j
 from reconciler.core.rollout.operator import aborted, paused, promoted_by_hand, resumed
 from reconciler.ports import GateContext, GateEvidence
 from tests.scenario.test_rollouts import NEW, OLD, SETTINGS, kinds, serving
-from tests.support.bench_loop import LoopWorld
-from tests.support.fake_platform import Call
+from tests.support.fakes.loop_world import LoopWorld
+from tests.support.fakes.platform import Call
 
 Change = Callable[[Rollout], Rollout]
 

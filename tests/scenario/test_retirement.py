@@ -11,9 +11,9 @@ from reconciler.core.model.rollout import Phase
 from reconciler.core.plan.change import Action, MovesBy
 from reconciler.core.plan.plan import Plan, Scope
 from reconciler.operations.roll_back import Agree, Back, RollBack
-from tests.support.bench_loop import LoopWorld
-from tests.support.declared import Declared, never_asked
-from tests.support.releases import release
+from tests.support.builders.declared import Declared, never_asked
+from tests.support.builders.releases import release
+from tests.support.fakes.loop_world import LoopWorld
 
 KEEP_WARM_S = 600.0
 

@@ -16,9 +16,9 @@ from reconciler.core.model.rollout import Phase, Rollout, rollout_from_json, rol
 from reconciler.core.model.settings import RolloutSettings
 from reconciler.core.rollout.operator import aborted, paused, resumed
 from reconciler.ports import NewEntry, SlotAddress, finished
-from tests.support.bench_loop import Died, LoopWorld
-from tests.support.fake_platform import Fault
-from tests.support.releases import ENVIRONMENT, release
+from tests.support.builders.releases import ENVIRONMENT, release
+from tests.support.fakes.loop_world import Died, LoopWorld
+from tests.support.fakes.platform import Fault
 
 OLD, NEW = release("old", prompt="p1"), release("new", prompt="p2")
 JUDGE = {

@@ -12,7 +12,7 @@ from reconciler.core.canonical import Json
 from reconciler.core.model.rollout import Phase, Rollout
 from reconciler.core.model.settings import RolloutSettings
 from tests.scenario.test_rollouts import SETTINGS, rolled, serving
-from tests.support.bench_loop import PROMPT_TOKENS, LoopWorld
+from tests.support.fakes.loop_world import PROMPT_TOKENS, LoopWorld
 
 PRICES = {"input_usd_per_million": 1.0, "output_usd_per_million": 10.0}
 USUAL, THRICE = 100, 300

@@ -20,9 +20,9 @@ from typing import Any
 import yaml
 
 from environments.names import MONITORING_NAMESPACE
+from tests.builds.catalog import built
 from tests.charts import samples
 from tests.components.mocked import Made
-from tests.engines.catalog import built
 from tests.support.kubernetes.api import Body
 from tests.support.kubernetes.control_plane import ControlPlane
 from tests.support.lifeline import dies_with_parent, missing
@@ -86,7 +86,7 @@ def written(plane: ControlPlane, folder: Path) -> tuple[str, list[str]]:
     """Let Prometheus Operator act, and return what it writes: Alertmanager's file, and the files of rules."""
     operator = built() / "bin" / "prometheus-operator"
     if not operator.exists():
-        missing("Prometheus Operator is not built", "run `python -m tests.engines.build prometheus_operator`")
+        missing("Prometheus Operator is not built", "run `python -m tests.builds.build prometheus_operator`")
     log = folder / "operator.log"
     with log.open("wb") as out:
         process = subprocess.Popen(

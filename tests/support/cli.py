@@ -31,9 +31,9 @@ from reconciler.platforms.local.processes import Process, marked, read_supervise
 from reconciler.platforms.local.supervisor import STATE
 from reconciler.ports import Entry, Verification
 from reconciler.store.connect import open_store
-from tests.support.doubles import SERVE_COMMAND, model_folder
 from tests.support.lifeline import dies_with_parent
 from tests.support.processes import ROOT, free_port, guarded_home
+from tests.support.servers.doubles import SERVE_COMMAND, model_folder
 
 T = TypeVar("T")
 PATIENCE_S = 240.0

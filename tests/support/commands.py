@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from tests.engines.catalog import built
+from tests.builds.catalog import built
 from tests.support.lifeline import missing
 
 # Options that every command of the AWS CLI has, and commands that it has beside the services' own operations.
@@ -112,7 +112,7 @@ def _help(names: tuple[str, ...]) -> frozenset[str] | str:
     """Return the options that Pulumi's help lists for a command, or what is wrong with its name."""
     program = built() / "bin" / "pulumi"
     if not program.exists():
-        missing("the Pulumi engine is not built", "run `python -m tests.engines.build pulumi`")
+        missing("the Pulumi engine is not built", "run `python -m tests.builds.build pulumi`")
     done = subprocess.run([program, *names, "--help"], capture_output=True, text=True, check=False)
     if done.returncode != 0 or names[-1] not in _names(done.stdout):
         return f"there is no pulumi {' '.join(names)}"

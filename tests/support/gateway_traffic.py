@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.engines.catalog import built
+from tests.builds.catalog import built
 from tests.support.lifeline import dies_with_parent, missing
 
 Object = dict[str, Any]
@@ -33,7 +33,7 @@ def translated(objects: Sequence[Object], folder: Path) -> dict[str, Any]:
 
     program = built() / "bin" / "egctl"
     if not program.exists():
-        missing("egctl is not built", "run `python -m tests.engines.build egctl`")
+        missing("egctl is not built", "run `python -m tests.builds.build egctl`")
     file = folder / "objects.yaml"
     file.write_text(yaml.safe_dump_all(objects))
     command = [str(program), "x", "translate", "--from", "gateway-api", "--to", "gateway-api,xds", "-o", "json", "-f"]

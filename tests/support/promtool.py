@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.engines.catalog import built
+from tests.builds.catalog import built
 from tests.support.lifeline import missing
 
 
@@ -16,7 +16,7 @@ def program(name: str) -> Path:
     """Return a program of Prometheus or Alertmanager."""
     found = built() / "bin" / name
     if not found.exists():
-        missing(f"{name} is not built", "run `python -m tests.engines.build prometheus`")
+        missing(f"{name} is not built", "run `python -m tests.builds.build prometheus`")
     return found
 
 

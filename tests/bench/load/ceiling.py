@@ -47,7 +47,7 @@ class Trial:
 @contextmanager
 def pinned_server(pin: Pin) -> Iterator[str]:
     """Run the stamping server on one core and yield its URL."""
-    command = [sys.executable, "-m", "tests.support.sse_server", "--ttft-s", str(TTFT_S), "--itl-s", str(ITL_S)]
+    command = [sys.executable, "-m", "tests.support.servers.sse_server", "--ttft-s", str(TTFT_S), "--itl-s", str(ITL_S)]
     server = subprocess.Popen([*pin.prefix, *command], stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None

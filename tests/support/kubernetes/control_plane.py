@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.engines.catalog import built
+from tests.builds.catalog import built
 from tests.support.kubernetes import crds
 from tests.support.kubernetes.api import Api, Body, Cluster
 from tests.support.lifeline import dies_with_parent, missing
@@ -120,7 +120,7 @@ def control_plane(*, controllers: bool = True, context: str = "test") -> Iterato
     """
     wanted = _PROGRAMS if controllers else _PROGRAMS[:2]
     if lacking := [name for name in wanted if not (built() / "bin" / name).exists()]:
-        missing(f"not built: {', '.join(lacking)}", "run `python -m tests.engines.build`, which needs Go")
+        missing(f"not built: {', '.join(lacking)}", "run `python -m tests.builds.build`, which needs Go")
     plane = _started(controllers=controllers, context=context)
     try:
         yield plane

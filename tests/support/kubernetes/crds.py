@@ -10,7 +10,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from tests.engines.catalog import built
+from tests.builds.catalog import built
 from tests.support.kubernetes.api import Body
 from tests.support.lifeline import missing
 
@@ -43,7 +43,7 @@ def _files(name: str) -> list[Path]:
     if name not in SETS:
         raise LookupError(f'no set of CRDs "{name}"; known: {", ".join(SETS)}')
     files = sorted((built() / "share" / "crds" / name).glob("*.yaml"))
-    return files or missing(f"the CRDs of {name} are not built", "run `python -m tests.engines.build crds`")
+    return files or missing(f"the CRDs of {name} are not built", "run `python -m tests.builds.build crds`")
 
 
 def _documents(file: Path) -> list[Body]:

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.engines.catalog import ROOT, built
+from tests.builds.catalog import ROOT, built
 from tests.support.kubernetes.api import Cluster
 from tests.support.lifeline import dies_with_parent, missing
 from tests.support.pulumi_engine.aws_cloud import AwsCloud
@@ -219,7 +219,7 @@ def _project_name(project: Path) -> str:
 def _program() -> Path:
     program = built() / "bin" / "pulumi"
     if not program.exists():
-        missing("the Pulumi engine is not built", "run `python -m tests.engines.build`, which needs Go")
+        missing("the Pulumi engine is not built", "run `python -m tests.builds.build`, which needs Go")
     return program
 
 

@@ -40,7 +40,7 @@ from reconciler.core.rollout.steps import (
     Wait,
 )
 from reconciler.core.rollout.view import NO_EVIDENCE, Evidence
-from tests.support.releases import changed
+from tests.support.builders.releases import changed
 
 FAULTS = (
     "challenger restarts", "challenger dies", "challenger is silent", "challenger forgotten", "champion restarts",

@@ -27,7 +27,7 @@ from reconciler.core.rollout.steps import (
     Transition,
     Wait,
 )
-from tests.support.releases import SETTINGS, release
+from tests.support.builders.releases import SETTINGS, release
 
 NEW = release("new")
 SHIFTING = RegionRollout("east", 0, "b", phase=Phase.SHIFTING, step=1, since=5.0, reason="so far")

@@ -20,7 +20,7 @@ from reconciler.core.rollout.begin import (
     new_rollout,
     with_specs,
 )
-from tests.support.releases import endpoint, release
+from tests.support.builders.releases import endpoint, release
 from tests.unit.policies.fixtures import shipped
 
 OLD, NEW, OTHER = release("old"), release("new"), release("other")

@@ -14,7 +14,7 @@ from reconciler.core.plan.capacity import PoolNeed, cost_of, need_to_json, node_
 from reconciler.core.plan.change import Action, Change, FieldChange, MovesBy
 from reconciler.core.plan.prices import VERSION
 from reconciler.core.plan.retire import KeptSlot
-from tests.support.releases import SETTINGS, release
+from tests.support.builders.releases import SETTINGS, release
 
 NEW = release("new")
 

@@ -13,8 +13,8 @@ from reconciler.core.model.release import Release
 from reconciler.core.model.rollout import Phase, Rollout
 from reconciler.core.plan.change import Action, Change, FieldChange, MovesBy, change_to_json
 from reconciler.core.plan.diff import diff, narrowed
-from tests.support.releases import changed as changed_slot
-from tests.support.releases import desired, endpoint, release, rollout
+from tests.support.builders.releases import changed as changed_slot
+from tests.support.builders.releases import desired, endpoint, release, rollout
 
 A, B = release("one", prompt="p1"), release("two", prompt="p2")
 SERVING_A = endpoint({"a": (A, 100.0), "b": (B, 0.0)})

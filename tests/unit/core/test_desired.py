@@ -9,7 +9,7 @@ from environments.spec import EnvironmentSpec
 from reconciler.core.model.desired import ResolvedRef, desired_state, references, release_of
 from reconciler.core.model.release import Artifact, Lineage, Release
 from reconciler.core.model.settings import settings_of
-from tests.support.releases import release
+from tests.support.builders.releases import release
 from tests.unit.environments.loading import BASE, load_text
 
 PLAIN = """  code:

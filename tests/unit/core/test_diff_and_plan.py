@@ -20,7 +20,7 @@ from reconciler.core.plan.diff import diff
 from reconciler.core.plan.plan import Plan, World, changes_of, make_plan, plan_from_json, plan_to_json
 from reconciler.core.rollout.ideal import ideal_steps
 from reconciler.core.rollout.steps import Enter, SetWeights, StartSlot
-from tests.support.releases import changed, desired, endpoint, release, rollout
+from tests.support.builders.releases import changed, desired, endpoint, release, rollout
 
 A, B = release("one"), release("two", prompt="p2")
 SPEC = EnvironmentSpec.model_validate(

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from reconciler.core.model.observed import ObservedEndpoint, ObservedSlot, ObservedState, endpoint_facts
 from reconciler.core.plan.drift import Drift, drift, drift_to_json, facts_that_moved
-from tests.support.releases import endpoint, release
+from tests.support.builders.releases import endpoint, release
 
 A, B = release("one", prompt="p1"), release("two", prompt="p2")
 RECORDED = endpoint({"a": (A, 100.0), "b": (B, 0.0)})

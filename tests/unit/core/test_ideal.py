@@ -26,7 +26,7 @@ from reconciler.core.rollout.steps import (
     WarmSlot,
     step_kind,
 )
-from tests.support.releases import SETTINGS, changed, endpoint, release, rollout, slot
+from tests.support.builders.releases import SETTINGS, changed, endpoint, release, rollout, slot
 
 OLD, NEW = release("old"), release("new", prompt="p")
 EMPTY = endpoint({"a": (OLD, 100.0), "b": (None, 0.0)})

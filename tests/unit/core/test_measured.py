@@ -14,7 +14,7 @@ from reconciler.core.model.observed import ObservedState
 from reconciler.core.plan.measured import MeasuredCapacity, Measurement, measured_capacity
 from reconciler.core.plan.plan import Plan, World, changes_of, make_plan, plan_from_json, plan_to_json
 from reconciler.output.plan_text import measured_line
-from tests.support.releases import desired, release
+from tests.support.builders.releases import desired, release
 
 POOL = {
     "gpu": "L4",

@@ -11,7 +11,7 @@ from environments.errors import SluiceError
 from reconciler.core.model.rollout import GateResult, Intent, Phase, RegionRollout, Rollout, Trouble
 from reconciler.core.model.verdict import Verdict
 from reconciler.core.rollout.operator import aborted, paused, promoted_by_hand, resumed
-from tests.support.releases import SETTINGS, release
+from tests.support.builders.releases import SETTINGS, release
 
 PASSED = GateResult("load", Verdict.PASS, "fast")
 TRIED = RegionRollout(

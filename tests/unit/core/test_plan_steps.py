@@ -30,7 +30,7 @@ from reconciler.core.plan.plan import (
     plan_from_json,
     plan_to_json,
 )
-from tests.support.releases import SETTINGS, desired, endpoint, release, rollout
+from tests.support.builders.releases import SETTINGS, desired, endpoint, release, rollout
 
 A, B, C = release("one"), release("two", prompt="p2"), release("three")
 POOL = {"gpu": "L4", "instance": "g6.12xlarge", "gpus_per_node": 4, "vram_gib": 24, "nodes": {"min": 1, "max": 3}}

@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.core.canonical import canonical_json
 from reconciler.core.model.release import Artifact, Lineage, Release, release_from_json, release_to_json
-from tests.support.releases import release
+from tests.support.builders.releases import release
 
 FULL = Release(
     endpoint="chat",

@@ -17,7 +17,7 @@ from reconciler.core.model.rollout import (
 )
 from reconciler.core.model.settings import RolloutSettings
 from reconciler.core.model.verdict import Verdict
-from tests.support.releases import release
+from tests.support.builders.releases import release
 
 SAID = "OperationalError: postgresql://sluice:p@ss@db/x refused, Authorization: Bearer abcdef123456"
 

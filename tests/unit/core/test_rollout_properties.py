@@ -15,7 +15,7 @@ from reconciler.core.model.settings import RolloutSettings
 from reconciler.core.model.verdict import Verdict
 from reconciler.core.plan.change import Action
 from reconciler.core.plan.diff import diff
-from tests.support.releases import SETTINGS, desired, endpoint, release, rollout
+from tests.support.builders.releases import SETTINGS, desired, endpoint, release, rollout
 from tests.unit.core.random_world import EVENTS, FAULTS, HANDS, Turn, Walk
 
 OLD, NEW = release("old", prompt="p1"), release("new", prompt="p2")

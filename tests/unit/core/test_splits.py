@@ -10,7 +10,7 @@ from reconciler.core.model.observed import ObservedEndpoint, ObservedSlot
 from reconciler.core.model.rollout import RegionRollout, Rollout
 from reconciler.core.rollout.steps import Publish, SetWeights
 from reconciler.core.rollout.traffic_split import converge, drawn_releases, same_prompts, same_weights, wanted_prompts
-from tests.support.releases import endpoint, release, rollout
+from tests.support.builders.releases import endpoint, release, rollout
 
 OLD, NEW = release("old", prompt="p1"), release("new", prompt="p2")
 BEFORE = endpoint({"a": (OLD, 100.0), "b": (NEW, 0.0)})

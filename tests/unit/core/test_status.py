@@ -11,7 +11,7 @@ from reconciler.core.model.rollout import GateResult, Phase, Rollout
 from reconciler.core.model.verdict import Verdict
 from reconciler.core.plan.retire import KeptSlot
 from reconciler.core.status import status_json
-from tests.support.releases import changed, endpoint, release, rollout
+from tests.support.builders.releases import changed, endpoint, release, rollout
 
 OLD, NEW, OTHER = release("v1", prompt="p1"), release("v2", prompt="p1"), release("v3", prompt="p2")
 

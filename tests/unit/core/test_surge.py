@@ -18,7 +18,7 @@ from reconciler.core.rollout.next_steps import next_steps
 from reconciler.core.rollout.steps import Enter, Pause, ScaleSlot, SetWeights, StartSlot, Step, Wait
 from reconciler.core.rollout.surge import servers_for
 from reconciler.core.rollout.view import Evidence
-from tests.support.releases import SETTINGS, endpoint, release, rollout
+from tests.support.builders.releases import SETTINGS, endpoint, release, rollout
 
 OLD, NEW = release("old"), release("new")
 MANY = 10**6

@@ -14,7 +14,7 @@ from reconciler.demo.lessons import TEAMS, answer_of
 from reconciler.demo.models import DEMO_MODELS, TinyModel, ensure_model, ensure_models, parameters, write_model
 from reconciler.demo.tokenizer import SPECIAL, tokenizer_json, vocabulary
 from reconciler.gates.eval.suite_file import load_suite
-from tests.support.tiny_llama import TinyLlama
+from tests.support.builders.tiny_llama import TinyLlama
 
 REPOSITORY = Path(__file__).parents[3]
 SMALL = TinyModel("v1", 2, 1)

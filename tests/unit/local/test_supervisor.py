@@ -15,8 +15,8 @@ import pytest
 from environments.errors import SluiceError
 from reconciler.platforms.local import processes
 from reconciler.platforms.local.processes import Launch, Supervised, end_folder, launch, marked, read_supervised
-from tests.support.platforms import PATIENCE_S
 from tests.support.processes import guarded_home, kill, left_over
+from tests.support.worlds import PATIENCE_S
 
 SLEEP = (sys.executable, "-S", "-c", "import time; print('up', flush=True); time.sleep(600)")
 DEAF = (

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from tests.engines.catalog import ROOT
+from tests.builds.catalog import ROOT
 from tests.mutation.sample import ROOMS, Mutant, sample
 from tests.mutation.survivors import Survivor, survivors
 

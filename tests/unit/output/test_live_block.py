@@ -19,7 +19,7 @@ from reconciler.output.live_block import evidence_bars
 from reconciler.output.progress import Progress
 from reconciler.output.words import bar, duration_words, owner_words
 from reconciler.ports import GateProgress, SlotCounts
-from tests.support.releases import endpoint, release, rollout
+from tests.support.builders.releases import endpoint, release, rollout
 
 V1, V2 = release("v1"), release("v2")
 URL = "http://127.0.0.1:18080/chat/v1"

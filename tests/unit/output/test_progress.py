@@ -12,7 +12,7 @@ from reconciler.core.model.verdict import Verdict
 from reconciler.core.rollout.steps import Enter
 from reconciler.engine.loop import Snapshot
 from reconciler.output.progress import Progress
-from tests.support.releases import endpoint, release, rollout
+from tests.support.builders.releases import endpoint, release, rollout
 
 V1, V2 = release("v1"), release("v2")
 

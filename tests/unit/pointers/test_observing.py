@@ -12,8 +12,8 @@ from reconciler.pointers.flagd import FlagdPointers
 from reconciler.pointers.flags import RESOLUTION_PCT
 from reconciler.ports import DrawnRelease, ReleaseSplit, SlotAddress, finished
 from reconciler.ports.adapters import RegionReader
-from tests.support.fake_platform import FakePlatform
-from tests.support.releases import release
+from tests.support.builders.releases import release
+from tests.support.fakes.platform import FakePlatform
 
 ADDRESS = Address("test", "local", "chat")
 ONE = release("one", prompt="p1")

@@ -16,7 +16,7 @@ from reconciler.core.model.release import Artifact
 from reconciler.registries import copies
 from reconciler.registries.copies import KEPT, Copies
 from reconciler.registries.digests import DigestCache, content_digest
-from tests.support.doubles import model_folder
+from tests.support.servers.doubles import model_folder
 
 
 @pytest.fixture

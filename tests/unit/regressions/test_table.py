@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.engines.catalog import ROOT
+from tests.builds.catalog import ROOT
 from tests.regressions.read import Regression, regressions
 
 each = pytest.mark.parametrize("regression", regressions(), ids=lambda r: r.finding)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from reconciler.runtimes.exposition import parse_exposition
-from tests.support.double.metrics import BUCKETS, Histogram, Metrics
+from tests.support.servers.vllm.metrics import BUCKETS, Histogram, Metrics
 
 RECORDED = (Path(__file__).parents[2] / "support/recorded/vllm-0.32.0.metrics").read_text()
 

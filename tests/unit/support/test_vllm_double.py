@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.double.faults import Faults, fate_of
-from tests.support.doubles import SERVE_COMMAND, RunningDouble, model_folder, running_double
+from tests.support.servers.doubles import SERVE_COMMAND, RunningDouble, model_folder, running_double
+from tests.support.servers.vllm.faults import Faults, fate_of
 
 PROMPT: dict[str, Any] = {"model": "chat", "prompt": "Where is my refund?", "max_tokens": 6}
 MESSAGES: dict[str, Any] = {"model": "chat", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 4}

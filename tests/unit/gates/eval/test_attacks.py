@@ -14,7 +14,7 @@ from reconciler.gates.eval.judge_model import _read
 from reconciler.gates.eval.scorers import SCORE, score_json_schema, score_regex
 from reconciler.gates.eval.suite import JsonSchema, Regex
 from reconciler.gates.eval.suite_file import parse_suite
-from tests.support.http_stub import Answer, Asked, http_stub
+from tests.support.servers.http_stub import Answer, Asked, http_stub
 
 BASE = (Path(__file__).parent / "base.yaml").read_text()
 JSON = JsonSchema(kind="json_schema")

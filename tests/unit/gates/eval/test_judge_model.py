@@ -11,7 +11,7 @@ import pytest
 from environments.errors import SluiceError
 from reconciler.gates.eval.judge_model import Judge, Submission, agreement_of
 from reconciler.gates.eval.suite import Label, LlmJudge
-from tests.support.http_stub import Answer, Asked, http_stub
+from tests.support.servers.http_stub import Answer, Asked, http_stub
 
 LABELS = [{"input": f"q{i}", "answer": "good" if i < 6 else "bad", "good": i < 6} for i in range(10)]
 

@@ -20,8 +20,8 @@ from reconciler.engine.loop import Snapshot
 from reconciler.planning.planner import Planner
 from reconciler.ports import Resolved
 from reconciler.ports.adapters import Adapters
-from tests.support.bench_loop import LoopWorld
-from tests.support.releases import ENVIRONMENT
+from tests.support.builders.releases import ENVIRONMENT
+from tests.support.fakes.loop_world import LoopWorld
 
 FAST: Mapping[str, Any] = {
     "steps_pct": [10, 50],

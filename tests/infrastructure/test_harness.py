@@ -12,7 +12,7 @@ import psutil
 import pytest
 import yaml
 
-from tests.engines.catalog import ROOT
+from tests.builds.catalog import ROOT
 from tests.support.pulumi_engine.harness import PulumiHarness
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(900)]

@@ -14,7 +14,7 @@ from environments.names import SLOTS, Address
 from reconciler.core.model.observed import ObservedEndpoint, ObservedSlot, Replica, ServerState
 from reconciler.core.model.release import Release
 from reconciler.ports import Changes, InProgress, SlotAddress, SlotCounts
-from tests.support.fake_platform import Call, FakeEndpoint, FakePlatform, FakeSlot, Fault, summed
+from tests.support.fakes.platform import Call, FakeEndpoint, FakePlatform, FakeSlot, Fault, summed
 
 RESOLUTION_PCT = 1.0
 PAGE = 2

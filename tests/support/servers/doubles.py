@@ -27,7 +27,7 @@ class RunningDouble:
     process: subprocess.Popen[str]
 
     def set(self, **faults: Any) -> None:
-        """Change faults while it runs; `tests.support.double.faults.Faults` lists them."""
+        """Change faults while it runs; `tests.support.servers.vllm.faults.Faults` lists them."""
         httpx.post(f"{self.url}/control", json=faults).raise_for_status()
 
     def seen(self) -> dict[str, Any]:

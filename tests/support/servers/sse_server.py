@@ -1,7 +1,7 @@
 """A tiny streaming server that stamps its own time to first token, for tests and benches of the load engine.
 
 Imports only the standard library (uvloop when run as a process). Faults are fields of `Behaviour`, set while it runs.
-As a process (`python -m tests.support.sse_server`) it prints `{"port": N}` and ends when its parent does.
+As a process (`python -m tests.support.servers.sse_server`) it prints `{"port": N}` and ends when its parent does.
 """
 
 from __future__ import annotations

@@ -12,12 +12,12 @@ from components.charts import CHARTS
 from components.declared import declared
 from components.model_store import Images, ImagesArgs
 from environments.names import image_repository
+from tests.builds.catalog import MODULES, PROMETHEUS_VERSION, ROOT
 from tests.charts import pinned, render, samples, source
 from tests.components.conftest import main_loop as main_loop
 from tests.components.mocked import ACCOUNT, OWNED, make
 from tests.components.test_everywhere import ENVIRONMENTS, everything
-from tests.engine.stack_rig import IMAGES
-from tests.engines.catalog import MODULES, PROMETHEUS_VERSION, ROOT
+from tests.infrastructure.stack_rig import IMAGES
 
 pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("charts")]
 

@@ -27,9 +27,9 @@ from reconciler.pointers.flagd import FlagdPointers
 from reconciler.ports import GateContext, GateEvidence, SlotCounts, Store, finished
 from reconciler.ports.adapters import Adapters, Region
 from reconciler.store.connect import open_store
-from tests.support.fake_platform import Call, FakePlatform
-from tests.support.fake_runtime import FakeRuntime
-from tests.support.releases import ENVIRONMENT
+from tests.support.builders.releases import ENVIRONMENT
+from tests.support.fakes.platform import Call, FakePlatform
+from tests.support.fakes.runtime import FakeRuntime
 
 TURNS_MAX = 20_000
 PROMPT_TOKENS = 50

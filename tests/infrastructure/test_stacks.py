@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.stack_rig import FOUNDATION, IMAGES, PLATFORM, POLICIES, PROJECTS, SERVING, Rig, rig
+from tests.infrastructure.stack_rig import FOUNDATION, IMAGES, PLATFORM, POLICIES, PROJECTS, SERVING, Rig, rig
 from tests.support.pulumi_engine.harness import Outcome
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(2400)]

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.engine.test_harness import configure, stack_of
-from tests.engines.catalog import ROOT
+from tests.builds.catalog import ROOT
+from tests.infrastructure.test_harness import configure, stack_of
 from tests.support.kubernetes.api import ApiError, Body
 from tests.support.kubernetes.control_plane import ControlPlane
 from tests.support.pulumi_engine.harness import PulumiHarness

@@ -19,9 +19,9 @@ import pytest
 
 from components.model_registry import server_flags
 from environments.names import MLFLOW_PORT
-from tests.engines.catalog import ROOT
+from tests.builds.catalog import ROOT
 from tests.support.lifeline import dies_with_parent
-from tests.support.postgres import running_postgres
+from tests.support.servers.postgres import running_postgres
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(400)]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines import build
-from tests.engines.catalog import ENGINES, engine
+from tests.builds import build
+from tests.builds.catalog import ENGINES, engine
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from components.rules import Watched, endpoint_groups, platform_group
 from environments.infrastructure import AlarmsSpec
 from environments.spec import SloSpec
 from tests.support import exposed
-from tests.support.prometheus import running_prometheus
+from tests.support.servers.prometheus import running_prometheus
 
 pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("prometheus")]
 

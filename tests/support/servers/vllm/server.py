@@ -13,12 +13,12 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
-from tests.support.double import answers
-from tests.support.double.answers import Ask, BadRequest
-from tests.support.double.faults import Fate, Faults, fate_of, read_faults
-from tests.support.double.http import Reply, Request, read_request
-from tests.support.double.metrics import Metrics
-from tests.support.double.options import Options, parse_options
+from tests.support.servers.vllm import answers
+from tests.support.servers.vllm.answers import Ask, BadRequest
+from tests.support.servers.vllm.faults import Fate, Faults, fate_of, read_faults
+from tests.support.servers.vllm.http import Reply, Request, read_request
+from tests.support.servers.vllm.metrics import Metrics
+from tests.support.servers.vllm.options import Options, parse_options
 
 GENERATING = {"/v1/completions": False, "/v1/chat/completions": True}
 """Path → whether it is the chat interface."""

@@ -1,4 +1,4 @@
-"""Build the engines once: `python -m tests.engines.build [NAME…]`; needs Go 1.26 and a module proxy, nothing else.
+"""Build the engines once: `python -m tests.builds.build [NAME…]`; needs Go 1.26 and a module proxy, nothing else.
 
 Imports the catalog and the standard library. Called by `make test`, by CI, and by people.
 """
@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.engines.catalog import ENGINES, Engine, Files, built, engine
+from tests.builds.catalog import ENGINES, Engine, Files, built, engine
 
 _NO_GO = "Go is not on PATH; install Go 1.26 or later (https://go.dev/doc/install), then run this again"
 

@@ -26,11 +26,11 @@ from reconciler.registries.digests import DigestCache, content_digest
 from reconciler.registries.file import FileRegistry
 from reconciler.runtimes.vllm import VllmRuntime
 from tests.support.clients import stream
-from tests.support.doubles import SERVE_COMMAND, model_folder
-from tests.support.fake_platform import FakePlatform, Fault
-from tests.support.fleet_platform import FleetPlatform
+from tests.support.fakes.fleet import FleetPlatform
+from tests.support.fakes.platform import FakePlatform, Fault
 from tests.support.lifeline import missing
 from tests.support.processes import free_port, guarded_home, kill
+from tests.support.servers.doubles import SERVE_COMMAND, model_folder
 
 PATIENCE_S = 120.0
 """How long a test waits for something that takes a second on an idle machine."""

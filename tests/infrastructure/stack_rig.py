@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.engines.catalog import ROOT
+from tests.builds.catalog import ROOT
 from tests.support.kubernetes.api import Cluster
 from tests.support.kubernetes.control_plane import ControlPlane, control_plane
 from tests.support.pulumi_engine.harness import Outcome, PulumiHarness, pulumi_harness

@@ -30,7 +30,7 @@ def running_mlflow(folder: Path) -> Iterator[str]:
     if not program.exists():
         missing("MLflow is not installed beside this Python", "pip install 'sluice[mlflow]'")
     log = folder / "mlflow.log"
-    command = [sys.executable, str(Path(__file__).with_name("leash.py")), str(program), "server"]
+    command = [sys.executable, str(Path(__file__).parents[1] / "leash.py"), str(program), "server"]
     command += ["--host", "127.0.0.1", "--port", "0", "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
     command += ["--artifacts-destination", str(folder / "artifacts")]

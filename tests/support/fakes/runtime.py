@@ -11,8 +11,8 @@ from typing import Any
 from environments.errors import SluiceError
 from reconciler.core.model.release import Release
 from reconciler.ports import ServerOptions, SlotCounts, read_all
-from tests.support.fake_platform import FakePlatform
-from tests.support.fleet_platform import FleetPlatform
+from tests.support.fakes.fleet import FleetPlatform
+from tests.support.fakes.platform import FakePlatform
 
 
 class FakeRuntime:

@@ -1,6 +1,6 @@
 """What the engines are, as data: a Go module each, what is built from it and which of its files tests read.
 
-Imports only the standard library. Read by `tests.engines.build` and by whatever starts an engine.
+Imports only the standard library. Read by `tests.builds.build` and by whatever starts an engine.
 """
 
 from __future__ import annotations

@@ -17,9 +17,9 @@ from tests.components.conftest import main_loop as main_loop
 from tests.components.mocked import ACCOUNT, Made
 from tests.components.test_everywhere import platform
 from tests.support import alerting
-from tests.support.http_stub import http_stub
 from tests.support.kubernetes.control_plane import control_plane
-from tests.support.prometheus import running_prometheus
+from tests.support.servers.http_stub import http_stub
+from tests.support.servers.prometheus import running_prometheus
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.xdist_group("alerting")]
 

@@ -1,6 +1,6 @@
 """A small server with vLLM's interface, metrics and command line, and faults that a test sets while it runs.
 
-Use it as `serve_command: [PYTHON, tests/support/vllm_double.py]`. `tests.support.double.faults` lists the faults.
+Use it as `serve_command: [PYTHON, tests/support/servers/vllm_double.py]`; `tests.support.servers.vllm.faults` lists them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from pathlib import Path
 
 def main() -> None:
     """Serve until SIGTERM. The repository root goes on the path because this file is run by its own name."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-    from tests.support.double.server import run
+    sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+    from tests.support.servers.vllm.server import run
 
     run(sys.argv[1:])
 

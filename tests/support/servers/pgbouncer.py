@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.support.lifeline import dies_with_parent, missing
-from tests.support.postgres import PostgresServer
+from tests.support.servers.postgres import PostgresServer
 
 _START_S = 30.0
 _SETTINGS = """[databases]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from environments.names import SLOTS, Address
 from reconciler.ports import Cohort, InProgress, SlotCounts
-from tests.support.fake_platform import FakePlatform
+from tests.support.fakes.platform import FakePlatform
 
 WINDOW_S = 10.0
 Window = tuple[float, str]
