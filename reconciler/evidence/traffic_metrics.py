@@ -11,6 +11,7 @@ from typing import assert_never
 
 from environments.spec import TrafficQuery
 from reconciler.core.model.counts import Counts
+from reconciler.core.model.settings import TokenPrices
 from reconciler.core.model.tokens import Tokens
 from reconciler.ports import Sample
 
@@ -24,7 +25,7 @@ UNITS: Mapping[TrafficQuery, str] = MappingProxyType(
 )
 
 
-def traffic_sample(query: TrafficQuery, counts: Counts, prices: Mapping[str, float]) -> Sample | None:
+def traffic_sample(query: TrafficQuery, counts: Counts, prices: TokenPrices | None) -> Sample | None:
     """Return the mean a request over what was counted, None when nothing was: never zero instead.
 
     Tokens and costs are of answers that finished, rejections of all requests at the gateway. `prices` is the
@@ -34,7 +35,7 @@ def traffic_sample(query: TrafficQuery, counts: Counts, prices: Mapping[str, flo
     return Sample(amount / requests, requests, UNITS[query]) if requests else None
 
 
-def _amount(query: TrafficQuery, counts: Counts, prices: Mapping[str, float]) -> tuple[float, int]:
+def _amount(query: TrafficQuery, counts: Counts, prices: TokenPrices | None) -> tuple[float, int]:
     """Return the total and the number of requests behind it."""
     tokens = counts.tokens or Tokens()
     match query:
@@ -50,6 +51,8 @@ def _amount(query: TrafficQuery, counts: Counts, prices: Mapping[str, float]) ->
             assert_never(query)
 
 
-def _usd(tokens: Tokens, prices: Mapping[str, float]) -> float:
-    read, written = prices["input_usd_per_million"], prices["output_usd_per_million"]
+def _usd(tokens: Tokens, prices: TokenPrices | None) -> float:
+    if prices is None:
+        raise ValueError("the environment file lets nobody ask for a cost without token_prices")
+    read, written = prices.input_usd_per_million, prices.output_usd_per_million
     return (tokens.input * read + tokens.output * written) / 1e6

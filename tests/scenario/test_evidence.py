@@ -13,7 +13,7 @@ import pytest
 from environments.errors import SluiceError
 from reconciler.core.canonical import Json
 from reconciler.core.model.rollout import Phase, Rollout
-from reconciler.core.model.settings import RolloutSettings
+from reconciler.core.model.settings import Limit, RolloutSettings
 from reconciler.evidence.analyst import Analyst
 from reconciler.evidence.limits import LATE_S, LimitWatch
 from reconciler.evidence.rollout_judge import RolloutJudge
@@ -179,7 +179,7 @@ class Slow:
         return Sample(0.5, 1000)
 
 
-LIMIT = {"name": "click_through", "source": "prometheus", "query": "q", "min": 0.4, "max": None, "samples_min": 10}
+LIMIT = Limit("click_through", "prometheus", "q", min=0.4, samples_min=10)
 
 
 async def test_a_slow_source_delays_nothing_and_is_an_error_when_it_is_late(tmp_path: Path) -> None:

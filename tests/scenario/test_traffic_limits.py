@@ -8,19 +8,18 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.canonical import Json
 from reconciler.core.model.rollout import Phase, Rollout
-from reconciler.core.model.settings import RolloutSettings
+from reconciler.core.model.settings import Limit, RolloutSettings, TokenPrices
 from tests.scenario.test_rollouts import SETTINGS, rolled, serving
 from tests.support.fakes.loop_world import PROMPT_TOKENS, LoopWorld
 
-PRICES = {"input_usd_per_million": 1.0, "output_usd_per_million": 10.0}
+PRICES = TokenPrices(1.0, 10.0)
 USUAL, THRICE = 100, 300
 
 
 def limited(query: str, most: float) -> RolloutSettings:
     """Return settings with one limit of 100 requests."""
-    limit: Json = {"name": "mine", "source": "traffic", "query": query, "max": most, "min": None, "samples_min": 100}
+    limit = Limit("mine", "traffic", query, max=most, samples_min=100)
     return replace(SETTINGS, limits=(limit,), token_prices=PRICES)
 
 

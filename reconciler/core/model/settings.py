@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,8 +14,32 @@ GATE_ORDER = tuple(kind.name for kind in GATES)
 
 
 @dataclass(frozen=True)
+class Limit:
+    """A fixed threshold for a metric without a concurrent baseline: `query` is in the source's own language."""
+
+    name: str
+    source: str
+    query: str
+    min: float | None = None
+    max: float | None = None
+    samples_min: int = 1
+
+
+@dataclass(frozen=True)
+class TokenPrices:
+    """What tokens cost, in USD for a million of them."""
+
+    input_usd_per_million: float
+    output_usd_per_million: float
+
+
+@dataclass(frozen=True)
 class RolloutSettings:
-    """Settings of a rollout; times in seconds, weights in percent. Shapes are checked by the environment file."""
+    """Settings of a rollout; times in seconds, weights in percent. Shapes are checked by the environment file.
+
+    `judge` and each of `gates` belong to those who alone read them: `judge_block` and the gate of that name.
+    `slo` maps a promise to its limit: milliseconds, or a share of requests.
+    """
 
     strategy: str = "canary"
     steps_pct: tuple[float, ...] = (1.0, 10.0, 50.0)
@@ -25,10 +50,10 @@ class RolloutSettings:
     warmup_requests: int = 20
     bake_s: float = 900.0
     judge: Json = field(default_factory=dict)
-    limits: tuple[Json, ...] = ()
-    gates: Json = field(default_factory=dict)
-    slo: Json = field(default_factory=dict)
-    token_prices: Json = field(default_factory=dict)
+    limits: tuple[Limit, ...] = ()
+    gates: Mapping[str, Json] = field(default_factory=dict)
+    slo: Mapping[str, float] = field(default_factory=dict)
+    token_prices: TokenPrices | None = None
     runtime: str = "vllm"
     surge: str = "follow"
     surge_replicas: int = 1
@@ -67,10 +92,10 @@ def settings_of(endpoint: EndpointSpec) -> RolloutSettings:
         warmup_requests=rollout.warmup_requests,
         bake_s=rollout.bake_s,
         judge=rollout.judge.model_dump(mode="json"),
-        limits=tuple(limit.model_dump(mode="json") for limit in rollout.limits),
+        limits=tuple(Limit(**limit.model_dump(mode="json")) for limit in rollout.limits),
         gates=rollout.gates.model_dump(mode="json", exclude_none=True),
         slo=endpoint.slo.model_dump(mode="json", exclude_none=True),
-        token_prices=endpoint.token_prices.model_dump(mode="json") if endpoint.token_prices else {},
+        token_prices=TokenPrices(**endpoint.token_prices.model_dump()) if endpoint.token_prices else None,
         runtime=endpoint.runtime,
         surge=rollout.surge,
         surge_replicas=rollout.surge_replicas,
@@ -79,10 +104,16 @@ def settings_of(endpoint: EndpointSpec) -> RolloutSettings:
 
 def settings_to_json(settings: RolloutSettings) -> Json:
     """Return JSON from which `settings_from_json` makes equal settings."""
-    return asdict(settings) | {"steps_pct": list(settings.steps_pct), "limits": list(settings.limits)}
+    limits = [asdict(limit) for limit in settings.limits]
+    return asdict(settings) | {"steps_pct": list(settings.steps_pct), "limits": limits}
 
 
 def settings_from_json(data: Json) -> RolloutSettings:
-    """Return the settings that `settings_to_json` wrote."""
-    fixed: dict[str, Any] = {"steps_pct": tuple(data["steps_pct"]), "limits": tuple(data["limits"])}
+    """Return the settings that `settings_to_json` wrote; earlier versions had no prices, or an empty block of them."""
+    prices = data.get("token_prices")
+    fixed: dict[str, Any] = {
+        "steps_pct": tuple(data["steps_pct"]),
+        "limits": tuple(Limit(**limit) for limit in data["limits"]),
+        "token_prices": TokenPrices(**prices) if prices else None,
+    }
     return RolloutSettings(**{**data, **fixed})

@@ -1,6 +1,6 @@
 """A small server with vLLM's interface, metrics and command line, and faults that a test sets while it runs.
 
-Use it as `serve_command: [PYTHON, tests/support/servers/vllm_double.py]`; `tests.support.servers.vllm.faults` lists them.
+Use it as `serve_command: [PYTHON, tests/support/servers/vllm_double.py]`; `servers/vllm/faults.py` lists the faults.
 """
 
 from __future__ import annotations

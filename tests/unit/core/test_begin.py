@@ -11,7 +11,7 @@ from reconciler.core.model.desired import DesiredEndpoint
 from reconciler.core.model.observed import ObservedSlot
 from reconciler.core.model.release import Release
 from reconciler.core.model.rollout import RegionRollout, Rollout
-from reconciler.core.model.settings import RolloutSettings
+from reconciler.core.model.settings import Limit, RolloutSettings
 from reconciler.core.rollout.begin import (
     challenger_slot,
     empty_endpoint,
@@ -25,7 +25,11 @@ from tests.unit.policies.fixtures import shipped
 
 OLD, NEW, OTHER = release("old"), release("new"), release("other")
 SETTINGS = RolloutSettings(
-    bake_s=7.0, gates={"eval": {"suite": "x"}}, slo={"error_rate": 0.1}, limits=({"name": "l"},), start_timeout_s=5.0
+    bake_s=7.0,
+    gates={"eval": {"suite": "x"}},
+    slo={"error_rate": 0.1},
+    limits=(Limit("l", "http", "q"),),
+    start_timeout_s=5.0,
 )
 AT_ONCE = replace(SETTINGS, strategy="blue_green", bake_s=0.0, gates={}, slo={}, limits=())
 

@@ -15,10 +15,11 @@ from reconciler.core.model.rollout import (
     rollout_from_json,
     rollout_to_json,
 )
-from reconciler.core.model.settings import RolloutSettings
+from reconciler.core.model.settings import Limit, RolloutSettings
 from reconciler.core.model.verdict import Verdict
 from tests.support.builders.releases import release
 
+LIMITED = RolloutSettings(steps_pct=(5.0,), limits=(Limit("l", "traffic", "cost_usd", max=0.1),))
 SAID = "OperationalError: postgresql://sluice:p@ss@db/x refused, Authorization: Bearer abcdef123456"
 
 
@@ -42,7 +43,7 @@ REGION = RegionRollout(
     spec={"platform": "local"},
 )  # fmt: skip
 ROLLOUT = Rollout(
-    "r-1", "prod", "chat", release("v1", prompt="p"), RolloutSettings(steps_pct=(5.0,), limits=({"name": "l"},)),
+    "r-1", "prod", "chat", release("v1", prompt="p"), LIMITED,
     (REGION, RegionRollout("us", 2, "a")), 1.0, phase=Phase.PAUSED, intent=Intent.ABORT, reason="by hand", actor="ada",
     mode="rollback", aliased=True, trouble=TROUBLE,
 )  # fmt: skip

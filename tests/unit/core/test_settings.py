@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,13 @@ import pytest
 from reconciler.core.judge import JudgeSettings
 from reconciler.core.judge_block import judge_settings
 from reconciler.core.model.alpha import alpha_shares
-from reconciler.core.model.settings import RolloutSettings, settings_from_json, settings_of, settings_to_json
+from reconciler.core.model.settings import (
+    RolloutSettings,
+    TokenPrices,
+    settings_from_json,
+    settings_of,
+    settings_to_json,
+)
 from tests.unit.environments.loading import BASE, load_text
 
 
@@ -21,15 +27,16 @@ def test_token_prices_are_frozen_into_the_rollout(tmp_path: Path) -> None:
     text = BASE.replace("    slo:\n", prices, 1)
     text = text.replace('source: prometheus\n          query: clicks{release="$release"}', limit, 1)
     settings = settings_of(load_text(text, tmp_path).spec.endpoints["chat"])
-    assert settings.token_prices == {"input_usd_per_million": 0.5, "output_usd_per_million": 1.5}
-    assert (settings.limits[0]["source"], settings.limits[0]["query"]) == ("traffic", "cost_usd")
+    assert settings.token_prices == TokenPrices(0.5, 1.5)
+    assert (settings.limits[0].source, settings.limits[0].query) == ("traffic", "cost_usd")
     assert settings_from_json(settings_to_json(settings)) == settings
 
 
 def test_a_rollout_that_was_stored_before_there_were_prices_has_none() -> None:
     stored = settings_to_json(RolloutSettings())
     del stored["token_prices"]
-    assert settings_from_json(stored).token_prices == {}
+    assert settings_from_json(stored).token_prices is None
+    assert settings_from_json({**stored, "token_prices": {}}).token_prices is None
 
 
 def test_what_the_file_declares_is_what_the_rollout_goes_by(tmp_path: Path) -> None:
@@ -51,7 +58,9 @@ def test_what_the_file_declares_is_what_the_rollout_goes_by(tmp_path: Path) -> N
         runtime="vllm",
     )  # fmt: skip
     assert settings.judge == declared.rollout.judge.model_dump(mode="json")
-    assert settings.limits == tuple(limit.model_dump(mode="json") for limit in declared.rollout.limits)
+    assert [asdict(limit) for limit in settings.limits] == [
+        limit.model_dump(mode="json") for limit in declared.rollout.limits
+    ]
     assert json.loads(json.dumps(settings_to_json(settings))) == settings_to_json(settings)
     assert settings_from_json(json.loads(json.dumps(settings_to_json(settings)))) == settings
 

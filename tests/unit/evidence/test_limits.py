@@ -8,6 +8,7 @@ import pytest
 
 from environments.spec import TrafficQuery
 from reconciler.core.model.counts import Counts
+from reconciler.core.model.settings import Limit, TokenPrices
 from reconciler.core.model.tokens import Tokens
 from reconciler.core.model.verdict import Verdict
 from reconciler.evidence.limits import judge_limit
@@ -15,11 +16,11 @@ from reconciler.evidence.traffic_metrics import traffic_sample
 from reconciler.ports import Sample
 
 COUNTED = Counts(requests=300, errors=5, rejected=60, tokens=Tokens(answers=200, input=10_000, output=80_000))
-PRICES = {"input_usd_per_million": 2.0, "output_usd_per_million": 10.0}
+PRICES = TokenPrices(2.0, 10.0)
 
 
 def judged(query: TrafficQuery, counts: Counts = COUNTED, **limit: Any) -> tuple[Verdict, str]:
-    return judge_limit({"name": "mine", **limit}, traffic_sample(query, counts, PRICES))
+    return judge_limit(Limit("mine", "traffic", query, **limit), traffic_sample(query, counts, PRICES))
 
 
 @pytest.mark.parametrize(
@@ -68,6 +69,6 @@ def test_fewer_requests_than_asked_are_inconclusive_whatever_the_value() -> None
 
 
 def test_a_source_without_a_unit_says_the_bare_figure() -> None:
-    limit = {"name": "click_through", "min": 0.04}
+    limit = Limit("click_through", "http", "q", min=0.04)
     assert judge_limit(limit, Sample(0.05, 9)) == (Verdict.PASS, "click_through is 0.05")
     assert judge_limit(limit, Sample(0.03, 9))[1] == "click_through is 0.03, below its limit 0.04 (9 samples)"
