@@ -108,8 +108,8 @@ def refuse_stale(saved: Plan, fresh: Plan) -> None:
         return
     from reconciler.core.plan.drift import facts_that_moved
 
-    before = {facts["address"]: facts for facts in saved.observed}
-    now = {facts["address"]: facts for facts in fresh.observed}
+    before = {facts["address"]: facts for facts in saved.basis.observed}
+    now = {facts["address"]: facts for facts in fresh.basis.observed}
     moved = [d for a in sorted({*before, *now}) for d in facts_that_moved(a, before.get(a, {}), now.get(a, {}))]
     where, what = (
         f"plan of {saved.environment}",
@@ -118,12 +118,12 @@ def refuse_stale(saved: Plan, fresh: Plan) -> None:
     if moved:
         where = moved[0].address
         what = "; ".join(f"{d.address} {d.path} was {d.recorded} and is now {d.live}" for d in moved)
-    elif saved.spec_digest != fresh.spec_digest:
+    elif saved.basis.spec_digest != fresh.basis.spec_digest:
         what = "the environment file has changed since it was made"
-    elif saved.gate_digests != fresh.gate_digests:
-        changed = {key for key, _ in saved.gate_digests.items() ^ fresh.gate_digests.items()}
+    elif saved.basis.gate_digests != fresh.basis.gate_digests:
+        changed = {key for key, _ in saved.basis.gate_digests.items() ^ fresh.basis.gate_digests.items()}
         what = f"a file that decides has changed since it was made: that of {', '.join(sorted(changed))}"
-    elif saved.releases != fresh.releases:
+    elif saved.basis.releases != fresh.basis.releases:
         what = "what a release refers to has other content now"
     raise SluiceError(
         "PLAN-003",

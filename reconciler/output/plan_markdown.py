@@ -25,9 +25,9 @@ def plan_markdown(plan: Plan) -> str:
         lines.append("")
     lines += [f"- **Not in this build:** {gap}" for gap in plan.gaps]
     lines += [f"- **Drift:** `{d.address}` {d.path}: {d.recorded} → {d.live}" for d in plan.drift]
-    lines += [f"- **Capacity:** {measured_line(found)}" for found in plan.measured]
-    if plan.cost.get("steady_usd_per_hour"):
-        cost = plan.cost
+    lines += [f"- **Capacity:** {measured_line(found)}" for found in plan.review.measured]
+    if plan.review.cost.get("steady_usd_per_hour"):
+        cost = plan.review.cost
         lines.append(
             f"- **Cost:** {cost['steady_usd_per_hour']:.2f} USD/h, {cost['surge_usd_per_hour']:.2f} more in the rollout"
         )

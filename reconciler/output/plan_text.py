@@ -137,7 +137,7 @@ def _step(step: PlannedStep) -> str:
 
 
 def _print_needs(plan: Plan, console: Console) -> None:
-    for need in plan.capacity:
+    for need in plan.review.pools:
         style = "dim" if need["fits"] else "bold red"
         fits = "fits" if need["fits"] else "does NOT fit"
         words = (
@@ -145,10 +145,10 @@ def _print_needs(plan: Plan, console: Console) -> None:
             f" + {need['gpus_surge']} surge of {need['gpus_max']}: {fits}"
         )
         console.print(Text(words, style=style))
-    for found in plan.measured:
+    for found in plan.review.measured:
         console.print(Text(f"capacity  {measured_line(found)}", style="dim" if found.measured_rps else "bold red"))
-    if plan.cost.get("steady_usd_per_hour"):
-        cost = plan.cost
+    if plan.review.cost.get("steady_usd_per_hour"):
+        cost = plan.review.cost
         words = (
             f"cost      {cost['steady_usd_per_hour']:.2f} USD/h, {cost['surge_usd_per_hour']:.2f} more in the rollout"
         )

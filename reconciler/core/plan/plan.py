@@ -69,31 +69,46 @@ class Scope:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What will be done and why. `gaps` says in words what this build has no adapter for.
+class Review:
+    """What a reviewer weighs: what the pools need, what it costs, and what endpoints carry, as it was measured.
 
-    `observed` holds the facts of every address as they were, so that a stale plan can say what moved; `spec_digest`
-    covers the environment file as it was read, `gate_digests` (ENDPOINT/GATE) the files that its gates decide by.
-    `capacity` is what the pools need, `measured` what endpoints carry: the one part beside `created_at` that the digest
-    leaves out, because measuring again changes nothing that is planned.
+    The digest leaves out `measured`, because measuring again changes nothing that is planned.
     """
+
+    pools: tuple[Json, ...] = ()
+    cost: Json = field(default_factory=dict)
+    measured: tuple[MeasuredCapacity, ...] = ()
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a plan was made from, so that a stale one can say what moved.
+
+    `observed` holds the facts of every address, `releases` those that are declared; `spec_digest` covers the file as it
+    was read, `gate_digests` (ENDPOINT/GATE) the files that its gates decide by.
+    """
+
+    observed_fingerprint: str
+    spec_digest: str
+    observed: tuple[Json, ...] = ()
+    releases: tuple[Json, ...] = ()
+    gate_digests: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done and why. `gaps` says in words what this build has no adapter for."""
 
     environment: str
     created_at: str
-    observed_fingerprint: str
-    spec_digest: str
     scope: Scope
     changes: tuple[Change, ...]
     steps: tuple[PlannedStep, ...]
     findings: tuple[Finding, ...]
-    capacity: tuple[Json, ...]
-    cost: Json
-    drift: tuple[Drift, ...]
-    observed: tuple[Json, ...]
-    releases: tuple[Json, ...]
+    review: Review
+    basis: Basis
+    drift: tuple[Drift, ...] = ()
     gaps: tuple[str, ...] = ()
-    measured: tuple[MeasuredCapacity, ...] = ()
-    gate_digests: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def pending(self) -> tuple[Change, ...]:
@@ -107,8 +122,8 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """Return the digest over everything but `created_at` and `measured`: the same world gives the same digest."""
-        body = plan_body(replace(self, measured=()))
+        """Return the digest over all but `created_at` and what was measured: the same world gives the same digest."""
+        body = plan_body(replace(self, review=replace(self.review, measured=())))
         del body["created_at"]
         return digest(body)
 
@@ -150,20 +165,24 @@ def make_plan(world: World, changes: tuple[Change, ...], findings: Sequence[Find
     return Plan(
         environment=world.spec.environment,
         created_at=created_at,
-        observed_fingerprint=world.observed.fingerprint(),
-        spec_digest=spec_digest(world.spec),
         scope=world.scope,
         changes=changes,
         steps=tuple(_planned_steps(world, changes)),
         findings=tuple(sorted(findings)),
-        capacity=tuple(need_to_json(n) for n in needs),
-        cost=cost_of(world.spec, needs),
+        review=Review(
+            pools=tuple(need_to_json(n) for n in needs),
+            cost=cost_of(world.spec, needs),
+            measured=measured_capacity(world.spec, world.desired, world.measured),
+        ),
+        basis=Basis(
+            observed_fingerprint=world.observed.fingerprint(),
+            spec_digest=spec_digest(world.spec),
+            observed=tuple(endpoint_facts(world.observed.endpoints[a]) for a in sorted(world.observed.endpoints)),
+            releases=tuple(releases[key] for key in sorted(releases)),
+            gate_digests=dict(world.gate_digests),
+        ),
         drift=tuple(sorted(world.drift)),
-        observed=tuple(endpoint_facts(world.observed.endpoints[a]) for a in sorted(world.observed.endpoints)),
-        releases=tuple(releases[key] for key in sorted(releases)),
         gaps=tuple(sorted(world.gaps)),
-        measured=measured_capacity(world.spec, world.desired, world.measured),
-        gate_digests=dict(world.gate_digests),
     )
 
 
@@ -178,18 +197,18 @@ def plan_body(plan: Plan) -> Json:
         "schema": SCHEMA,
         "environment": plan.environment,
         "created_at": plan.created_at,
-        "observed_fingerprint": plan.observed_fingerprint,
-        "spec_digest": plan.spec_digest,
-        "gate_digests": dict(plan.gate_digests),
+        "observed_fingerprint": plan.basis.observed_fingerprint,
+        "spec_digest": plan.basis.spec_digest,
+        "gate_digests": dict(plan.basis.gate_digests),
         "scope": {"endpoints": list(plan.scope.endpoints), "regions": list(plan.scope.regions)},
         "changes": [change_to_json(c) for c in plan.changes],
         "steps": [s.to_json() for s in plan.steps],
         "findings": [f.to_json() for f in plan.findings],
-        "capacity": [*plan.capacity, *map(measured_to_json, plan.measured)],
-        "cost": plan.cost,
+        "capacity": [*plan.review.pools, *map(measured_to_json, plan.review.measured)],
+        "cost": plan.review.cost,
         "drift": [drift_to_json(d) for d in plan.drift],
-        "observed": list(plan.observed),
-        "releases": list(plan.releases),
+        "observed": list(plan.basis.observed),
+        "releases": list(plan.basis.releases),
         "gaps": list(plan.gaps),
     }
 
@@ -226,20 +245,24 @@ def _read(data: Any) -> Plan:
     return Plan(
         environment=data["environment"],
         created_at=data["created_at"],
-        observed_fingerprint=data["observed_fingerprint"],
-        spec_digest=data["spec_digest"],
-        gate_digests=dict(data["gate_digests"]),
         scope=Scope(tuple(data["scope"]["endpoints"]), tuple(data["scope"]["regions"])),
         changes=tuple(_change_from_json(c) for c in data["changes"]),
         steps=tuple(PlannedStep(**s) for s in data["steps"]),
         findings=tuple(Finding(**f) for f in data["findings"]),
-        capacity=tuple(line for line in data["capacity"] if "address" not in line),
-        cost=data["cost"],
+        review=Review(
+            pools=tuple(line for line in data["capacity"] if "address" not in line),
+            cost=data["cost"],
+            measured=tuple(measured_from_json(line) for line in data["capacity"] if "address" in line),
+        ),
+        basis=Basis(
+            observed_fingerprint=data["observed_fingerprint"],
+            spec_digest=data["spec_digest"],
+            observed=tuple(data["observed"]),
+            releases=tuple(data["releases"]),
+            gate_digests=dict(data["gate_digests"]),
+        ),
         drift=tuple(Drift(**d) for d in data["drift"]),
-        observed=tuple(data["observed"]),
-        releases=tuple(data["releases"]),
         gaps=tuple(data["gaps"]),
-        measured=tuple(measured_from_json(line) for line in data["capacity"] if "address" in line),
     )
 
 

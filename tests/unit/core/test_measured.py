@@ -64,14 +64,14 @@ def test_what_one_replica_carries_is_scaled_to_the_bounds() -> None:
 
 def test_only_what_was_measured_and_is_planned_is_said() -> None:
     assert measured_capacity(spec(), desired(WANTED), {ELSEWHERE: measurement()}) == ()
-    assert plan_to_json(plan_with({}))["capacity"] == list(plan_with({}).capacity)
+    assert plan_to_json(plan_with({}))["capacity"] == list(plan_with({}).review.pools)
 
 
 def test_measuring_again_leaves_the_digest_as_it_was() -> None:
     unmeasured = plan_with({})
     for past in (measurement(), measurement(0.0), measurement(of="chat-0000000000")):
         plan = plan_with({CHAT: past})
-        assert plan.measured
+        assert plan.review.measured
         assert plan.digest == unmeasured.digest
 
 

@@ -193,11 +193,11 @@ def test_a_plan_holds_all_that_it_was_made_from_sorted() -> None:
     assert [f.policy for f in plan.denied] == ["X-1"]
     assert [d.address for d in plan.drift] == ["a", "b"]
     assert plan.gaps == ("a is missing", "z is missing")
-    assert plan.gate_digests == {"chat/eval": "sha256:1"}
-    assert plan.observed == (endpoint_facts(SERVING_A),)
-    assert plan.observed_fingerprint == ObservedState({SERVING_A.address: SERVING_A}).fingerprint()
-    assert plan.spec_digest == digest(SPEC.model_dump(mode="json"))
-    assert plan.releases == (release_to_json(B),)
+    assert plan.basis.gate_digests == {"chat/eval": "sha256:1"}
+    assert plan.basis.observed == (endpoint_facts(SERVING_A),)
+    assert plan.basis.observed_fingerprint == ObservedState({SERVING_A.address: SERVING_A}).fingerprint()
+    assert plan.basis.spec_digest == digest(SPEC.model_dump(mode="json"))
+    assert plan.basis.releases == (release_to_json(B),)
     assert plan.pending == plan.changes
     quiet = plan_of(world(desired(A), SERVING_A))
     assert (len(quiet.changes), quiet.pending) == (1, ())
@@ -246,4 +246,4 @@ def test_a_plan_that_was_changed_says_what_its_digest_is() -> None:
 def test_releases_are_sorted_by_their_ids() -> None:
     other: Release = replace(A, endpoint="code")
     wanted = DesiredState("test", desired(B).endpoints + desired(other).endpoints)
-    assert [r["id"] for r in plan_of(world(wanted)).releases] == sorted([B.id, other.id])
+    assert [r["id"] for r in plan_of(world(wanted)).basis.releases] == sorted([B.id, other.id])
