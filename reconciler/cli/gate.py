@@ -123,6 +123,7 @@ async def _context(
     arms: dict[str, Any] = {
         "challenger": held[challenger].release,
         "challenger_url": held[challenger].url or "",
+        "challenger_servers": held[challenger].ready_count,
         "champion": held[champion].release if champion else None,
         "champion_url": held[champion].url if champion else None,
     }

@@ -1,4 +1,4 @@
-"""`sluice gate load --search`: measure what one replica carries, print it, and put it into the ledger.
+"""`sluice gate load --search`: measure what a slot carries, print it, and put it into the ledger.
 
 Called by `reconciler.cli.gate`. Starts nothing and moves no traffic.
 """
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from reconciler.compose import Composed
     from reconciler.core.canonical import Json
     from reconciler.ports import GateContext
-
-_REPLICAS = 1  # what a slot runs on the local platform, the only one whose slots this build reaches
 
 
 async def search(composed: Composed, context: GateContext) -> Json:
@@ -66,7 +64,7 @@ def _body(context: GateContext, profile: Profile, found: Capacity) -> Json:
         "profile": profile.profile,
         "probe_s": profile.search.probe_s if profile.search else None,
         "probes": len(found.probes),
-        "replicas": _REPLICAS,
+        "replicas": max(1, context.challenger_servers),
     }
 
 

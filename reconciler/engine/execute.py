@@ -134,6 +134,7 @@ async def _ask(doing: Doing, adapters: Adapters, part: RegionRollout, gate: str)
         rollout=rollout.id,
         challenger=rollout.challenger,
         challenger_url=_observed(doing, part.slot).url or "",
+        challenger_servers=_observed(doing, part.slot).ready_count,
         champion=part.champion,
         champion_url=_observed(doing, part.champion_slot).url if part.champion_slot else None,
         settings=rollout.settings.gates[gate] | {"slo": rollout.settings.slo},

@@ -13,7 +13,7 @@ from typing import Any
 
 from reconciler.core.model.counts import HISTOGRAMS, Counts, counts_of_both
 from reconciler.core.model.observed import ObservedEndpoint, ObservedSlot, ServerState
-from reconciler.core.model.tokens import tokens_between
+from reconciler.core.model.tokens import Tokens, tokens_between
 from reconciler.ports import CountsTraffic, Runtime, SlotCounts
 from reconciler.ports.adapters import Region
 
@@ -32,10 +32,12 @@ class SummedServers:
 
     def take(self, slot: str, readings: Mapping[str, SlotCounts]) -> SlotCounts:
         """Return a slot's sum after readings of its servers, keyed by their names; at least one."""
-        total = self._total.get(slot, Counts())
+        nothing = Counts(tokens=Tokens() if all(counts.tokens for counts in readings.values()) else None)
+        total = self._total.get(slot, nothing)
         for name, counts in readings.items():
-            total = counts_of_both(total, difference(self._last.get((slot, name)), counts))
-            self._last[slot, name] = counts
+            before, self._last[slot, name] = self._last.get((slot, name)), counts
+            if before is not None and before.epoch == counts.epoch:
+                total = counts_of_both(total, difference(before, counts))
         self._total[slot] = total
         measured = {name: getattr(total, name) for name in (*HISTOGRAMS, "tokens")}
         return SlotCounts(

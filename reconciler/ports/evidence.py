@@ -54,7 +54,8 @@ class GateContext:
     `settings` is the gate's own block with the endpoint's `slo`; paths in it are relative to `root`. `reports` is a
     folder for reports. `live` reads the champion's counters, so that a gate can stop when its users suffer.
     `alpha` is the most chance with which this gate may FAIL a challenger that is no worse: its share of the rollout's.
-    `progress` is told where the gate stands, for whoever watches.
+    `challenger_servers` is how many servers answer for the challenger. `progress` is told where the gate stands, for
+    whoever watches.
     """
 
     address: Address
@@ -68,6 +69,7 @@ class GateContext:
     reports: str
     live: LiveCounts
     alpha: float = 0.01
+    challenger_servers: int = 1
     progress: Callable[[GateProgress], None] = untold
 
 
