@@ -82,8 +82,9 @@ async def carry_out(step: Effect, doing: Doing, adapters: Adapters) -> GateResul
         case Remove(region=name):
             await adapters.regions[name].pointers.publish(rollout.endpoint, None, fence=fence)
             return await adapters.regions[name].writer.remove(rollout.address(name), fence=fence)
-        case SetAlias(ref=ref, alias=alias):
-            await adapters.registry.mark(parse_ref(ref), alias, kind="model")
+        case SetAlias(ref=ref, aliases=aliases):
+            for alias in aliases:
+                await adapters.registry.mark(parse_ref(ref), alias, kind="model")
         case _:
             assert_never(step)
     return None

@@ -35,9 +35,11 @@ def registered(url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     return client
 
 
-def champion(client: Any) -> int:
-    """Return the version that the alias names."""
-    return int(client.get_model_version_by_alias("chat-llm", "champion").version)
+def champion(client: Any, cli: Cli) -> int:
+    """Return the version that both aliases name."""
+    names = ("champion", f"champion-{cli.name}-chat")
+    (version,) = {int(client.get_model_version_by_alias("chat-llm", name).version) for name in names}
+    return version
 
 
 def declare(cli: Cli, url: str, serve_command: tuple[str, ...], version: int) -> None:
@@ -57,15 +59,15 @@ def test_a_release_goes_through_on_real_engines(tmp_path: Path, monkeypatch: pyt
         client = registered(url, monkeypatch)
         declare(cli, url, serve_command, 1)
         cli.begin("apply", cli.name, "--yes").wait(900).expect(0)
-        assert champion(client) == 1
+        assert champion(client, cli) == 1
         first = cli.serving()
         with Traffic(cli.port, per_second=20, tokens=8) as traffic:
             declare(cli, url, serve_command, 2)
             cli.begin("apply", cli.name, "--yes").wait(900).expect(0)
             second = cli.serving()
-            assert (champion(client), second != first) == (2, True)
+            assert (champion(client, cli), second != first) == (2, True)
             cli.run("rollback", cli.name, "--reason", "tests", code=0)
-            assert (champion(client), cli.serving()) == (1, first)
+            assert (champion(client, cli), cli.serving()) == (1, first)
         assert traffic.failed() == 0, traffic.failures
         assert min(traffic.ok(first), traffic.ok(second)) > 0
         began = next(e for e in cli.entries() if e.kind == "begin")

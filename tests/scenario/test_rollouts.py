@@ -69,7 +69,7 @@ async def test_a_good_challenger_is_promoted_and_the_old_one_kept_warm(tmp_path:
     assert ended.phase is Phase.PROMOTED, ended.reason
     assert await serving(bench) == {"new": 100.0}
     assert set(bench.platforms["local"].endpoints["chat"].slots) == {"a", "b"}
-    assert bench.registry.marked == ["file:models/new"]
+    assert bench.registry.marked == ["file:models/new"] * 2, "two aliases"
     steps = await kinds(bench)
     assert [k for k in steps if k.startswith("weigh")] == ["weigh.before", "weigh.after"] * 3
     assert all(sum(w.values()) in (0.0, 100.0) for w in bench.weights_seen)

@@ -52,7 +52,10 @@ class Release:
         return f"{self.endpoint}-{hashlib.sha256(canonical_json(self.identity()).encode()).hexdigest()[:10]}"
 
     def identity(self) -> Json:
-        """Return the JSON that is hashed."""
+        """Return the JSON that is hashed.
+
+        A field that is added later stands here only where it is set: else every stored release would have another id.
+        """
         return {
             "endpoint": self.endpoint,
             "runtime": self.runtime,

@@ -39,8 +39,8 @@ def describe(step: Step) -> str:
             return f"paused: {reason}"
         case Finish(phase=phase, reason=reason):
             return f"{phase}: {reason}"
-        case SetAlias(ref=ref, alias=alias):
-            return f"alias {alias} -> {ref}"
+        case SetAlias(ref=ref, aliases=aliases):
+            return f"alias {', '.join(aliases)} -> {ref}"
         case _:
             facts = {k: v for k, v in vars(step).items() if k != "region" and v is not None}
             return " ".join([step_kind(step), *(f"{k}={v}" for k, v in facts.items())])

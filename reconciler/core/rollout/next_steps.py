@@ -144,6 +144,14 @@ def rollback_cause(rollout: Rollout) -> str:
     return rollout.reason or next((r.reason for r in rollout.regions if r.reason), "rolled back")
 
 
+def aliases_of(rollout: Rollout) -> tuple[str, ...]:
+    """Return the aliases of what serves: one for whoever has one endpoint of a model, and one that is nobody else's.
+
+    Environments and endpoints may share a registry and even a model; `champion` alone is then whoever's came last.
+    """
+    return "champion", f"champion-{rollout.environment}-{rollout.endpoint}"
+
+
 def _promoted_reason(rollout: Rollout) -> str:
     """Return how it came to this: by a person, by a repair, or by evidence, whose last region speaks."""
     if rollout.mode == ROLLBACK:
@@ -158,15 +166,17 @@ def _promoted_reason(rollout: Rollout) -> str:
 
 def _alias(rollout: Rollout, ref: str, finish: Finish, now: float) -> tuple[RolloutStep, ...]:
     """Set the alias and finish; an alias that cannot be set is said, and changes nothing about the traffic."""
-    trouble = rollout.trouble
+    trouble, step = rollout.trouble, SetAlias(ref, aliases_of(rollout))
     if trouble is None:
-        return (SetAlias(ref), finish)
+        return (step, finish)
     if trouble.tries >= ATTEMPTS_MAX:
-        note = f"{finish.reason}; the alias `champion` could not be set to {ref}: {trouble.code}: {trouble.what}"
+        note = (
+            f"{finish.reason}; the alias `{step.aliases[-1]}` could not be set to {ref}: {trouble.code}: {trouble.what}"
+        )
         return (replace(finish, reason=note),)
     if now < trouble.retry_at:
         return (Wait("*", f"setting the alias again: {trouble.what}", trouble.retry_at - now),)
-    return (SetAlias(ref), finish)
+    return (step, finish)
 
 
 def _decide(view: View) -> list[RegionStep]:

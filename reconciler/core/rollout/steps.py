@@ -80,10 +80,10 @@ class Remove:
 
 @dataclass(frozen=True)
 class SetAlias:
-    """Point the registry's alias `champion` at a model: an effect of the whole rollout."""
+    """Point the registry's aliases at a model: an effect of the whole rollout."""
 
     ref: str
-    alias: str = "champion"
+    aliases: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -95,8 +95,8 @@ def test_a_paused_rollouts_decision_holds_while_it_is_paused() -> None:
          replace(with_east(phase=Phase.BAKING, step=0, since=20.0, verdict=Verdict.PASS, reason="fine"),
                  phase=Phase.BAKING)),
         (Enter("east", Phase.SHIFTING, 2), with_east(step=2, since=20.0)),
-        (SetAlias("file:models/new"), replace(GOING, aliased=True)),
-        (SetAlias("file:models/old"), GOING),
+        (SetAlias("file:models/new", ("champion",)), replace(GOING, aliased=True)),
+        (SetAlias("file:models/old", ("champion",)), GOING),
         (Wait("east", "x"), GOING),
         (StopSlot("east", "b"), GOING),
     ],
@@ -142,7 +142,7 @@ def test_an_effect_that_worked_is_no_trouble_any_more_and_another_one_stays() ->
         assert after(with_east(trouble=trouble("mark")), effect, 2.0).region("east").trouble == trouble("mark")
     gated = after(with_east(trouble=trouble("gate:eval")), RunGate("east", "eval"), 2.0, PASSED).region("east")
     assert (gated.trouble, gated.gates) == (None, (PASSED,))
-    assert after(replace(GOING, trouble=trouble("mark")), SetAlias("x"), 2.0).trouble is None
+    assert after(replace(GOING, trouble=trouble("mark")), SetAlias("x", ("champion",)), 2.0).trouble is None
 
 
 def test_a_split_that_never_stays_becomes_trouble() -> None:
@@ -185,9 +185,9 @@ def test_an_effect_that_fails_again_waits_longer(effect: Effect) -> None:
 
 
 def test_an_alias_that_fails_is_the_rollouts_trouble() -> None:
-    first = failed(GOING, SetAlias("x"), 20.0, error=refused())
+    first = failed(GOING, SetAlias("x", ("champion",)), 20.0, error=refused())
     assert first == replace(GOING, trouble=Trouble("mark", 1, "PLAT-010", "no answer", retryable=True, retry_at=20.5))
-    again = failed(first, SetAlias("x"), 20.0, error=refused()).trouble
+    again = failed(first, SetAlias("x", ("champion",)), 20.0, error=refused()).trouble
     assert again is not None
     assert again.tries == 2
 

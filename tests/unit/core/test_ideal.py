@@ -75,7 +75,7 @@ def test_a_whole_way_in_order_and_what_is_live_at_its_end() -> None:
         "enter:preparing", "start", "warm", "enter:gating", "gate:eval", "enter:shifting", "weigh", "publish",
         "enter:baking", "weigh", "publish", "enter:promoted", "mark", "finish",
     ]  # fmt: skip
-    assert steps[-2] == SetAlias(NEW.model.ref)
+    assert steps[-2] == SetAlias(NEW.model.ref, ("champion", "champion-test-chat"))
     assert isinstance(steps[-1], Finish)
     assert steps[-1].phase is Phase.PROMOTED
     assert RunGate("local", "eval") in steps
