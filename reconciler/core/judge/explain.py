@@ -12,7 +12,7 @@ from reconciler.core.judge.sample_ratio import fault
 from reconciler.core.judge.settings import JudgeSettings, Protect
 from reconciler.core.judge.shares import bet_shares
 from reconciler.core.judge.state import JudgeState
-from reconciler.core.judge.weigh import Evidence
+from reconciler.core.judge.weigh import Evidence, seems_to_reject
 from reconciler.core.model.verdict import Verdict
 
 _ARMS = ("champion", "challenger")
@@ -74,6 +74,10 @@ def _undecided(state: JudgeState, evidence: Evidence, log_e: float, settings: Ju
     weakest = evidence.weakest
     row = settings.protect[weakest]
     if evidence.in_favour[0, weakest] >= evidence.needed[0, weakest]:
+        if seems_to_reject(evidence)[0]:
+            rejected = f"({_of_requests(state.rejected, state)}); {_cost(state)}."
+            return f"Not decided: the challenger seems to reject what the champion accepts {rejected}"
+        return f"Not decided: the challenger seems to reject what the champion accepts ({rejected}); {_cost(state)}."
         return (
             f"Not decided: it is not ruled out yet that some requests never end ({_unanswered(state)}); {_cost(state)}."
         )

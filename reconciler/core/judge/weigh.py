@@ -13,6 +13,8 @@ from reconciler.core.judge.mixture import LATENCIES, BetStates, Plans, rows_of
 from reconciler.core.judge.settings import JudgeSettings, Metric
 from reconciler.core.judge.shares import ERROR_ROW_SHARE, bet_count, bet_shares, row_share
 
+REJECTS_MORE = math.log(2.0)
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -95,11 +97,20 @@ def joint_harm(regions: list[Evidence], settings: JudgeSettings) -> Array:
 
 
 def cleared(evidence: Evidence, settings: JudgeSettings) -> Flags:
-    """Return which runs may be promoted, [R]: every row is refuted, and so is that some requests hang."""
-    rows: Flags = (evidence.in_favour >= evidence.needed).all(1)
+    """Return which runs may be promoted, [R]: every row is refuted, and so is that some requests hang.
+
+    Nor may the challenger seem to reject more: that bet needs more evidence than the rows, which would promote first.
+    """
+    rows: Flags = (evidence.in_favour >= evidence.needed).all(1) & ~seems_to_reject(evidence)
     if evidence.hanging_in_favour is None:
         return rows
     return rows & (evidence.hanging_in_favour >= -math.log(settings.beta))
+
+
+def seems_to_reject(evidence: Evidence) -> Flags:
+    """Return for which runs the evidence that the challenger rejects more is more than even, [R]."""
+    found: Flags = evidence.rejections >= REJECTS_MORE
+    return found
 
 
 def _of_metric(states: BetStates, plans: Plans, metric: Metric) -> tuple[Array, Array, Array] | None:

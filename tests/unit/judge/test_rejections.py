@@ -60,3 +60,37 @@ def test_a_tick_keeps_what_was_rejected() -> None:
 def test_more_outcomes_than_requests_are_impossible() -> None:
     with pytest.raises(SluiceError, match="JUDGE-002"):
         tick_from_json(tick_to_json(Tick(1.0, 10.0, ArmCounts(3, 2, rejected=2), ArmCounts(1, 0))))
+
+
+HASTY = JudgeSettings(noise=0.0, warmup_s=0.0, slo_error_rate=0.05, protect=(Protect("error_rate", 4.0),))
+
+
+def hurried(seed: int, rejected: tuple[float, float]) -> Judgement:
+    """Return the verdict where the rows are refuted within half a minute, long before rejections can convict."""
+    rng = default_rng(seed)
+
+    def arm(which: int) -> ArmCounts:
+        return ArmCounts(20, 0, rejected=int(rng.binomial(20, rejected[which])))
+
+    return replay((Tick(2.0 * k, 50.0, arm(0), arm(1)) for k in range(1, 181)), HASTY)
+
+
+def test_whoever_seems_to_reject_more_is_not_promoted_before_that_is_settled() -> None:
+    """Found by the demo: a shorter context, 6 % of the requests too long, promoted after 17 s."""
+    found = [hurried(seed, (0.0, 0.06)) for seed in range(20)]
+    assert [each.verdict for each in found] == [Verdict.FAIL] * 20
+    assert all("rejects requests that the champion accepts" in each.sentence for each in found)
+
+
+def test_clients_mistakes_on_both_sides_delay_no_promotion_for_long() -> None:
+    found = [hurried(seed, (0.06, 0.06)) for seed in range(20)]
+    assert [each.verdict for each in found].count(Verdict.PASS) >= 19
+    assert sorted(each.decided_at_s or 1e9 for each in found)[10] < 60
+
+
+def test_the_sentence_says_what_promotion_waits_for() -> None:
+    arms = [ArmCounts(200, 0, rejected=2 if k == 1 else 0) for k in range(1, 8)]
+    judgement = replay((Tick(2.0 * k, 50.0, ArmCounts(200, 0), arm) for k, arm in enumerate(arms, 1)), HASTY)
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    rates = "(challenger 0.14 % of 1,400, champion 0.00 % of 1,400)"
+    assert f"seems to reject what the champion accepts {rates}" in judgement.sentence
