@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,11 +18,13 @@ from tests.charts import pinned, render, samples, source
 from tests.components.conftest import main_loop as main_loop
 from tests.components.mocked import ACCOUNT
 from tests.components.test_everywhere import ENVIRONMENTS, found, platform, serving
+from tests.engines.catalog import ROOT
 from tests.support.kubernetes.api import Body
 
 pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("charts")]
 
 NAMES = tuple(chart.name for chart in CHARTS)
+ADOPT = ROOT / "docs" / "adopt.md"
 each = pytest.mark.parametrize("name", NAMES)
 CACHE = f"{ACCOUNT}.dkr.ecr.{samples.FULL.region}.amazonaws.com/cache-{samples.FULL.environment}/"
 # Registries that stay, and why.
@@ -73,6 +76,12 @@ def test_a_copy_has_the_name_tag_and_digest_of_its_original(name: str, images: d
 def test_no_registry_is_copied_from_or_let_past_that_no_image_needs(images: dict[str, Pair]) -> None:
     named = {image for originals, _ in images.values() for image in originals} | {PROXY}
     assert {host(image) for image in named} == {u.host for u in UPSTREAMS} | PAST_THE_CACHE.keys()
+
+
+def test_people_read_which_registries_are_left() -> None:
+    """Hold docs/adopt.md to the list, both ways."""
+    line = next(line for line in ADOPT.read_text().splitlines() if line.startswith("With `image_cache`"))
+    assert set(re.findall(r"`([a-z0-9-]+\.[a-z0-9.-]+)`", line)) == PAST_THE_CACHE.keys()
 
 
 def test_every_chart_with_images_says_where_its_values_name_them(images: dict[str, Pair]) -> None:
