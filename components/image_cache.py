@@ -12,6 +12,7 @@ from components.iam import assumed_by
 from components.model_store import keep_newest
 from components.rights import Place, cache_maker_policy
 from components.tags import Owned
+from environments.errors import SluiceError
 from environments.names import cache_prefix
 from environments.upstreams import Upstream
 
@@ -79,11 +80,28 @@ class ImageCache(pulumi.ComponentResource):
 
     def _rule(self, upstream: Upstream, secret: str | None, template: aws.ecr.RepositoryCreationTemplate) -> None:
         """Make the rule after its template: a pull in between would make a repository without any of it."""
-        asked = pulumi.InvokeOptions(parent=self)
         aws.ecr.PullThroughCacheRule(
             f"{self._name}-{upstream.name}",
             ecr_repository_prefix=self._prefixes[upstream],
             upstream_registry_url=upstream.url,
-            credential_arn=aws.secretsmanager.get_secret_output(name=secret, opts=asked).arn if secret else None,
+            credential_arn=self._sign_in(secret) if secret else None,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[template]),
         )
+
+    def _sign_in(self, secret: str) -> str:
+        """Return the ARN of a secret that people made, which ends in letters that AWS drew.
+
+        Raises:
+            RunError: `INFRA-010` it cannot be read; nothing of the cache has been made then.
+        """
+        try:
+            return aws.secretsmanager.get_secret(name=secret, opts=pulumi.InvokeOptions(parent=self)).arn
+        except Exception as error:  # noqa: BLE001 - Pulumi raises no narrower one when a provider refuses a question
+            found = SluiceError(
+                "INFRA-010",
+                where=f"secret {secret} in {self._args.region}",
+                what=f"the sign-in of a registry cannot be read: {error}",
+                why="ECR copies nothing from this registry without one, and reads it in each region by itself",
+                do="make it, in every region with a cluster; docs/adopt.md, step 3, has the command",
+            )
+            raise pulumi.RunError(f"\n{found}") from None

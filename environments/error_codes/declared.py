@@ -71,4 +71,5 @@ ROWS: tuple[Row, ...] = (
     ("INFRA-007", "A region would be judged by another one's Prometheus", "The default address is the cluster's own.", "Set `regions.NAME.prometheus` to the address in the message."),
     ("INFRA-008", "The zones of a region are not known", "The table of AWS facts has no such region.", "Name two or three zone ids in `infrastructure.zones`."),
     ("INFRA-009", "An instance type is not offered there", "No zone of the pool has this type.", "Choose another type, zone or region."),
+    ("INFRA-010", "A sign-in of the image cache is missing", "ECR wants a secret in each region with a cluster.", "Make it with the command of docs/adopt.md, step 3, or leave the registry out of `infrastructure.image_cache`."),
 )  # fmt: skip

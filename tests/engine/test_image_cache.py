@@ -18,8 +18,11 @@ from tests.charts import pinned, render, samples, source
 from tests.components.conftest import main_loop as main_loop
 from tests.components.mocked import ACCOUNT
 from tests.components.test_everywhere import ENVIRONMENTS, found, platform, serving
+from tests.engine.stack_rig import IMAGES as IMAGES_STACK
+from tests.engine.stack_rig import rig
 from tests.engines.catalog import ROOT
 from tests.support.kubernetes.api import Body
+from tests.support.pulumi_engine.aws_rules.images import CACHE_RULE
 
 pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("charts")]
 
@@ -132,3 +135,21 @@ def value_at(values: object, path: str) -> object:
     for part in path.split("."):
         values = values.get(part) if isinstance(values, dict) else None
     return values
+
+
+def test_the_first_stack_makes_a_cache_in_each_region_with_a_cluster(tmp_path: Path) -> None:
+    """Make it on the real engine: without the sign-ins nothing of it is made, with them each region has its own."""
+    with rig(tmp_path, regions=()) as running:
+        refused = running.harness.up(IMAGES_STACK, "prod").must_fail("INFRA-010", "ecr-pullthroughcache/docker-hub")
+        assert "Traceback" not in refused.text
+        running.people_make_secrets("prod")
+        running.harness.up(IMAGES_STACK, "prod").must_succeed()
+        running.unchanged(IMAGES_STACK, "prod")
+        rules = [(made.region, made.id) for made in running.harness.aws.resources(CACHE_RULE)]
+        prefixes = found("prod").cache_prefixes
+        assert rules == [(region, prefix) for region in ("eu-central-1", "us-east-1") for prefix in sorted(prefixes)]
+        running.edit("prod", "  image_cache:  ", "  # image_cache:  ")
+        running.edit("prod", "    docker_hub: ", "    # docker_hub: ")
+        running.edit("prod", "    github: ", "    # github: ")
+        running.harness.up(IMAGES_STACK, "prod").must_succeed()
+        assert running.harness.aws.resources(CACHE_RULE) == []
