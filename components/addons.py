@@ -18,6 +18,7 @@ from components.addon_objects import (
     karpenter_monitor,
     prometheus_services,
 )
+from components.chart_images import through_cache
 from components.charts import (
     CERT_MANAGER,
     CHARTS,
@@ -145,7 +146,7 @@ class Addons(pulumi.ComponentResource):
             chart=chart.chart,
             version=chart.version,
             repository_opts={"repo": chart.repository} if chart.repository else None,
-            values=self._args.facts.apply(VALUES[chart.name]),
+            values=self._args.facts.apply(lambda facts: told(chart.name, facts)),
             atomic=True,
             timeout=600,
             opts=pulumi.ResourceOptions(parent=self, depends_on=needs),
@@ -159,6 +160,11 @@ class Addons(pulumi.ComponentResource):
         karpenter_monitor(self._name, args.owned, self._after(PROMETHEUS.name))
         if args.certificates:
             issuer(self._name, args.plain.region, args.certificates, args.owned, self._after(CERT_MANAGER.name))
+
+
+def told(chart: str, facts: values.ClusterFacts) -> values.Values:
+    """Return all values of a chart: what it is to do, and where its images are pulled from."""
+    return through_cache(chart, VALUES[chart](facts), facts.registries)
 
 
 def wanted_charts(args: AddonsArgs) -> list[Chart]:

@@ -36,7 +36,8 @@ class ClusterFacts:
     """What values are made of. `rate_store` is host and port, empty where each proxy counts alone.
 
     `domains` are those in which records are kept, `grafana_host` the name of its page, None without sign-on;
-    `other_prometheus` are the other regions' addresses, which the home region's Grafana shows too.
+    `other_prometheus` are the other regions' addresses, which the home region's Grafana shows too. `registries` are the
+    places of copies by the registry's host, empty where images come from their makers.
     """
 
     environment: str
@@ -50,6 +51,7 @@ class ClusterFacts:
     sign_on: SingleSignOnSpec | None = None
     grafana_host: str | None = None
     other_prometheus: Mapping[str, str] = field(default_factory=dict)
+    registries: Mapping[str, str] = field(default_factory=dict)
 
 
 def karpenter_values(facts: ClusterFacts) -> Values:

@@ -18,8 +18,16 @@ from environments.errors import Problem, SpecError
 from environments.find import find
 from environments.infrastructure import InfrastructureSpec
 from environments.load import Loaded, load
-from environments.names import MONITORING_NAMESPACE, PROMETHEUS_NAME, PROMETHEUS_PORT, prometheus_host
+from environments.names import (
+    MONITORING_NAMESPACE,
+    PROMETHEUS_NAME,
+    PROMETHEUS_PORT,
+    cache_prefix,
+    cache_registry,
+    prometheus_host,
+)
 from environments.spec import EndpointSpec, GpuPool, KubernetesRegion, SageMakerRegion
+from environments.upstreams import Upstream, cached
 
 AwsRegion = KubernetesRegion | SageMakerRegion
 Image = Literal["mlflow", "controller", "runtimes"]
@@ -60,6 +68,22 @@ class Declared:
     def teams(self) -> tuple[str, ...]:
         """Return the teams with an endpoint, sorted."""
         return tuple(sorted({endpoint.team for endpoint in self.loaded.spec.endpoints.values()}))
+
+    @property
+    def upstreams(self) -> Mapping[Upstream, str | None]:
+        """Return the registries that ECR copies images from, each with the secret that signs in there."""
+        block = self.infrastructure.image_cache
+        return {} if block is None else cached(block.model_dump())
+
+    @property
+    def cache_prefixes(self) -> tuple[str, ...]:
+        """Return what the names of all copies begin with."""
+        return tuple(cache_prefix(self.environment, upstream.name) for upstream in self.upstreams)
+
+    def registries(self, region: str, account: str) -> Mapping[str, str]:
+        """Return where a region's copies of each registry's images are, by the registry's host."""
+        names = {upstream.host: upstream.name for upstream in self.upstreams}
+        return {host: cache_registry(self.environment, region, account, name) for host, name in names.items()}
 
     def endpoints(self, region: str) -> Mapping[str, EndpointSpec]:
         """Return the endpoints that run in a region, in the order of the file."""

@@ -38,7 +38,8 @@ class GatewayArgs:
     """Who may call, under which domain, and what each team may send to its endpoints.
 
     `endpoints` maps a team to its endpoints here, `namespaces` to its namespace. `issuer` signs the certificate.
-    `region` tells this gateway's record from the other regions' of the same domain.
+    `region` tells this gateway's record from the other regions' of the same domain. `proxy_image` is the place of
+    Envoy's image without its tag, None for its maker's.
     """
 
     region: str
@@ -51,6 +52,7 @@ class GatewayArgs:
     allow_slot_header: bool
     pages: Sequence[Page]
     owned: Owned
+    proxy_image: pulumi.Input[str] | None = None
 
 
 class Gateway(pulumi.ComponentResource):
@@ -103,7 +105,7 @@ class Gateway(pulumi.ComponentResource):
     def _proxy(self) -> Mapping[str, Any]:
         args = self._args
         hosts = [page.host(args.domain) for page in args.pages] if args.domain else []
-        return proxy_spec(args.spec, args.owned, records(args.domain, args.region, hosts))
+        return proxy_spec(args.spec, args.owned, records(args.domain, args.region, hosts), image=args.proxy_image)
 
     def _class(self) -> None:
         proxy = {"group": "gateway.envoyproxy.io", "kind": "EnvoyProxy", "name": self._gateway}
@@ -184,8 +186,12 @@ def records(domain: str | None, region: str, others: Sequence[str] = ()) -> dict
     }
 
 
-def proxy_spec(spec: GatewaySpec, owned: Owned, annotations: Mapping[str, str]) -> dict[str, Any]:
+def proxy_spec(
+    spec: GatewaySpec, owned: Owned, annotations: Mapping[str, str], *, image: pulumi.Input[str] | None = None
+) -> dict[str, Any]:
     """Return an EnvoyProxy's settings; `annotations` are further ones of its Service.
+
+    `image` is without a tag: Envoy Gateway knows the one that goes with its version.
 
     `mergeBackends` stays unset and backendRefs stay plain: one Envoy cluster a route, in which a weight of 0 comes
     and goes without a failed request; a cluster for each backend failed some. The arms are then told apart by the
@@ -206,7 +212,8 @@ def proxy_spec(spec: GatewaySpec, owned: Owned, annotations: Mapping[str, str]) 
     zones = {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway"}
     spread = {**zones, "labelSelector": {"matchLabels": {"app.kubernetes.io/component": "proxy"}}}
     resources = {"requests": {"cpu": "500m", "memory": "512Mi"}, "limits": {"cpu": "2", "memory": "1Gi"}}
-    deployment = {"pod": {"topologySpreadConstraints": [spread]}, "container": {"resources": resources}}
+    container = {"resources": resources} | ({"imageRepository": image} if image is not None else {})
+    deployment = {"pod": {"topologySpreadConstraints": [spread]}, "container": container}
     cpu = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 60}}
     kubernetes: dict[str, Any] = {
         "envoyService": service,

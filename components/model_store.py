@@ -253,13 +253,16 @@ class Images(pulumi.ComponentResource):
             tags=args.owned.tags(image),
             opts=own,
         )
-        rule = {
-            "rulePriority": 1,
-            "description": f"Keep the newest {IMAGES_KEPT}",
-            "selection": {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": IMAGES_KEPT},
-            "action": {"type": "expire"},
-        }
-        aws.ecr.LifecyclePolicy(
-            f"{name}-{image}", repository=repository.name, policy=json.dumps({"rules": [rule]}), opts=own
-        )
+        aws.ecr.LifecyclePolicy(f"{name}-{image}", repository=repository.name, policy=keep_newest(), opts=own)
         return repository
+
+
+def keep_newest() -> str:
+    """Return the lifecycle policy of a repository: old images go when there are many newer ones."""
+    rule = {
+        "rulePriority": 1,
+        "description": f"Keep the newest {IMAGES_KEPT}",
+        "selection": {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": IMAGES_KEPT},
+        "action": {"type": "expire"},
+    }
+    return json.dumps({"rules": [rule]})

@@ -12,6 +12,7 @@ from components.children import children_of, waiting
 from components.iam import assumed_by
 from components.keys import disk_key_policy
 from components.node_template import NodeTemplateArgs, launched_from, node_template
+from components.rights import Place, cache_policy
 from components.tags import Owned
 from environments.infrastructure import SystemNodesSpec
 
@@ -25,7 +26,7 @@ IMAGE = "AL2023_x86_64_STANDARD"
 
 @dataclass(frozen=True)
 class NodesArgs:
-    """Where, how many and of which type."""
+    """Where, how many and of which type; `cache_prefixes` are names of copies of images that nodes may have made."""
 
     region: str
     account: pulumi.Input[str]
@@ -35,6 +36,7 @@ class NodesArgs:
     spec: SystemNodesSpec
     deletion_protection: bool
     owned: Owned
+    cache_prefixes: Sequence[str] = ()
 
 
 class Nodes(pulumi.ComponentResource):
@@ -62,12 +64,22 @@ class Nodes(pulumi.ComponentResource):
             f"{name}-node", assume_role_policy=assumed_by("ec2.amazonaws.com"), tags=args.owned.tags(), opts=self._own
         )
         self.rights = [self._right(arn) for arn in NODE_POLICIES]
+        if args.cache_prefixes:
+            self.rights.append(self._cache())
         self.group = self._group()
         self.register_outputs({"role_arn": self.role.arn, "disk_key_arn": self.disk_key.arn})
 
     def _right(self, arn: str) -> pulumi.Resource:
         name = f"{self._name}-node-{arn.rpartition('/')[2]}"
         return aws.iam.RolePolicyAttachment(name, role=self.role.name, policy_arn=arn, opts=self._own)
+
+    def _cache(self) -> pulumi.Resource:
+        """Let every node, Karpenter's too, be the first that pulls an image through ECR."""
+        args = self._args
+        rights = pulumi.Output.from_input(args.account).apply(
+            lambda account: cache_policy(Place(args.region, account, ""), args.cache_prefixes)
+        )
+        return aws.iam.RolePolicy(f"{self._name}-node-cache", role=self.role.id, policy=rights, opts=self._own)
 
     def _group(self) -> aws.eks.NodeGroup:
         args, spec, name = self._args, self._args.spec, f"{self._name}-system"

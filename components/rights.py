@@ -162,3 +162,28 @@ def read_models(bucket_arns: Sequence[str], key_arns: Sequence[str]) -> str:
         Grant(["s3:GetObject", "s3:GetObjectVersion"], [f"{arn}/*" for arn in sorted(set(bucket_arns))]),
         Grant(["kms:Decrypt"], sorted(set(key_arns))),
     )
+
+
+def cache_policy(place: Place, prefixes: Sequence[str]) -> str:
+    """Return what a node needs to be the first that pulls an image through ECR: to have it copied, and its place made.
+
+    Source: Amazon ECR user guide, "IAM permissions required to sync an upstream registry"; tags are needed because the
+    template of the repositories has some. The managed policy of all nodes, AmazonEC2ContainerRegistryPullOnly, has the
+    first of these for every repository, which does nothing where no rule is, and not the others.
+    """
+    return policy(
+        Grant(["ecr:BatchImportUpstreamImage", "ecr:CreateRepository", "ecr:TagResource"], _below(place, prefixes))
+    )
+
+
+def cache_maker_policy(place: Place, prefixes: Sequence[str]) -> str:
+    """Return what ECR needs to make places for copies. Source: its user guide, "Repository creation templates"."""
+    through = _equals({"kms:ViaService": f"ecr.{place.region}.amazonaws.com"})
+    return policy(
+        Grant(["ecr:CreateRepository", "ecr:TagResource"], _below(place, prefixes)),
+        Grant(["kms:CreateGrant", "kms:RetireGrant", "kms:DescribeKey"], [place.arn("kms", "key/*")], through),
+    )
+
+
+def _below(place: Place, prefixes: Sequence[str]) -> list[str]:
+    return [place.arn("ecr", f"repository/{prefix}/*") for prefix in prefixes]

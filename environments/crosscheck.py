@@ -109,6 +109,19 @@ def _check_infrastructure(check: Check, declared: Json, regions: Json) -> None:
     for key, low, high in (("system_nodes", "min", "max"), ("gateway", "proxies", "proxies_max")):
         sizes = block(declared.get(key))
         check_order(check, ("infrastructure", key, low), sizes.get(low), sizes.get(high), f"{key}.{high}")
+    _check_image_cache(check, block(declared.get("image_cache")))
+
+
+def _check_image_cache(check: Check, cache: Json) -> None:
+    docker_hub, github = cache.get("docker_hub"), cache.get("github")
+    if isinstance(docker_hub, str) and docker_hub == github:
+        check.at(
+            ("infrastructure", "image_cache", "github"),
+            "SPEC-053",
+            f'docker.io and ghcr.io would both be signed in to with the secret "{github}"',
+            why="a token is good for one of them; ECR finds out when a node waits for its first image",
+            do="name a secret for each",
+        )
 
 
 def _check_pool(check: Check, path: Path, pool: Json) -> None:

@@ -125,6 +125,9 @@ FIELDS = MappingProxyType(
         "ImagesSpec.controller": "This repository's image, which the controller runs.",
         "ImagesSpec.vllm": "vLLM's server, for slots.",
         "ImagesSpec.triton": "Triton's server, for slots.",
+        "ImageCacheSpec.docker_hub": "Name of the secret that signs in to docker.io, in every region with a cluster; "
+        "AWS wants it to begin with ecr-pullthroughcache/.",
+        "ImageCacheSpec.github": "Name of the secret that signs in to ghcr.io; the same holds for it.",
         "SystemNodesSpec.instance": "Instance type of the nodes without GPUs.",
         "SystemNodesSpec.min": "Nodes that always run.",
         "SystemNodesSpec.max": "Nodes the autoscaler may reach.",
@@ -154,6 +157,8 @@ FIELDS = MappingProxyType(
         "InfrastructureSpec.hosted_zone_id": "Route 53 zone of the domain, for certificates.",
         "InfrastructureSpec.certificate_email": "Where the certificate authority writes to.",
         "InfrastructureSpec.images": "Container images, each with its digest.",
+        "InfrastructureSpec.image_cache": "Pull charts' images through ECR, which keeps copies; without, from their "
+        "makers. `{}` copies from the registries that want no sign-in.",
         "InfrastructureSpec.system_nodes": "Nodes without GPUs, for gateway, monitoring and controllers.",
         "InfrastructureSpec.database": "PostgreSQL of MLflow and of the controllers.",
         "InfrastructureSpec.gateway": "The Envoy proxies of each cluster.",

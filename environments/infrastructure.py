@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, StringConstraints
 
 from environments.names import NAME, REGION
+from environments.upstreams import SECRET_PREFIX
 
 
 class Block(BaseModel):
@@ -28,6 +29,7 @@ ZoneId = Annotated[str, StringConstraints(pattern=r"^[a-z]+\d-az\d$")]
 Hour = Annotated[int, Field(ge=0, le=23)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Place = Annotated[str, StringConstraints(pattern=f"^{REGION.pattern}$")]
+CacheSecret = Annotated[str, StringConstraints(pattern=rf"^{SECRET_PREFIX}[a-zA-Z0-9/_+=.@-]{{1,400}}$")]
 Word = Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
 # The only periods that CloudWatch Logs keeps logs for. Source: its API's PutRetentionPolicy.
 RetentionDays = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 3653]
@@ -50,6 +52,16 @@ class ImagesSpec(Block):
     controller: Image | None = None
     vllm: Image | None = None
     triton: Image | None = None
+
+
+class ImageCacheSpec(Block):
+    """Copies of charts' images in ECR, made by the first pull of each.
+
+    Registries that want a sign-in are copied from where its secret is named; the others always are.
+    """
+
+    docker_hub: CacheSecret | None = None
+    github: CacheSecret | None = None
 
 
 class SystemNodesSpec(Block):
@@ -143,6 +155,7 @@ class InfrastructureSpec(Block):
     hosted_zone_id: Annotated[str, StringConstraints(pattern=r"^Z[A-Z0-9]+$")] | None = None
     certificate_email: Email | None = None
     images: ImagesSpec = ImagesSpec()
+    image_cache: ImageCacheSpec | None = None
     system_nodes: SystemNodesSpec = SystemNodesSpec()
     database: DatabaseSpec = DatabaseSpec()
     gateway: GatewaySpec = GatewaySpec()

@@ -205,6 +205,19 @@ def image_repository(environment: str, image: str) -> str:
     return f"sluice/{environment}/{image}"
 
 
+def cache_prefix(environment: str, upstream: str) -> str:
+    """Return what the names of ECR's copies of a registry's images begin with: 30 characters at most, as AWS wants.
+
+    Not below `image_repository`'s prefix: those are copied to other regions, while each region makes its own of these.
+    """
+    return f"{fit(f'cache-{environment}', 29 - len(upstream))}/{upstream}"
+
+
+def cache_registry(environment: str, region: str, account: str, upstream: str) -> str:
+    """Return what stands in place of a registry's host when its images are pulled through a region's ECR."""
+    return f"{account}.dkr.ecr.{region}.amazonaws.com/{cache_prefix(environment, upstream)}"
+
+
 def fit(text: str, limit: int) -> str:
     """Return `text`, or its beginning and six hex digits of its SHA-256 where it is longer than `limit`."""
     if len(text) <= limit:

@@ -59,6 +59,15 @@ def number(value: Any, default: float | None = None) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
+def texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every known text inside nested maps and lists, with its dotted path."""
+    if isinstance(value, str):
+        yield path, value
+    inner = value.items() if isinstance(value, Mapping) else enumerate(items(value))
+    for key, found in inner:
+        yield from texts(found, f"{path}.{key}" if path else str(key))
+
+
 def document(value: Any) -> Mapping[str, Any]:
     """Return a policy document given as JSON text or as an object; empty when it cannot be read yet."""
     if isinstance(value, str):

@@ -55,6 +55,7 @@ ROWS: tuple[Row, ...] = (
     ("SPEC-050", "A reserved pool needs its one zone", "A reservation is for one zone; nodes elsewhere do not use it.", "Add `zones: [ZONE-ID]`."),
     ("SPEC-051", "A prompt has a reserved name", "The flag `ENDPOINT.release` draws the release that a user is given.", "Give the prompt another name."),
     ("SPEC-052", "An environment has a reserved name", "Its state would lie in a folder that all environments share.", "Give the environment another name."),
+    ("SPEC-053", "Two registries share a sign-in", "A token is good for one registry; the first pull from the other would be refused.", "Name a secret for each in `infrastructure.image_cache`."),
     ("FILE-001", "A path leads out", "Whoever can change the environment file could read every file of the machine that plans it.", "Move the file below the folder that holds `environments/`, or allow its folder with `SLUICE_FILE_ROOTS`."),
     ("FILE-002", "A path goes through a hidden name", "Such files hold credentials.", "Give the file a name without a dot in front."),
     ("FILE-003", "Not an ordinary file", "A pipe, a device or a socket has no content that could be hashed.", "Name a file or a folder."),
@@ -70,4 +71,5 @@ ROWS: tuple[Row, ...] = (
     ("INFRA-007", "A region would be judged by another one's Prometheus", "The default address is the cluster's own.", "Set `regions.NAME.prometheus` to the address in the message."),
     ("INFRA-008", "The zones of a region are not known", "The table of AWS facts has no such region.", "Name two or three zone ids in `infrastructure.zones`."),
     ("INFRA-009", "An instance type is not offered there", "No zone of the pool has this type.", "Choose another type, zone or region."),
+    ("INFRA-010", "A sign-in of the image cache is missing", "ECR wants a secret in each region with a cluster.", "Make it with the command of docs/adopt.md, step 3, or leave the registry out of `infrastructure.image_cache`."),
 )  # fmt: skip

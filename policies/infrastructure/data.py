@@ -17,6 +17,7 @@ VOLUME = "aws:ebs/volume:Volume"
 LAUNCH_TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
 DATABASES = frozenset({"aws:rds/instance:Instance", "aws:rds/cluster:Cluster"})
 REPOSITORY = "aws:ecr/repository:Repository"
+TEMPLATE = "aws:ecr/repositoryCreationTemplate:RepositoryCreationTemplate"
 KEY = "aws:kms/key:Key"
 BLOCKS = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
 PROD_BACKUP_DAYS = 7
@@ -194,7 +195,7 @@ POLICIES = (
     ),
     Policy(
         "ECR-001", "Image tags are immutable", "a tag that moves is a release that nobody planned",
-        "set imageTagMutability to IMMUTABLE", OnResource(frozenset({REPOSITORY}), immutable_tags), STRICT,
+        "set imageTagMutability to IMMUTABLE", OnResource(frozenset({REPOSITORY, TEMPLATE}), immutable_tags), STRICT,
     ),
     Policy(
         "ECR-002", "Images are scanned", "serving stacks carry hundreds of libraries",
@@ -202,7 +203,7 @@ POLICIES = (
     ),
     Policy(
         "ECR-003", "Image repositories are encrypted with a KMS key", "images may hold licensed weights and code",
-        "set encryptionConfigurations to KMS", OnResource(frozenset({REPOSITORY}), encrypted_images),
+        "set encryptionConfigurations to KMS", OnResource(frozenset({REPOSITORY, TEMPLATE}), encrypted_images),
         levels(dev="info", staging="warn", prod="deny"),
     ),
 )  # fmt: skip

@@ -8,14 +8,17 @@ from typing import Any
 
 from environments.names import GPU_RESOURCE, SLOT_LABEL
 from environments.spec import EnvironmentSpec
+from environments.upstreams import cached
 from policies.policy import Hit, OnResource, OnStack, Policy, Resource, StackContext, levels
-from policies.values import UNKNOWN, absent, at, items, labels, namespace, number, off
+from policies.values import UNKNOWN, absent, at, items, labels, namespace, number, off, texts
 
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
 DAEMON_SET = "kubernetes:apps/v1:DaemonSet"
 CRON_JOB = "kubernetes:batch/v1:CronJob"
 POD = "kubernetes:core/v1:Pod"
 SERVICE = "kubernetes:core/v1:Service"
+RELEASE = "kubernetes:helm.sh/v3:Release"
+PROXY = "kubernetes:gateway.envoyproxy.io/v1alpha1:EnvoyProxy"
 BUDGET = "kubernetes:policy/v1:PodDisruptionBudget"
 WORKLOADS = frozenset(
     {
@@ -139,6 +142,31 @@ def declared_registries(spec: EnvironmentSpec) -> frozenset[str]:
     return frozenset(registry_of(image) for image in images.values() if isinstance(image, str))
 
 
+def past_the_cache(resource: Resource, context: StackContext) -> Iterator[str]:
+    """Find pods, charts and proxies that pull from a maker's registry although ECR copies its images."""
+    block = context.spec.infrastructure
+    cache = block.image_cache if block else None
+    hosts = {upstream.host for upstream in cached(cache.model_dump())} if cache else set()
+    for what, host in _pulled_from(resource):
+        if host in hosts:
+            yield f"{what} comes from {host}, past the cache that infrastructure.image_cache asks for"
+
+
+def _pulled_from(resource: Resource) -> Iterator[tuple[str, str]]:
+    """Yield what a resource has pulled, and from which registry; a chart's values name hosts, or images of hosts."""
+    match resource.type:
+        case "kubernetes:helm.sh/v3:Release":
+            for path, text in texts(resource.props.get("values")):
+                yield f"the value {path}", text.partition("/")[0]
+        case "kubernetes:gateway.envoyproxy.io/v1alpha1:EnvoyProxy":
+            container = at(resource.props, "spec.provider.kubernetes.envoyDeployment.container")
+            named = [found for key in ("image", "imageRepository") if (found := at(container, key)) is not None]
+            if UNKNOWN not in named:
+                yield "the proxies' image", registry_of(str(named[0])) if named else "docker.io"
+        case _:
+            yield from ((_name(container), registry_of(_image(container))) for container in containers(resource))
+
+
 def single_replica(resource: Resource, context: StackContext) -> Iterator[str]:
     """Find Deployments that stop with one node."""
     replicas = number(at(resource.props, "spec.replicas"), 1)
@@ -232,5 +260,10 @@ POLICIES = (
     Policy(
         "K8S-010", "Replicas stand in several zones", "a zone's outage should take a third, not everything",
         "add a topologySpreadConstraint over zones", OnResource(DEPLOYMENTS, one_zone), PROD_ONLY,
+    ),
+    Policy(
+        "K8S-013", "Images come through the cache", "a maker's registry that is away keeps new nodes from starting",
+        "name the copy, ACCOUNT.dkr.ecr.REGION.amazonaws.com/cache-ENVIRONMENT/REGISTRY/IMAGE",
+        OnResource(WORKLOADS | {RELEASE, PROXY}, past_the_cache), EVERYWHERE,
     ),
 )  # fmt: skip

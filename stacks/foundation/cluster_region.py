@@ -101,6 +101,7 @@ class ClusterRegion:
             spec=block.system_nodes,
             deletion_protection=block.deletion_protection,
             owned=self.found.owned,
+            cache_prefixes=self.found.cache_prefixes,
         )
         after = pulumi.ResourceOptions(depends_on=[before])
         return Nodes(self.name, args, pulumi.ResourceOptions.merge(self.options, after))

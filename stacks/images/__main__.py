@@ -1,6 +1,6 @@
-"""The image repositories of one environment, in the home region and copied to the others.
+"""The image repositories of one environment, copied to its other regions, and the caches of charts' images.
 
-Run by `pulumi up -s ENVIRONMENT` in this folder, before any image is named in the environment file.
+Run by `pulumi up -s ENVIRONMENT` in this folder, before any image is named in the environment file or pulled by a node.
 """
 
 import sys
@@ -12,8 +12,10 @@ import pulumi_aws as aws
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from components.declared import Declared, declared
+from components.image_cache import ImageCache, ImageCacheArgs
 from components.model_store import Images, ImagesArgs
 from environments.errors import SluiceError
+from environments.names import cluster_name
 
 OURS = ("controller", "mlflow", "triton", "vllm")
 
@@ -28,7 +30,7 @@ def main() -> None:
 
 
 def build(found: Declared) -> None:
-    """Make a repository for each of our images, and export where to push them."""
+    """Make a repository for each of our images, export where to push them, and make each cluster's cache."""
     provider = aws.Provider(f"aws-{found.primary}", region=found.primary)
     account = aws.get_caller_identity_output(opts=pulumi.InvokeOptions(provider=provider)).account_id
     args = ImagesArgs(
@@ -40,6 +42,10 @@ def build(found: Declared) -> None:
     )
     images = Images(f"sluice-{found.environment}", args, pulumi.ResourceOptions(provider=provider))
     pulumi.export("images", images.urls)
+    for region in found.clusters if found.upstreams else ():
+        here = provider if region == found.primary else aws.Provider(f"aws-{region}", region=region)
+        cache = ImageCacheArgs(region, account, found.upstreams, found.owned)
+        ImageCache(f"{cluster_name(found.environment, region)}-cache", cache, pulumi.ResourceOptions(provider=here))
 
 
 main()

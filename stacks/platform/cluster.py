@@ -43,7 +43,7 @@ class PlatformCluster:
         self.addons = self._addons()
         self._watch()
 
-    def facts(self, *, endpoint: str = "", queue: str = "", rate_store: str = "") -> ClusterFacts:
+    def facts(self, *, endpoint: str = "", queue: str = "", rate_store: str = "", account: str = "") -> ClusterFacts:
         """Return what charts are told; what the foundation's stack says is filled in when it is known."""
         found, block = self.found, self.found.infrastructure
         is_home = self.region == found.home
@@ -62,6 +62,7 @@ class PlatformCluster:
             sign_on=block.single_sign_on if is_home and block.domain else None,
             grafana_host=grafana.host(block.domain) if block.domain else None,
             other_prometheus={r: f"http://{prometheus_host(found.environment, r)}:{PROMETHEUS_PORT}" for r in others},
+            registries=found.registries(self.region, account),
         )
 
     @property
@@ -70,9 +71,10 @@ class PlatformCluster:
 
     def _addons(self) -> Addons:
         spec = self.found.clusters[self.region]
-        known = pulumi.Output.all(*[self._foundation.of(self.region, n) for n in ("endpoint", "queue", "rate_store")])
+        of_region = [self._foundation.of(self.region, n) for n in ("endpoint", "queue", "rate_store")]
+        known = pulumi.Output.all(*of_region, self._foundation.output("account"))
         args = AddonsArgs(
-            facts=known.apply(lambda f: self.facts(endpoint=f[0], queue=f[1], rate_store=f[2])),
+            facts=known.apply(lambda f: self.facts(endpoint=f[0], queue=f[1], rate_store=f[2], account=f[3])),
             plain=self.facts(),
             nodes=self._nodes(),
             has_gpus=bool(spec.gpu_pools),

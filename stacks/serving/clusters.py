@@ -5,6 +5,7 @@ from __future__ import annotations
 import pulumi
 
 from components.addon_objects import ISSUER
+from components.chart_images import PROXY, copy_of
 from components.controller import Controller, ControllerArgs
 from components.controller_rights import ControllerRights, ControllerRightsArgs
 from components.declared import Declared
@@ -70,11 +71,19 @@ class ClusterRegion:
             allow_slot_header=region.allow_slot_header,
             pages=PAGES if self._has_pages else (),
             owned=self.found.owned,
+            proxy_image=self._proxy_image(),
         )
         Gateway(self.name, args, self.options)
         if self._has_pages and block.domain and block.single_sign_on:
             pages = PagesArgs(block.domain, block.single_sign_on, block.gateway.allowed_cidrs, self.found.owned)
             Pages(f"{self.name}-pages", pages, self.options)
+
+    def _proxy_image(self) -> pulumi.Output[str] | None:
+        """Return where Envoy's image is pulled from, None where that is its maker."""
+        if copy_of(PROXY, self.found.registries(self.region, "")) is None:
+            return None
+        account = self._foundation.output("account")
+        return account.apply(lambda number: str(copy_of(PROXY, self.found.registries(self.region, number))))
 
     @property
     def _has_pages(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,10 @@ from tests.support.kubernetes.control_plane import ControlPlane
 from tests.support.lifeline import missing
 
 LEVELS = ("restricted", "baseline", "privileged")
+# An image with its registry and a tag or digest, inside any text: an argument, a setting in a ConfigMap.
+_NAMED = re.compile(
+    r"(?<![\w./-])(?:[a-z0-9-]+\.)+[a-z]{2,}/[a-z0-9._/-]+(?::[\w][\w.-]*(?:@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})"
+)
 APIS = ("monitoring.coreos.com/v1", "gateway.networking.k8s.io/v1", "cert-manager.io/v1")
 
 
@@ -70,6 +75,23 @@ def images(objects: Sequence[Body]) -> list[str]:
         spec = template["spec"]
         found |= {c["image"] for c in [*spec.get("containers", []), *(spec.get("initContainers") or [])]}
     return sorted(found)
+
+
+def named(objects: Sequence[Body]) -> list[str]:
+    """Return every image that a chart names, for its own pods or for those that its controllers start, sorted."""
+    texts = (text for body in objects if body["kind"] != "CustomResourceDefinition" for text in _texts(body))
+    return sorted({image for text in texts for image in _NAMED.findall(text)} | set(images(objects)))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    match value:
+        case dict() | list():
+            for inner in value.values() if isinstance(value, dict) else value:
+                yield from _texts(inner)
+        case str():
+            yield value
+        case _:
+            pass
 
 
 def make_levels(plane: ControlPlane) -> None:

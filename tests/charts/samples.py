@@ -1,14 +1,17 @@
-"""Clusters whose values the charts are tried with: one with everything, one with nothing."""
+"""Clusters whose values the charts are tried with: with everything, with nothing, and with copies of images."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from typing import Any
 
-from components.addons import VALUES
+from components.addons import told
 from components.chart_values import ClusterFacts
 from environments.infrastructure import SingleSignOnSpec
+from environments.names import cache_registry
+from environments.upstreams import UPSTREAMS
 
 FULL = ClusterFacts(
     environment="prod",
@@ -25,15 +28,17 @@ FULL = ClusterFacts(
 )
 BARE = ClusterFacts("dev", "eu-central-1", "sluice-dev-eu-central-1", "https://e", "queue", replicas=1, domains=("d",))
 SAMPLES = (FULL, BARE)
+REGISTRIES = {u.host: cache_registry(FULL.environment, FULL.region, "111122223333", u.name) for u in UPSTREAMS}
+COPIED = dataclasses.replace(FULL, registries=REGISTRIES)
 
 
 def values(chart: str, facts: ClusterFacts) -> dict[str, Any]:
     """Return what a cluster of a sample tells a chart."""
-    found: dict[str, Any] = json.loads(json.dumps(VALUES[chart](facts)))
+    found: dict[str, Any] = json.loads(json.dumps(told(chart, facts)))
     return found
 
 
 def digest(chart: str) -> str:
     """Return a digest of everything that a chart is told: recorded facts hold for these values alone."""
-    told = [values(chart, facts) for facts in SAMPLES]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+    everything = [values(chart, facts) for facts in (*SAMPLES, COPIED)]
+    return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:16]

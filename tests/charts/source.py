@@ -16,6 +16,7 @@ from tests.support.lifeline import missing
 
 # Placeholders that Envoy Gateway's own release fills in.
 _FILLED = {"GatewayImage": "docker.io/envoyproxy/gateway:v1.9.0", "GatewayImagePullPolicy": "IfNotPresent"}
+UNRELEASED = "0.1.0"
 # What a chart's template prints whole, or reads without a default: any key may stand below it.
 FREE: Mapping[str, tuple[str, ...]] = {
     "envoy-gateway": ("config.envoyGateway",),

@@ -54,6 +54,9 @@ class Recorded(Mocks):
         known: dict[str, dict[Any, Any]] = {
             "aws:eks/getAddonVersion:getAddonVersion": {"version": "v1.2.3-eksbuild.1"},
             "aws:ssm/getParameter:getParameter": {"value": "1.35.1-20261101"},
+            "aws:secretsmanager/getSecret:getSecret": {
+                "arn": f"arn:aws:secretsmanager:eu-west-1:{ACCOUNT}:secret:{args.args.get('name')}-AbCdEf"
+            },
         }
         return known.get(args.token, {"accountId": ACCOUNT, "randomPassword": "drawn"}), []
 

@@ -15,6 +15,8 @@ from components.rights import (
     Place,
     alerting_policy,
     artifacts_policy,
+    cache_maker_policy,
+    cache_policy,
     certificate_policy,
     dns_policy,
     karpenter_policy,
@@ -30,7 +32,10 @@ TABLE: dict[str, dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "call
 PLACE = Place("eu-central-1", ACCOUNT, "sluice-prod")
 ELSEWHERE = "ap-northeast-1"
 NODE = {"node_role_arn": "arn:node", "profile_arn": "arn:profile", "queue_arn": "arn:queue"}
+CACHED = ["cache-prod/quay", "cache-prod/docker-hub"]
 POLICIES = {
+    "node": cache_policy(PLACE, CACHED),
+    "cache-maker": cache_maker_policy(PLACE, CACHED),
     "karpenter": karpenter_policy(PLACE, **NODE),
     "cert-manager": certificate_policy("ZONE"),
     "external-dns": dns_policy(["ZONE", "PRIVATE"]),

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from components.image_cache import ImageCache, ImageCacheArgs
 from components.model_store import Images, ImagesArgs
+from environments.upstreams import cached
 from tests.components.mocked import ACCOUNT, OWNED, make, plain
 from tests.components.test_everywhere import ENVIRONMENTS, everything
 from tests.support.terraform import Asked, Terraform, Unknown, terraform
@@ -30,7 +32,9 @@ def test_terraforms_provider_refuses_nothing_that_any_environment_asks_for(judge
     resources = [found for environment in ENVIRONMENTS for found in asked(environment)]
     args = ImagesArgs(("mlflow",), ACCOUNT, ["us-east-1"], deletion_protection=True, owned=OWNED)
     images = make(lambda: Images("images", args)).cloud()
-    resources += [Asked(m.type, m.name, plain(m.inputs)) for m in images]
+    copies = ImageCacheArgs("eu-central-1", ACCOUNT, cached({"docker_hub": "ecr-pullthroughcache/d"}), OWNED)
+    cache = make(lambda: ImageCache("cache", copies)).cloud()
+    resources += [Asked(m.type, m.name, plain(m.inputs)) for m in (*images, *cache)]
     assert len(resources) > 600
     assert judge.refusals(resources) == []
 

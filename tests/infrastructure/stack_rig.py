@@ -9,9 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.declared import declared
 from tests.builds.catalog import ROOT
 from tests.support.kubernetes.api import Cluster
 from tests.support.kubernetes.control_plane import ControlPlane, control_plane
+from tests.support.pulumi_engine.aws_cloud import Resource
+from tests.support.pulumi_engine.aws_facts import ACCOUNT
+from tests.support.pulumi_engine.aws_rules.images import SECRET
 from tests.support.pulumi_engine.harness import Outcome, PulumiHarness, pulumi_harness
 
 IMAGES, FOUNDATION, PLATFORM, SERVING = (ROOT / "stacks" / n for n in ("images", "foundation", "platform", "serving"))
@@ -36,9 +40,23 @@ class Rig:
         assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file.name}"
         file.write_text(text.replace(old, new))
 
+    def people_make_secrets(self, environment: str) -> list[Resource]:
+        """Do what docs/adopt.md has people do before the first stack: put sign-ins where ECR finds them."""
+        spec = declared(environment, environ={}, start=self.environments)
+        named = [(region, secret) for region in spec.clusters for secret in spec.upstreams.values() if secret]
+        secrets = [_secret(region, name) for region, name in named]
+        for secret in secrets:
+            self.harness.aws.change(secret)
+        return secrets
+
     def unchanged(self, project: Path, environment: str) -> Outcome:
         """Preview, and fail when anything would change."""
         return self.harness.preview(project, environment, "--expect-no-changes").must_succeed()
+
+
+def _secret(region: str, name: str) -> Resource:
+    arn = f"arn:aws:secretsmanager:{region}:{ACCOUNT}:secret:{name}-AbCdEf"
+    return Resource(SECRET, region, arn, f"by hand in {region}", {"name": name}, {"name": name, "arn": arn})
 
 
 @contextlib.contextmanager

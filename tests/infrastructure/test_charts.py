@@ -85,14 +85,14 @@ def test_the_record_is_of_the_pinned_version_and_of_todays_values(name: str) -> 
 @rendered_chart
 def test_a_chart_knows_every_value_that_it_is_told(name: str, charts: Path) -> None:
     known = source.paths(source.defaults(source.prepared(name, charts)))
-    for facts in samples.SAMPLES:
+    for facts in (*samples.SAMPLES, samples.COPIED):
         assert source.unknown(samples.values(name, facts), known, free=source.FREE.get(name, ())) == []
 
 
 @recorded_chart
 def test_a_recorded_chart_knows_every_value_that_it_is_told(name: str) -> None:
     known = pinned.facts(name)["values"]
-    for facts in samples.SAMPLES:
+    for facts in (*samples.SAMPLES, samples.COPIED):
         assert source.unknown(samples.values(name, facts), known, free=source.FREE.get(name, ())) == []
 
 

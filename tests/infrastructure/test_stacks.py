@@ -60,7 +60,7 @@ def test_a_region_without_the_pool_that_an_endpoint_names_is_refused(running: Ri
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_an_environment_lives_from_preview_to_destroy(running: Rig, environment: str) -> None:
     """Make stack after stack on an empty account with an empty cluster: each finishes before the next one begins."""
-    pulumi = running.harness
+    pulumi, by_hand = running.harness, running.people_make_secrets(environment)
     for project in PROJECTS:
         pulumi.preview(project, environment, *POLICIES).must_succeed()
         if (environment, project) == ("staging", FOUNDATION):
@@ -72,6 +72,9 @@ def test_an_environment_lives_from_preview_to_destroy(running: Rig, environment:
         everything_belongs_to_a_component(running, project, environment)
     a_little_change_touches_little(running, environment)
     taken_down(running, environment)
+    assert [found.id for found in pulumi.aws.resources()] == sorted(secret.id for secret in by_hand)
+    for secret in by_hand:
+        pulumi.aws.remove(secret)
 
 
 def everything_belongs_to_a_component(running: Rig, project: Path, environment: str) -> None:
@@ -125,4 +128,3 @@ def taken_down(running: Rig, environment: str) -> None:
             pulumi.up(project, environment).must_succeed()
     for project in (FOUNDATION, IMAGES):
         pulumi.destroy(project, environment).must_succeed()
-    assert not pulumi.aws.resources()

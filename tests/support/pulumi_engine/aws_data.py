@@ -106,6 +106,14 @@ def _ecr_token(asked: Question) -> Properties:
     return {"userName": "AWS", "password": "token", "proxyEndpoint": address, "authorizationToken": "QVdTOnRva2Vu"}
 
 
+def _secret(asked: Question) -> Properties:
+    name = asked.text("name")
+    for found in asked.cloud.resources("aws:secretsmanager/secret:Secret"):
+        if found.inputs.get("name") == name and found.region == asked.region:
+            return {**found.outputs, "id": found.outputs["arn"]}
+    raise Refused(f'ResourceNotFoundException: Secrets Manager can\'t find the specified secret "{name}"')
+
+
 def _policy(asked: Question) -> Properties:
     found = asked.arguments.get("arn") or f"arn:aws:iam::aws:policy/{asked.text('name')}"
     return {"arn": found, "name": str(found).rpartition("/")[2], "id": found}
@@ -172,5 +180,6 @@ _SOURCES: dict[str, Callable[[Question], Properties]] = {
     "aws:index/getPartition:getPartition": _partition,
     "aws:index/getRegion:getRegion": _region,
     "aws:secretsmanager/getRandomPassword:getRandomPassword": _random_password,
+    "aws:secretsmanager/getSecret:getSecret": _secret,
     "aws:ssm/getParameter:getParameter": _parameter,
 }

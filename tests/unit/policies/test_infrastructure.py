@@ -106,6 +106,12 @@ def test_an_override_changes_the_level() -> None:
     assert found["EKS-004"] == "info"
 
 
+def test_every_way_past_the_cache_is_found_and_without_a_cache_there_is_none() -> None:
+    row, policy = resources(TABLE["K8S-013"]["bad"]), find_policy("K8S-013")
+    assert {urn for urn, _ in hits(policy, row, context("prod"))} == {resource.urn for resource in row}
+    assert list(hits(policy, row, context("dev"))) == []
+
+
 def test_every_policy_speaks_to_a_person() -> None:
     for policy in CATALOG:
         assert len({policy.title, policy.why, policy.fix}) == 3

@@ -5,11 +5,11 @@ A rule returns what AWS says, or None. `refusal` asks all rules of a type; `RULE
 
 from __future__ import annotations
 
-from tests.support.pulumi_engine.aws_rules import cluster, deletion, identity, money, network, state
+from tests.support.pulumi_engine.aws_rules import cluster, deletion, identity, images, money, network, state
 from tests.support.pulumi_engine.aws_rules.rule import Asked, Rule, When, refusal_of
 
 RULES: tuple[Rule, ...] = tuple(
-    rule for area in (network, cluster, identity, money, state, deletion) for rule in area.RULES.found
+    rule for area in (network, cluster, identity, money, state, images, deletion) for rule in area.RULES.found
 )
 
 

@@ -13,12 +13,10 @@ REPLICATION = "aws:s3/bucketReplicationConfig:BucketReplicationConfig"
 DATABASE, SUBNET_GROUP = "aws:rds/instance:Instance", "aws:rds/subnetGroup:SubnetGroup"
 STORE, SUBNET = "aws:elasticache/replicationGroup:ReplicationGroup", "aws:ec2/subnet:Subnet"
 SECRET, LOG_GROUP = "aws:secretsmanager/secret:Secret", "aws:cloudwatch/logGroup:LogGroup"
-REPOSITORY = "aws:ecr/repository:Repository"
 SNAPSHOTS = "deleted snapshot"
 KEEPS = {0, 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653}
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _IDENTIFIER = re.compile(r"[a-z](?:-?[a-z0-9]){0,62}")
-_REPOSITORY = re.compile(r"(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*")
 RESERVED_USERS = {"rdsadmin", "rdstopmgr", "rdsrepladmin", "postgres_user"}
 POSTGRES = {"13", "14", "15", "16", "17", "18"}
 
@@ -111,12 +109,4 @@ def log_retention(asked: Asked) -> str | None:
     days = asked.inputs.get("retentionInDays") or 0
     if days not in KEEPS:
         return f"InvalidParameterException: retentionInDays {days} is not one of the accepted values"
-    return None
-
-
-@RULES(REPOSITORY, "ECR API reference, CreateRepository: repositoryName")
-def repository_name(asked: Asked) -> str | None:
-    """Refuse a name that ECR does not take."""
-    if not _REPOSITORY.fullmatch(asked.text("name")):
-        return f"InvalidParameterException: Invalid parameter at 'repositoryName': {asked.text('name')}"
     return None
