@@ -83,15 +83,17 @@ def sluice_says(words: Sequence[str]) -> list[str]:
     from reconciler.cli.main import cli
 
     command: click.Command = cli
-    context = click.Context(command)
+    context = click.Context(command, info_name="sluice", **cli.context_settings)
     rest = list(words)
     while isinstance(command, click.Group):
         found = command.get_command(context, rest[0]) if rest else None
         if found is None:
             return [f"sluice has no command {' '.join(words)}"]
         command, rest = found, rest[1:]
+        # With the parent's names of --help: click remembers them for the whole process.
+        context = click.Context(command, parent=context)
     try:
-        command.make_parser(click.Context(command)).parse_args(list(rest))
+        command.make_parser(context).parse_args(list(rest))
     except click.UsageError as wrong:
         return [wrong.format_message()]
     return []

@@ -77,7 +77,6 @@ def _undecided(state: JudgeState, evidence: Evidence, log_e: float, settings: Ju
         if seems_to_reject(evidence)[0]:
             rejected = f"({_of_requests(state.rejected, state)}); {_cost(state)}."
             return f"Not decided: the challenger seems to reject what the champion accepts {rejected}"
-        return f"Not decided: the challenger seems to reject what the champion accepts ({rejected}); {_cost(state)}."
         return (
             f"Not decided: it is not ruled out yet that some requests never end ({_unanswered(state)}); {_cost(state)}."
         )

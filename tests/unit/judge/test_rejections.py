@@ -8,9 +8,11 @@ from numpy.random import default_rng
 from environments.errors import SluiceError
 from reconciler.core.judge import (
     ArmCounts,
+    Fates,
     Judgement,
     JudgeSettings,
     Protect,
+    StartWindow,
     Tick,
     replay,
     tick_from_json,
@@ -94,3 +96,14 @@ def test_the_sentence_says_what_promotion_waits_for() -> None:
     assert judgement.verdict is Verdict.INCONCLUSIVE
     rates = "(challenger 0.14 % of 1,400, champion 0.00 % of 1,400)"
     assert f"seems to reject what the champion accepts {rates}" in judgement.sentence
+
+
+def test_where_only_requests_without_an_end_hold_promotion_up_the_sentence_says_that() -> None:
+    def window(k: int) -> tuple[StartWindow, ...]:
+        began = Fates(100, 100, 0, 0)
+        return (StartWindow(10.0 * (k - 1), 10.0, 50.0, began, began, "w"),)
+
+    ticks = (Tick(10.0 * k, 50.0, ArmCounts(100, 0), ArmCounts(100, 0), 0.0, window(k)) for k in (1, 2))
+    judgement = replay(ticks, HASTY)
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert "it is not ruled out yet that some requests never end" in judgement.sentence
