@@ -14,20 +14,14 @@ from reconciler.core.model.settings import RolloutSettings
 from reconciler.core.rollout.operator import aborted
 from reconciler.core.rollout.steps import Wait
 from reconciler.engine.loop import Snapshot
+from tests.scenario.test_rollouts import SETTINGS as HASTY
 from tests.support.builders.releases import ENVIRONMENT, release
 from tests.support.fakes.fleet import FleetPlatform
 from tests.support.fakes.loop_world import Died, LoopWorld
 from tests.support.fakes.platform import Call, Fault
 
 OLD, NEW = release("old", prompt="p1"), release("new", prompt="p2")
-JUDGE = {
-    "alpha": 0.01, "beta": 0.02, "noise": 0.0, "warmup_s": 0, "tick_s": 2,
-    "protect": [{"metric": "error_rate", "ratio": 3}, {"metric": "ttft", "ratio": 1.5}],
-}  # fmt: skip
-SETTINGS = RolloutSettings(
-    steps_pct=(10.0, 50.0), step_min_s=4, step_max_s=400, bake_s=10, start_timeout_s=60, warmup_requests=2,
-    judge=JUDGE, slo={"error_rate": 0.05},
-)  # fmt: skip
+SETTINGS = replace(HASTY, step_max_s=400, start_timeout_s=60)
 SWAP = replace(SETTINGS, steps_pct=(10.0, 25.0, 50.0), surge="swap", surge_replicas=1)
 
 
