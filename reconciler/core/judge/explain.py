@@ -16,6 +16,8 @@ from reconciler.core.judge.weigh import Evidence, seems_to_reject
 from reconciler.core.model.verdict import Verdict
 
 _ARMS = ("champion", "challenger")
+_FEW_BUCKETS = 2
+_RARE = 0.01  # of the requests: so few in a bucket tell nothing
 
 
 def explain(verdict: Verdict, state: JudgeState, evidence: Evidence, log_e: float, settings: JudgeSettings) -> str:
@@ -83,7 +85,24 @@ def _undecided(state: JudgeState, evidence: Evidence, log_e: float, settings: Ju
     return (
         f"Not decided: {row.name} is not ruled out ({_figures(row, state)}), {_odds(evidence.in_favour[0, weakest])} "
         f"of {_odds(evidence.needed[0, weakest])} needed; harm {_odds(log_e)} "
-        f"of {_odds(-math.log(settings.alpha))}; {_cost(state)}."
+        f"of {_odds(-math.log(settings.alpha))}; {_cost(state)}.{_coarse(row, state)}"
+    )
+
+
+def _coarse(row: Protect, state: JudgeState) -> str:
+    """Return what to do where a row's latencies lie in so few buckets that a slower arm's might lie there too."""
+    if row.metric not in state.tables.seen:
+        return ""
+    seen = state.tables.seen[row.metric].sum(0)
+    used = np.flatnonzero(seen >= _RARE * seen.sum())
+    if not seen.sum() or used[-1] - used[0] >= _FEW_BUCKETS or used[-1] == len(seen) - 1:
+        return ""
+    edges = (0.0, *state.tables.bounds[row.metric])
+    low, high = (_ms(1000 * edges[i]) for i in (used[0], used[-1] + 1))
+    buckets = "one bucket" if used[-1] == used[0] else "two buckets"
+    return (
+        f" All {row.metric} values lie in {buckets} of the servers' histogram, {low} to {high}, where a slower "
+        "challenger may lie as well: give the servers finer ones there (vLLM's --custom-histogram-buckets)."
     )
 
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from reconciler.core.judge import ar1_noise
+from reconciler.core.judge import ar1_noise, whole_buckets
 from reconciler.core.judge.ar1_noise import Belief
 from reconciler.core.judge.bets import (
     BLOCK_REQUESTS,
@@ -25,41 +25,47 @@ from reconciler.core.judge.bets import (
 )
 from reconciler.core.judge.settings import JudgeSettings, Protect
 from reconciler.core.judge.shapes import Slower, Stretcher, shifted_log_ratios, smoothed_cdf, unmix
+from reconciler.core.judge.whole_buckets import Reach
 
 SHAPE_HALF_LIFE_S = 60.0
 SHAPE_REQUESTS_MIN = 1000.0
 _LOOKS = 4  # at most, for where the noise may be; nearly always one is enough
 _FAR = 2.0  # steps from where a likelihood was taken
+_EXCUSED_SDS = 3.0  # of the noise, which whole buckets take off a row's ratio instead of following it
 TAIL = 0.999  # a request that waits longer than all but one in a thousand is not waited for after a weight change
 
 
 @dataclass(frozen=True)
 class LatencyState:
-    """Pending counts [R, 2, C], the pooled past [R, C], the challenger's count in it [R], and each bet's wealth.
+    """Pending counts [R, 2, C], the past pooled and the champion's alone [R, C], and each bet's wealth.
 
     Hypotheses H: first plain noise, then each bet (rows, then their squares). `fixed_*` [R, H-1]: log likelihood ratio
     without noise. `noisy_*` [R, H]: averaged over it. `*_up` are capped for rolling back, `*_down` for promoting.
+    `refuted` [R, rows]: what whole buckets say against each row. `past_challenger` [R]: its count in the pooled past.
     """
 
     pending: Array
     past: Array
     past_challenger: Array
+    past_champion: Array
     since_s: Array
     fixed_up: Array
     noisy_up: Array
     fixed_down: Array
     noisy_down: Array
+    refuted: Array
     belief: Belief
     overshoot: Array
 
 
 @dataclass(frozen=True)
 class LatencyPlan:
-    """The bets of one metric on fixed bounds: `rows` protect rows, then their squares."""
+    """The bets of one metric on fixed bounds: `rows` protect rows, then their squares; and each row's whole buckets."""
 
     bounds: tuple[float, ...]
     bets: tuple[Slower, ...]
     settings: JudgeSettings
+    reaches: tuple[Reach | None, ...]
 
     @property
     def noisy(self) -> bool:
@@ -76,7 +82,17 @@ def plan_bets(bounds: tuple[float, ...], rows: tuple[Protect, ...], settings: Ju
     """Return a bet for each row and one with its ratio squared, for disasters."""
     bets = [Slower(row.share or 1.0, math.log(row.ratio)) for row in rows]
     squares = [Slower(bet.share, 2.0 * bet.log_ratio, or_more=bet.share == 1.0) for bet in bets]
-    return LatencyPlan(bounds, (*bets, *squares), settings)
+    reaches = tuple(_reach(bounds, row, settings) for row in rows)
+    return LatencyPlan(bounds, (*bets, *squares), settings, reaches)
+
+
+def _reach(bounds: tuple[float, ...], row: Protect, settings: JudgeSettings) -> Reach | None:
+    """Return the row's whole buckets, None where they tell nothing; gaps of one answer are no evidence each."""
+    if row.metric != "ttft":
+        return None
+    noise = _EXCUSED_SDS * math.sqrt(ar1_noise.stationary(settings))
+    reach = whole_buckets.reach_of(bounds, row.share or 1.0, math.log(row.ratio), noise)
+    return reach if reach.tells else None
 
 
 def first_state(plan: LatencyPlan, runs: int) -> LatencyState:
@@ -86,11 +102,13 @@ def first_state(plan: LatencyPlan, runs: int) -> LatencyState:
         pending=np.zeros((runs, 2, plan.cells)),
         past=np.zeros((runs, plan.cells)),
         past_challenger=np.zeros(runs),
+        past_champion=np.zeros((runs, plan.cells)),
         since_s=np.zeros(runs),
         fixed_up=np.zeros((runs, bets)),
         noisy_up=np.zeros((runs, bets + 1)),
         fixed_down=np.zeros((runs, bets)),
         noisy_down=np.zeros((runs, bets + 1)),
+        refuted=np.zeros((runs, len(plan.reaches))),
         belief=ar1_noise.at_rest((runs, bets + 1), plan.settings),
         overshoot=np.zeros((runs, bets)),
     )
@@ -99,8 +117,7 @@ def first_state(plan: LatencyPlan, runs: int) -> LatencyState:
 def learn_shape(state: LatencyState, counts: Array, elapsed_s: float) -> LatencyState:
     """Learn from the champion alone, without a bet: a challenger that warms up says nothing about the release."""
     champion = counts * np.array([1.0, 0.0])[:, None]
-    past, challenger = _remember(state, champion, np.full(len(counts), elapsed_s))
-    return replace(state, past=past, past_challenger=challenger, since_s=state.since_s)
+    return _remember(state, champion, np.full(len(counts), elapsed_s))
 
 
 def forget_pending(state: LatencyState) -> LatencyState:
@@ -116,6 +133,7 @@ def restarted(state: LatencyState, mask: Flags) -> LatencyState:
         noisy_up=zeroed(state.noisy_up, mask),
         fixed_down=zeroed(state.fixed_down, mask),
         noisy_down=zeroed(state.noisy_down, mask),
+        refuted=zeroed(state.refuted, mask),
         overshoot=zeroed(state.overshoot, mask),
     )
 
@@ -139,9 +157,10 @@ def advance(
     since_s = state.since_s + elapsed_s
     full = pending.sum((1, 2)) >= BLOCK_REQUESTS
     block = np.where(full[:, None, None], pending, 0.0)
-    past, past_challenger = _remember(state, block, since_s)
-    share = past_challenger / np.maximum(past.sum(-1), 1.0)
-    moved = _settle_block(replace(state, past=past, past_challenger=past_challenger), block, share, since_s, plan)
+    after = _remember(state, block, since_s)
+    share = after.past_challenger / np.maximum(after.past.sum(-1), 1.0)
+    refuted = _refuted(state, after.past_champion, block[:, 1], plan)
+    moved = _settle_block(replace(after, refuted=refuted), block, share, since_s, plan)
     moved = moved if clears is None else _without_clearing(state, moved, clears)
     held = replace(state, overshoot=np.zeros_like(state.overshoot))
     chosen = _choose(full, moved, held)
@@ -162,7 +181,19 @@ def _without_clearing(before: LatencyState, after: LatencyState, clears: Flags) 
         after,
         fixed_down=np.where(chosen, after.fixed_down, fixed),
         noisy_down=np.where(chosen, after.noisy_down, noisy),
+        refuted=np.where(chosen, after.refuted, np.minimum(after.refuted, before.refuted)),
     )
+
+
+def _refuted(state: LatencyState, champion: Array, challenger: Array, plan: LatencyPlan) -> Array:
+    """Return what whole buckets say against each row with this block, which adds two thirds of a limit at most."""
+    most = -2.0 / 3.0 * math.log(plan.settings.beta)
+    known = [
+        0.0 if reach is None else np.minimum(whole_buckets.paid(reach, state.past_champion, champion, challenger), most)
+        for reach in plan.reaches
+    ]
+    refuted: Array = state.refuted + np.stack([np.broadcast_to(paid, len(challenger)) for paid in known], 1)
+    return refuted
 
 
 def _settle_block(state: LatencyState, block: Array, share: Array, since_s: Array, plan: LatencyPlan) -> LatencyState:
@@ -251,8 +282,17 @@ def against(state: LatencyState, plan: LatencyPlan) -> Array:
 
 
 def in_favour(state: LatencyState, plan: LatencyPlan) -> Array:
-    """Return the log e-value against each row's regression, noise there or not at even odds, [R, rows]."""
-    rows = len(plan.bets) // 2
+    """Return the log e-value against each row's regression, [R, rows]: of the arms compared, and of whole buckets."""
+    compared = _compared(state, plan)
+    share = np.array([0.0 if reach is None else whole_buckets.SHARE for reach in plan.reaches])
+    with np.errstate(divide="ignore"):
+        mixed: Array = np.logaddexp(np.log(1.0 - share) + compared, np.log(share) + state.refuted)
+    return mixed
+
+
+def _compared(state: LatencyState, plan: LatencyPlan) -> Array:
+    """Return what the arms compared say against each row's regression, noise there or not at even odds, [R, rows]."""
+    rows = len(plan.reaches)
     if not plan.noisy:
         return -state.fixed_down[:, :rows]
     feared: Array = np.logaddexp(state.fixed_down[:, :rows], state.noisy_down[:, 1 : rows + 1])
@@ -264,12 +304,17 @@ def _champion_cdfs(cdf: Array, share: Array, plan: LatencyPlan) -> list[Array]:
     return [unmix(cdf, share, _single(plan.bounds, bet).log_ratios(cdf)[:, 0]) for bet in plan.bets]
 
 
-def _remember(state: LatencyState, block: Array, elapsed_s: Array) -> tuple[Array, Array]:
-    """Return the pooled past and the challenger's count in it, older counts halved a minute but not below 1,000."""
+def _remember(state: LatencyState, block: Array, elapsed_s: Array) -> LatencyState:
+    """Return the state that remembers the block, older counts halved a minute but not below 1,000 requests."""
     size = state.past.sum(-1)
     kept = np.exp2(-np.maximum(elapsed_s, 0.0) / SHAPE_HALF_LIFE_S)
     kept = np.maximum(kept, np.minimum(1.0, SHAPE_REQUESTS_MIN / np.maximum(size, 1.0)))
-    return kept[:, None] * state.past + block.sum(1), kept * state.past_challenger + block[:, 1].sum(-1)
+    return replace(
+        state,
+        past=kept[:, None] * state.past + block.sum(1),
+        past_challenger=kept * state.past_challenger + block[:, 1].sum(-1),
+        past_champion=kept[:, None] * state.past_champion + block[:, 0],
+    )
 
 
 def _choose(full: Flags, moved: LatencyState, held: LatencyState) -> LatencyState:
@@ -280,11 +325,13 @@ def _choose(full: Flags, moved: LatencyState, held: LatencyState) -> LatencyStat
         pending=moved.pending,
         past=pick(moved.past, held.past),
         past_challenger=pick(moved.past_challenger, held.past_challenger),
+        past_champion=pick(moved.past_champion, held.past_champion),
         since_s=moved.since_s,
         fixed_up=pick(moved.fixed_up, held.fixed_up),
         noisy_up=pick(moved.noisy_up, held.noisy_up),
         fixed_down=pick(moved.fixed_down, held.fixed_down),
         noisy_down=pick(moved.noisy_down, held.noisy_down),
+        refuted=pick(moved.refuted, held.refuted),
         belief=Belief(pick(moved.belief.mean, held.belief.mean), pick(moved.belief.variance, held.belief.variance)),
         overshoot=pick(moved.overshoot, held.overshoot),
     )

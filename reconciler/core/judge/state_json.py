@@ -18,7 +18,7 @@ from environments.errors import SluiceError
 from reconciler.core.judge.state import JudgeState
 from reconciler.core.model.verdict import Verdict
 
-SCHEMA = "sluice/judge-state/v2"
+SCHEMA = "sluice/judge-state/v3"
 _INFINITY = "inf"  # JSON has no infinities
 
 
