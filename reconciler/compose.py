@@ -159,7 +159,9 @@ def _region(kind: PlatformKind, loaded: Loaded, name: str, spec: RegionSpec, hom
 
     environment = loaded.spec.environment
     files = registry_for(loaded.spec.registry, root=loaded.root, home=home)
-    platform = kind.build(Site(environment, name, spec, loaded.root, home, files, runtime_for))
+    # A rollout may remember a region that the file does not declare any more.
+    declared = loaded.spec.model_copy(update={"regions": {**loaded.spec.regions, name: spec}})
+    platform = kind.build(Site(environment, name, spec, loaded.root, home, files, runtime_for, declared))
     return Region(
         name=name,
         reader=platform,
