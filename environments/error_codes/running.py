@@ -68,6 +68,7 @@ ROWS: tuple[Row, ...] = (
     ("PLAT-024", "A slot's name is taken", "An object of that name is there that Sluice did not make; it is left as it is.", "Delete it, or give it another name."),
     ("PLAT-025", "Somebody else keeps the number of servers", "An autoscaler or a person owns `spec.replicas`; it is never taken from them.", "Set their bound as the message says, or take the autoscaler away while the rollout lasts."),
     ("PLAT-026", "The Gateway is not there", "Nothing would act on the endpoint's route.", "Run `pulumi up` in stacks/serving, or name another Gateway in the region's `gateway`."),
+    ("PLAT-027", "How weights get into pods", "A finding with the level info: the way that was chosen, why, and how long a cold start may take.", "Name `model_images` or a `model_bucket` for a faster one, or say `weights_from`."),
     ("PTR-001", "The flag document cannot be read or written", "The file system refused; the document is as it was.", "Allow this user to do it, then run the same command again."),
     ("PTR-002", "The flag document is damaged", "It is not JSON, so nothing is published to it. Weights are set all the same.", "Mend its JSON, or move it away."),
     ("PTR-003", "A flag of that name belongs to somebody else", "Sluice never writes over a flag that it did not make.", "Rename that flag, or the prompt or endpoint."),

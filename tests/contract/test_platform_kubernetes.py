@@ -241,3 +241,31 @@ async def test_an_endpoint_that_is_not_declared_any_more_is_found_and_removed(wo
     assert [e.address.endpoint for e in await read_all(world.platform)] == ["other"]
     with pytest.raises(SluiceError, match="PLAT-020"):
         await world.platform.start(place(world, "a"), world.release("one"), fence=1)
+
+
+async def test_a_plan_says_how_weights_get_into_pods(world: KubernetesWorld) -> None:
+    (remark,) = await world.platform.foresee(world.address, world.release("one"))
+    assert (remark.code, remark.level) == ("PLAT-027", "info")
+    assert "model: streamed from S3 (no OCI image of it is named)" in remark.message
+    assert "A cold start takes about 2 min at most" in remark.message
+
+
+async def test_a_split_between_pools_is_denied_by_the_gateways_controller(world: KubernetesWorld) -> None:
+    chat = world.spec.endpoints["chat"].model_copy(update={"backend": "inference_pool"})
+    world.spec = world.spec.model_copy(update={"endpoints": {"chat": chat}})
+    world.platform = world.opened()
+    (remark,) = await world.platform.foresee(world.address, world.release("one"))
+    assert (remark.code, remark.level) == ("PLAT-022", "deny")
+    assert "gateway.envoyproxy.io/gatewayclass-controller takes one pool a rule" in remark.message
+    assert "declare `backend: service`" in remark.message
+    with pytest.raises(SluiceError, match="PLAT-022"):
+        await world.platform.start(place(world, "a"), world.release("one"), fence=1)
+
+
+async def test_a_gateway_that_is_not_there_is_denied(cluster: ControlPlane) -> None:
+    async with on_a_cluster(cluster, gateway={"name": "nowhere", "namespace": "default"}) as world:
+        (remark,) = await world.platform.foresee(world.address, world.release("one"))
+        assert (remark.code, remark.level) == ("PLAT-026", "deny")
+        await serve(world, "a", "one")
+        with pytest.raises(SluiceError, match="PLAT-026"):
+            await world.platform.weigh(world.address, {"a": 100, "b": 0}, fence=1)

@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
+from environments.errors import SluiceError
 from environments.names import ENDPOINT_LABEL, SLOT_LABEL, SLOTS, Address
 from environments.spec import EnvironmentSpec, KubernetesRegion
 from reconciler.core.model.observed import ObservedEndpoint
 from reconciler.core.model.release import Release
+from reconciler.platforms.kubernetes.artifacts import cold_start_s
 from reconciler.platforms.kubernetes.doors import doors_inside
 from reconciler.platforms.kubernetes.fences import Fences
 from reconciler.platforms.kubernetes.observed import Doors, EndpointObjects, View, observed
 from reconciler.platforms.kubernetes.placement import gateway_of, placement
 from reconciler.platforms.kubernetes.reading import KubeClient, Reading
-from reconciler.platforms.kubernetes.refusals import nothing_runs
+from reconciler.platforms.kubernetes.refusals import check_placement, no_gateway, nothing_runs
 from reconciler.platforms.kubernetes.slots import Slots
 from reconciler.platforms.kubernetes.traffic import Stats, Totals
 from reconciler.platforms.kubernetes.weights import Weights
-from reconciler.ports import InProgress, Runtime, SlotAddress, SlotCounts
+from reconciler.ports import InProgress, Remark, Runtime, SlotAddress, SlotCounts
 
 PAGE = 200
 Connect = Callable[[], Awaitable[KubeClient]]
@@ -40,7 +42,7 @@ class _Open:
 
 
 class KubernetesPlatform:
-    """PlatformReader, PlatformWriter, KeepsReplicas and CountsTraffic of one region's cluster.
+    """PlatformReader, PlatformWriter, KeepsReplicas, CountsTraffic and ForeseesStarts of one region's cluster.
 
     Nothing is opened before the first call. What it knows is in the cluster: another process goes on where this ends.
     """
@@ -146,6 +148,29 @@ class KubernetesPlatform:
         addresses = {pod["status"]["podIP"]: _slot(pod) for pod in pods if (pod.get("status") or {}).get("podIP")}
         readings = await self._stats(there.client).read(namespace, endpoint.endpoint)
         return self._totals.take(endpoint.endpoint, addresses, readings)
+
+    async def foresee(self, endpoint: Address, release: Release) -> tuple[Remark, ...]:
+        """Return what would be refused of a release, or how its model gets into pods and how long that may take.
+
+        Raises:
+            SluiceError: `KUBE-…` the cluster cannot be read.
+        """
+        there, place = await self._open(), placement(self._spec, self._region, endpoint.endpoint)
+        controller = await there.reading.controller()
+        try:
+            check_placement(endpoint, place, controller)
+            brought = await there.slots.brought(endpoint, release, place)
+            if controller is None:
+                raise no_gateway(endpoint, self._gateway)
+        except SluiceError as error:
+            if not error.code.startswith("PLAT-"):
+                raise
+            p = error.problem
+            return (Remark(error.code, "deny", f"{p.what}: {p.why}; {p.do}"),)
+        ways = "; ".join(f"{key}: {source.why}" for key, source in sorted(brought.sources.items()))
+        minutes = cold_start_s(place, brought.sources["model"]) / 60
+        message = f"weights get into pods as follows: {ways}. A cold start takes about {minutes:.0f} min at most"
+        return (Remark("PLAT-027", "info", message),)
 
     async def _namespace(self, endpoint: Address) -> str:
         """Return the namespace of an endpoint, also of one that is not declared any more; empty where it is nowhere."""
