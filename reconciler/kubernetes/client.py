@@ -85,7 +85,10 @@ class KubeClient:
             timing = {"clock": self._clock, "sleep": self._sleep, "draw": self._draw}
             reflector = Reflector(self._wire, asked, labels=labels, pace=self._pace, **timing)  # type: ignore[arg-type]
             self._views[key] = reflector, asyncio.get_running_loop().create_task(reflector.run())
-        return self._views[key][0]
+        reflector, task = self._views[key]
+        if task.done():
+            task.result()  # a defect ended it; it must not look like a cluster that is merely quiet
+        return reflector
 
     async def proxy(self, namespace: str, pod: str, port: int, path: str) -> str:
         """Return what a pod answers to GET `path`, asked through the API server."""
