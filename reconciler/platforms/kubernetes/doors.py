@@ -6,7 +6,7 @@ from environments.names import SLOT_PORT
 from reconciler.platforms.kubernetes.observed import Body, Doors
 
 
-def doors_inside() -> Doors:
+async def doors_inside() -> Doors:
     """Return the addresses that hold inside the cluster's network, where controllers run."""
     return Doors(_pod, lambda namespace, name: f"http://{name}.{namespace}.svc:{SLOT_PORT}")
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from environments.errors import SluiceError
 from environments.spec import KubernetesRegion
+from reconciler.platforms.kubernetes.doors import doors_inside
+from reconciler.platforms.kubernetes.doorway import Doorway
+from reconciler.platforms.kubernetes.observed import Doors
 from reconciler.platforms.kubernetes.platform import KubernetesPlatform
 from reconciler.platforms.kubernetes.proxies import ProxyStats
 from reconciler.platforms.kubernetes.reading import KubeClient
 from reconciler.ports.kinds import Check, PlatformKind, Site
+
+IN_A_POD = "KUBERNETES_SERVICE_HOST"
 
 
 def _build(site: Site) -> KubernetesPlatform:
@@ -18,7 +24,14 @@ def _build(site: Site) -> KubernetesPlatform:
 
         return open_client(site.spec.context, region=f"{site.environment}/{site.region}")
 
-    return KubernetesPlatform(site.declared, site.region, site.runtime_for, connect, stats=ProxyStats)
+    async def doors() -> Doors:
+        from reconciler.kubernetes import config
+
+        if site.spec.context is None and IN_A_POD in os.environ:
+            return await doors_inside()
+        return await Doorway(config.connect(config.config_of(site.spec.context))).open()
+
+    return KubernetesPlatform(site.declared, site.region, site.runtime_for, connect, stats=ProxyStats, doors=doors)
 
 
 def _checks(region: str, spec: KubernetesRegion) -> Iterator[Check]:

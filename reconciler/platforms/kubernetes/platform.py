@@ -30,11 +30,16 @@ class _Open:
     """A region whose cluster is connected."""
 
     def __init__(
-        self, client: KubeClient, spec: EnvironmentSpec, region: str, runtime_for: Callable[[str], Runtime]
+        self,
+        client: KubeClient,
+        doors: Doors,
+        spec: EnvironmentSpec,
+        region: str,
+        runtime_for: Callable[[str], Runtime],
     ) -> None:
         gateway, declared = gateway_of(spec, region), spec.regions[region]
         pins = isinstance(declared, KubernetesRegion) and declared.allow_slot_header
-        self.client = client
+        self.client, self.doors = client, doors
         self.reading = Reading(client, spec, region, gateway)
         fences = Fences(client, self.reading.workload_kinds)
         self.slots = Slots(client, self.reading, fences, gateway, runtime_for)
@@ -55,12 +60,12 @@ class KubernetesPlatform:
         connect: Connect,
         *,
         stats: Callable[[KubeClient], Stats],
-        doors: Doors | None = None,
+        doors: Callable[[], Awaitable[Doors]] = doors_inside,
     ) -> None:
         self._spec, self._region = declared, region
         self._runtime_for, self._connect = runtime_for, connect
         self._gateway = gateway_of(declared, region)
-        self._doors, self._stats, self._totals = doors or doors_inside(), stats, Totals()
+        self._open_doors, self._stats, self._totals = doors, stats, Totals()
         self._lock = asyncio.Lock()
         self._opened: _Open | None = None
 
@@ -74,7 +79,7 @@ class KubernetesPlatform:
         found, controller = await asyncio.gather(there.reading.endpoints(), there.reading.controller())
         names = sorted(found) if endpoints is None else sorted(set(endpoints))
         around = await there.reading.around([found[name] for name in names if name in found])
-        view = View(self._gateway, controller or "", around, self._doors)
+        view = View(self._gateway, controller or "", around, there.doors)
         for begin in range(0, len(names), PAGE):
             page = names[begin : begin + PAGE]
             yield tuple(observed(self._address(name), found.get(name, EndpointObjects()), view) for name in page)
@@ -184,7 +189,8 @@ class KubernetesPlatform:
         async with self._lock:
             if self._opened is None:
                 client = await self._connect()
-                self._opened = _Open(client, self._spec, self._region, self._runtime_for)
+                doors = await self._open_doors()
+                self._opened = _Open(client, doors, self._spec, self._region, self._runtime_for)
             return self._opened
 
     def _address(self, endpoint: str) -> Address:
