@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from components.controller_rights import CLUSTER_READS, READ_VERBS, READS, WRITE_VERBS, WRITES, rules
 from environments.errors import SluiceError
 from environments.names import slot_object
+from reconciler.platforms.kubernetes.placement import placement
+from reconciler.platforms.kubernetes.workload import service
 from reconciler.ports import InProgress, KeepsReplicas, SlotAddress, finished, read_all
 from tests.support.kubernetes.api import Body
+from tests.support.kubernetes.between import write_kubeconfig
 from tests.support.kubernetes.control_plane import ControlPlane
-from tests.support.kubernetes.world import KubernetesWorld, on_a_cluster
+from tests.support.kubernetes.world import REGION, KubernetesWorld, on_a_cluster
 from tests.support.worlds import place, seen, serve, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("kubernetes")]
@@ -269,3 +274,54 @@ async def test_a_gateway_that_is_not_there_is_denied(cluster: ControlPlane) -> N
         await serve(world, "a", "one")
         with pytest.raises(SluiceError, match="PLAT-026"):
             await world.platform.weigh(world.address, {"a": 100, "b": 0}, fence=1)
+
+
+def kubernetes_rules(wanted: Sequence[tuple[str, Sequence[str]]], verbs: Sequence[str]) -> list[Body]:
+    """Return RBAC rules as the API server takes them, from those that the stack hands to Pulumi."""
+    made: Any = rules(wanted, verbs)
+    return [{"apiGroups": r["api_groups"], "resources": r["resources"], "verbs": r["verbs"]} for r in made]
+
+
+def as_the_controllers(world: KubernetesWorld, folder: Path) -> None:
+    """Let the world's next platform object have the rights that the stack gives to the controllers, and no more."""
+    api, inside = world.plane.api, {"name": "controllers", "namespace": world.namespace}
+    rbac, group = "rbac.authorization.k8s.io/v1", "rbac.authorization.k8s.io"
+    subject = {"kind": "ServiceAccount", **inside}
+    api.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": inside})
+    theirs = kubernetes_rules(WRITES, WRITE_VERBS) + kubernetes_rules(READS, READ_VERBS)
+    api.apply({"apiVersion": rbac, "kind": "Role", "metadata": inside, "rules": theirs})
+    ref = {"apiGroup": group, "kind": "Role", "name": "controllers"}
+    api.apply({"apiVersion": rbac, "kind": "RoleBinding", "metadata": inside, "roleRef": ref, "subjects": [subject]})
+    whole = {"name": world.namespace}
+    everywhere = kubernetes_rules(CLUSTER_READS, READ_VERBS)
+    api.apply({"apiVersion": rbac, "kind": "ClusterRole", "metadata": whole, "rules": everywhere})
+    ref = {"apiGroup": group, "kind": "ClusterRole", "name": world.namespace}
+    binding = {"roleRef": ref, "subjects": [subject]}
+    api.apply({"apiVersion": rbac, "kind": "ClusterRoleBinding", "metadata": whole, **binding})
+    cluster, token = world.plane.cluster, api.token("controllers", world.namespace)
+    world.kubeconfig = write_kubeconfig(folder / "kubeconfig", cluster.url, token=token, authority=cluster.certificate)
+    world.platform = world.opened()
+
+
+async def test_the_rights_that_the_stack_gives_are_enough(world: KubernetesWorld, tmp_path: Path) -> None:
+    """Services are the stack's: with these rights they are read, and made by nobody here."""
+    as_the_controllers(world, tmp_path)
+    with pytest.raises(SluiceError) as refused:
+        await world.platform.start(place(world, "a"), world.release("one"), fence=1)
+    assert refused.value.code == "KUBE-003"
+    assert "services" in str(refused.value)
+    declared = placement(world.spec, REGION, "chat")
+    for slot in "ab":
+        theirs = service(place(world, slot), declared)
+        theirs["metadata"].pop("annotations")
+        world.plane.api.apply(theirs, manager="pulumi-kubernetes")
+    await serving(world)
+    await finished(world.platform.mark_warm, place(world, "a"), fence=1)
+    await finished(world.platform.scale, place(world, "a"), 2, fence=2)
+    await finished(world.platform.start, place(world, "b"), world.release("two"), fence=2, replicas=40)
+    await until(world, "b", lambda s: "no machine of the pool" in (s.problem or ""))
+    await finished(world.platform.stop, place(world, "b"), fence=2)
+    assert await world.platform.foresee(world.address, world.release("two"))
+    await finished(world.platform.remove, world.address, fence=2)
+    assert await read_all(world.platform) == ()
+    assert world.plane.api.get("v1", "Service", "chat-a", world.namespace) is not None

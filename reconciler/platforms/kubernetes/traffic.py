@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from environments.names import SLOTS, route_name
 from reconciler.ports import SlotCounts
 
 _LINE = re.compile(
-    r"^envoy_cluster_endpoint_rq_(?P<what>total|error)\{(?P<labels>[^}]*)\} (?P<value>[0-9.e+]+)", re.MULTILINE
+    r"^envoy_cluster_endpoint_rq_(?P<what>success|error)\{(?P<labels>[^}]*)\} (?P<value>[0-9.e+]+)", re.MULTILINE
 )
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
@@ -48,6 +48,7 @@ def parse(text: str, proxy: str, namespace: str, endpoint: str) -> dict[Place, C
     """Return what a proxy's `/stats/prometheus` says of an endpoint's route.
 
     Envoy Gateway calls the cluster of a rule `httproute/NAMESPACE/NAME/rule/N`. Every rule of the route is counted.
+    Requests are those that ended well and those that did not: `rq_total` leaves out those that found nobody listening.
     """
     prefix = f"httproute/{namespace}/{route_name(endpoint)}/rule/"
     found: dict[Place, Counted] = {}
@@ -57,8 +58,8 @@ def parse(text: str, proxy: str, namespace: str, endpoint: str) -> dict[Place, C
             continue
         place = Place(proxy, labels.get("envoy_endpoint_address", "").rpartition(":")[0])
         known, value = found.get(place, Counted()), int(float(match["value"]))
-        added = {"requests": known.requests + value} if match["what"] == "total" else {"errors": known.errors + value}
-        found[place] = replace(known, **added)
+        failed = value if match["what"] == "error" else 0
+        found[place] = Counted(known.requests + value, known.errors + failed)
     return found
 
 

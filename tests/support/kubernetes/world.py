@@ -62,7 +62,7 @@ class KubernetesWorld:
 
     def __init__(self, plane: ControlPlane, *, stats: Any = NoTraffic, **region: Any) -> None:
         team = f"t{os.getpid()}-{next(_numbers)}"
-        self.plane, self.stats = plane, stats
+        self.plane, self.stats, self.kubeconfig = plane, stats, plane.kubeconfig
         self.address = Address(ENVIRONMENT, REGION, "chat")
         self.declared = declared(team, **region)
         self.spec = EnvironmentSpec.model_validate(self.declared)
@@ -79,7 +79,7 @@ class KubernetesWorld:
         runtime: Runtime = VllmRuntime()
 
         async def connect() -> KubeClient:
-            before, os.environ["KUBECONFIG"] = os.environ.get("KUBECONFIG"), str(self.plane.kubeconfig)
+            before, os.environ["KUBECONFIG"] = os.environ.get("KUBECONFIG"), str(self.kubeconfig)
             try:
                 client = open_client("test", region=f"{ENVIRONMENT}/{REGION}")
             finally:

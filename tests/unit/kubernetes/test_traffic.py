@@ -16,12 +16,12 @@ def line(what: str, route: str, value: int) -> str:
 
 TEXT = (
     "# TYPE envoy_cluster_endpoint_rq_total counter\n"
-    + line("total", "support-prod/chat/rule/2", 90)
-    + line("total", "support-prod/chat/rule/0", 10)
+    + line("total", "support-prod/chat/rule/2", 89)  # one found nobody listening
+    + line("success", "support-prod/chat/rule/0", 10)
     + line("error", "support-prod/chat/rule/2", 3)
     + line("success", "support-prod/chat/rule/2", 87)
-    + line("total", "support-prod/chat-two/rule/0", 7)
-    + line("total", "other-prod/chat/rule/0", 7)
+    + line("success", "support-prod/chat-two/rule/0", 7)
+    + line("success", "other-prod/chat/rule/0", 7)
     + 'envoy_cluster_upstream_rq_total{envoy_cluster_name="httproute/support-prod/chat/rule/2"} 1000\n'
 )
 SLOTS = {"1": "a", "2": "b", "3": "b"}
