@@ -88,8 +88,11 @@ def home_of(root: Path, environ: Mapping[str, str] = os.environ) -> Path:
     return (Path(named) if named else root / ".sluice").absolute()
 
 
-def compose(loaded: Loaded) -> Composed:
-    """Return the environment with its ports; nothing is started, the store is opened."""
+def compose(loaded: Loaded, *, store: Store | None = None, registry: Registry | None = None) -> Composed:
+    """Return the environment with its ports; nothing is started, the store is opened.
+
+    `store` and `registry` take the place of those that the file names.
+    """
     from reconciler.registries.select import registry_for
     from reconciler.store.connect import open_store
 
@@ -104,8 +107,8 @@ def compose(loaded: Loaded) -> Composed:
     return Composed(
         loaded=loaded,
         home=home,
-        store=open_store(loaded.spec.store, home=home, root=loaded.root),
-        registry=registry_for(loaded.spec.registry, root=loaded.root, home=home),
+        store=store or open_store(loaded.spec.store, home=home, root=loaded.root),
+        registry=registry or registry_for(loaded.spec.registry, root=loaded.root, home=home),
         regions=regions,
         gaps=gaps,
     )

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from reconciler.cli.common import environment_options, json_option, print_json, scope_options, with_ports
+from reconciler.cli.common import (
+    environment_options,
+    json_option,
+    load_environment,
+    print_json,
+    scope_options,
+    with_ports,
+)
 
 if TYPE_CHECKING:
     from reconciler.compose import Composed
@@ -28,6 +35,8 @@ EXIT_PENDING, EXIT_DENIED, EXIT_DRIFT = 2, 3, 5
 )
 @click.option("--refresh-only", is_flag=True, help="Show drift alone.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when changes are pending, 5 on drift alone.")
+@click.option("--against", metavar="REF", help="Compare with the file at a git revision; read nothing that is live.")
+@click.option("--recorded", is_flag=True, help="Compare with what the ledger last recorded; read nothing that is live.")
 @click.option("--infra", is_flag=True, help="Merge `pulumi preview` into the plan.")
 def plan(
     env: str | None,
@@ -38,14 +47,18 @@ def plan(
 ) -> int:
     """Show what would change, why, and how it would be done.
 
-    Reads only. The same world gives the same plan and the same digest. Exits 3 when a policy denies it.
+    Reads only. The same world gives the same plan and the same digest. Exits 3 when a policy denies it. With --against
+    or --recorded it looks at nothing that is live and needs no access to it; such a plan is for reviewers.
     """
     if flags["infra"]:
         raise _not_yet()
     from reconciler.core.plan.plan import Scope
 
     scope = Scope(tuple(sorted(endpoints)), tuple(sorted(regions)))
-    made, orphans = with_ports(env, file, lambda composed: _plan(composed, scope))
+    if flags["against"] or flags["recorded"]:
+        made, orphans = _unread(env, file, scope, flags), 0
+    else:
+        made, orphans = with_ports(env, file, lambda composed: _plan(composed, scope))
     _show(made, flags)
     if orphans:
         from reconciler.output.status_text import orphan_words
@@ -59,6 +72,34 @@ def plan(
 
 async def _plan(composed: Composed, scope: Scope) -> tuple[Plan, int]:
     return await composed.planner().plan(scope, now=time.time()), composed.orphans()
+
+
+def _unread(env: str | None, file: Path | None, scope: Scope, flags: dict[str, object]) -> Plan:
+    """Return a plan for reviewers, made without a look at what is live."""
+    _refuse_together(flags)
+    against = flags["against"]
+    if isinstance(against, str):
+        from reconciler.cli.against import plan_against_revision
+
+        return plan_against_revision(load_environment(env, file), against, scope)
+    from reconciler.planning.unread import plan_recorded
+
+    return with_ports(env, file, lambda composed: plan_recorded(composed.planner(), scope, now=time.time()))
+
+
+def _refuse_together(flags: dict[str, object]) -> None:
+    pairs = [("against", "recorded"), ("against", "refresh_only"), ("recorded", "refresh_only")]
+    both = next((pair for pair in pairs if all(flags[name] for name in pair)), None)
+    if both:
+        from environments.errors import SluiceError
+
+        first, second = (f"--{name.replace('_', '-')}" for name in both)
+        raise SluiceError(
+            "CLI-002",
+            what=f"{first} does not go with {second}",
+            why="a plan compares with one thing",
+            do="leave one out",
+        )
 
 
 def save(made: Plan, path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reconciler.core.plan.change import Change
 from reconciler.core.plan.plan import Plan
-from reconciler.output.plan_text import measured_line, steps_by_endpoint, steps_by_wave, summary
+from reconciler.output.plan_text import identity_line, measured_line, steps_by_endpoint, steps_by_wave, summary
 
 _ICONS = {"deny": "⛔", "warn": "⚠️", "info": "ℹ️"}
 
@@ -31,7 +31,8 @@ def plan_markdown(plan: Plan) -> str:
         lines.append(
             f"- **Cost:** {cost['steady_usd_per_hour']:.2f} USD/h, {cost['surge_usd_per_hour']:.2f} more in the rollout"
         )
-    lines += ["", f"<sub>digest `{plan.digest}`</sub>", ""]
+    identity = identity_line(plan) if plan.compared_with else f"digest `{plan.digest}`"
+    lines += ["", f"<sub>{identity}</sub>", ""]
     return "\n".join(lines)
 
 

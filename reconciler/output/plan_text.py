@@ -59,7 +59,8 @@ def summary(plan: Plan) -> Text:
     if plan.gaps and not plan.changes:
         return Text("Nothing could be planned: this build lacks the adapters named above.", style="yellow")
     if not plan.pending:
-        return Text(f"Nothing to do: {counts[Action.NONE]} endpoint(s) are as declared.", style="green")
+        same = f"Nothing to do: {counts[Action.NONE]} endpoint(s) are as declared."
+        return Text(same if plan.compared_with is None else f"{same}\n{identity_line(plan)}", style="green")
     said = {
         Action.CREATE: "to create",
         Action.ROLLOUT: "to roll out",
@@ -69,7 +70,14 @@ def summary(plan: Plan) -> Text:
     }
     words = ", ".join(f"{counts[action]} {said[action]}" for action in Action if counts[action])
     end = f"; {len(plan.denied)} finding(s) deny it" if plan.denied else ""
-    return Text.assemble(("Plan: ", "bold"), f"{words}{end}.\n", (f"digest {plan.digest}", "dim"))
+    return Text.assemble(("Plan: ", "bold"), f"{words}{end}.\n", (identity_line(plan), "dim"))
+
+
+def identity_line(plan: Plan) -> str:
+    """Return what an approval binds to; of a plan that read no live state, that there is nothing to approve."""
+    if plan.compared_with is None:
+        return f"digest {plan.digest}"
+    return f"compared with {plan.compared_with}; live state was not read, so it cannot be applied and has no digest"
 
 
 def measured_line(found: MeasuredCapacity) -> str:

@@ -63,7 +63,7 @@ class Planner:
         """
         world = await self.world(scope, now=now)
         changes = changes_of(world)
-        world = replace(world, gate_digests=self._gate_digests(changes))
+        world = replace(world, gate_digests=self.gate_digests(changes))
         findings = [*self.judged(world, changes, now=now), *await self._recalled(world, changes)]
         findings += self._checks().first_rollouts(_created(changes))
         findings += await foreseen(self.readers, [(c, d.release) for c, d in _moving(world, changes)])
@@ -83,13 +83,13 @@ class Planner:
         names = [e for e in spec.endpoints if not scope.endpoints or e in scope.endpoints]
         runnable = [e for e in names if any(r in self.readers for r in spec.regions_of(e))]
         (releases, gaps), live, active = await all_of(
-            self._releases(runnable), self.live(scope), active_rollouts(self.store, spec.environment)
+            self.releases(runnable), self.live(scope), active_rollouts(self.store, spec.environment)
         )
         # Last, or a rollout that ends meanwhile would be neither in flight nor recorded, and what it did drift.
         recalled = await recall(self.store, spec.environment)
         kept = await self.kept_warm(live, active)
         desired = desired_state(spec, releases)
-        here = tuple(self._with_replicas(d) for d in desired.endpoints if d.address.region in regions)
+        here = tuple(self.with_replicas(d) for d in desired.endpoints if d.address.region in regions)
         return World(
             spec=spec,
             desired=type(desired)(desired.environment, here),
@@ -174,7 +174,7 @@ class Planner:
             retryable=True,
         )
 
-    async def _releases(self, names: list[str]) -> tuple[dict[str, Release], list[str]]:
+    async def releases(self, names: list[str]) -> tuple[dict[str, Release], list[str]]:
         """Return the releases of these endpoints, and what this build has no adapter for.
 
         Raises:
@@ -203,7 +203,7 @@ class Planner:
         problems += checks.gate_problems(names)
         raise errors[0] if errors and len(problems) == 1 else SpecError(problems)
 
-    def _gate_digests(self, changes: tuple[Change, ...]) -> dict[str, str]:
+    def gate_digests(self, changes: tuple[Change, ...]) -> dict[str, str]:
         """Return what the gates of what is to move are made of: a bad suite is found now, not beside a challenger."""
         moving = {c.address.endpoint for c in changes if c.action in (Action.CREATE, Action.ROLLOUT)}
         names, checks = sorted(moving & set(self.loaded.spec.endpoints)), self._checks()
@@ -217,7 +217,7 @@ class Planner:
     def _unbuildable(self, changes: tuple[Change, ...]) -> list[Finding]:
         return unbuildable(self.loaded.spec, changes, self.readers, runtimes=self.runtimes, gates=self.gates)
 
-    def _with_replicas(self, desired: DesiredEndpoint) -> DesiredEndpoint:
+    def with_replicas(self, desired: DesiredEndpoint) -> DesiredEndpoint:
         """Return what is desired with how many servers carry all of its traffic where a slot can have several."""
         declared = self.loaded.spec.endpoints[desired.address.endpoint].replicas.min
         keeps = KeepsReplicas in self.readers[desired.address.region].can

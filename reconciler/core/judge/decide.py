@@ -50,7 +50,7 @@ def observe(state: JudgeState, tick: Tick, settings: JudgeSettings) -> JudgeStat
         return state
     state = advance(state, tick, settings)
     evidence = weigh(state, settings)
-    if harm(evidence, settings)[0] >= -math.log(settings.alpha):
+    if harm(evidence, settings)[0] >= settings.rollback_limit:
         return replace(state, decision=decision_of(state, Verdict.FAIL))
     if passes(state, evidence, settings):
         return replace(state, decision=decision_of(state, Verdict.PASS))
@@ -169,7 +169,7 @@ def _to_json(evidence: Evidence, log_e: float, settings: JudgeSettings, fault: s
     favour = evidence.hanging_in_favour
     return {
         "rollback": round(log_e, 6),
-        "rollback_limit": round(-math.log(settings.alpha), 6),
+        "rollback_limit": round(settings.rollback_limit, 6),
         "promotion": rows[evidence.weakest]["promotion"],
         "promotion_limit": rows[evidence.weakest]["promotion_limit"],
         "rows": rows,

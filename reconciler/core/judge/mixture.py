@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from reconciler.core.judge import closing, failures, latency, restarts, unanswered
+from reconciler.core.judge import closing, failures, latency, restarts, unanswered, undrawn
 from reconciler.core.judge.bets import Array, Flags
 from reconciler.core.judge.closing import InForce, Judged
 from reconciler.core.judge.failures import FailurePlan, FailureState
@@ -18,6 +18,7 @@ from reconciler.core.judge.restarts import Restarts
 from reconciler.core.judge.settings import JudgeSettings, Metric, Protect
 from reconciler.core.judge.shares import bet_count
 from reconciler.core.judge.unanswered import UnansweredState
+from reconciler.core.judge.undrawn import Undrawn
 
 LATENCIES: tuple[Metric, ...] = ("ttft", "itl")
 REJECTION_RATIO = 4.0
@@ -54,6 +55,7 @@ class BetStates:
     unanswered: UnansweredState | None
     latency: dict[Metric, LatencyState]
     restarts: Restarts
+    undrawn: Undrawn
     in_force: InForce | None = None
 
 
@@ -88,11 +90,11 @@ def rows_of(settings: JudgeSettings, metric: Metric) -> tuple[Protect, ...]:
 def first_states(settings: JudgeSettings, runs: int) -> BetStates:
     """Return the states before any data."""
     plans = Plans(settings, {})
-    fresh = restarts.first(runs, bet_count(settings))
+    fresh, drawn = restarts.first(runs, bet_count(settings)), undrawn.first(runs)
     if plans.failures is None:
-        return BetStates(None, None, None, {}, fresh)
+        return BetStates(None, None, None, {}, fresh, drawn)
     errors, rejected = (failures.first_state(plan, runs) for plan in (plans.failures, plans.rejections))
-    return BetStates(errors, rejected, None, {}, fresh)
+    return BetStates(errors, rejected, None, {}, fresh, drawn)
 
 
 def advance(states: BetStates, counts: Counts, plans: Plans, *, warm: bool) -> BetStates:
@@ -100,6 +102,7 @@ def advance(states: BetStates, counts: Counts, plans: Plans, *, warm: bool) -> B
     outcomes = outcomes_of(states, counts)
     states = _with_windows(states, counts, plans.settings)
     states, changed = _with_weight(states, counts)
+    states = _with_undrawn(states, outcomes, counts)
     judged = _judged(states, counts, plans)
     states = _with_outcomes(states, outcomes, judged, plans)
     latencies = dict(states.latency)
@@ -108,7 +111,8 @@ def advance(states: BetStates, counts: Counts, plans: Plans, *, warm: bool) -> B
         plan = plans.latency(metric)
         state = latencies.get(metric) or latency.first_state(plan, len(table))
         state = latency.forget_pending(state) if changed else state
-        latencies[metric] = _with_latency(state, table, counts.elapsed_s, plan, _moves(judged, metric, warm=warm))
+        moves = _moves(judged, metric, ~states.undrawn.found, warm=warm)
+        latencies[metric] = _with_latency(state, table, counts.elapsed_s, plan, moves)
     return replace(states, latency=latencies)
 
 
@@ -163,6 +167,15 @@ def _late(states: BetStates, counts: Counts) -> Array | None:
     return unanswered.in_flight(states.unanswered, weight_pct=counts.weight_pct, t_s=counts.t_s)
 
 
+def _with_undrawn(states: BetStates, outcomes: Sequence[Outcomes], counts: Counts) -> BetStates:
+    """Compare what was drawn with what servers answered, where the gateway knows which requests it drew."""
+    if counts.windows is None:
+        return states
+    nobody = np.zeros((len(states.restarts.count), 2, 1))
+    first_tokens = counts.latency.get("ttft", nobody)
+    return replace(states, undrawn=undrawn.follow(states.undrawn, outcomes, first_tokens, counts.elapsed_s))
+
+
 def _judged(states: BetStates, counts: Counts, plans: Plans) -> Judged:
     assert states.in_force is not None
     known = states.latency.get("ttft")
@@ -199,10 +212,10 @@ class _Moves:
     warm: bool
 
 
-def _moves(judged: Judged, metric: Metric, *, warm: bool) -> _Moves:
+def _moves(judged: Judged, metric: Metric, drawn: Flags, *, warm: bool) -> _Moves:
     if metric == "ttft":
-        return _Moves(judged.first_tokens, judged.first_tokens_clear, warm)
-    return _Moves(judged.answers, judged.answers, warm)
+        return _Moves(judged.first_tokens & drawn, judged.first_tokens_clear, warm)
+    return _Moves(judged.answers & drawn, judged.answers, warm)
 
 
 def _with_latency(

@@ -6,7 +6,6 @@ regions say together.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -46,7 +45,7 @@ def observe_region(state: RolloutState, region: str, tick: Tick, settings: Judge
         return state
     moved = decide.advance(state.regions[region], tick, settings)
     state = _with(state, region, moved)
-    if joint(state, settings) >= -math.log(settings.alpha):
+    if joint(state, settings) >= settings.rollback_limit:
         return replace(state, failed_in=region, failed=decide.decision_of(moved, Verdict.FAIL))
     evidence = decide.weigh(moved, settings)
     if not decide.passes(moved, evidence, settings):
@@ -78,7 +77,7 @@ def joint(state: RolloutState, settings: JudgeSettings) -> float:
 
 def leaning(state: RolloutState, settings: JudgeSettings) -> bool:
     """Say whether the evidence against the challenger has come half of the way to its limit."""
-    return joint(state, settings) >= LEANING * -math.log(settings.alpha)
+    return joint(state, settings) >= LEANING * settings.rollback_limit
 
 
 def _with(state: RolloutState, region: str, moved: JudgeState) -> RolloutState:

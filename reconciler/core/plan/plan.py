@@ -97,7 +97,10 @@ class Basis:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be done and why. `gaps` says in words what this build has no adapter for."""
+    """What will be done and why. `gaps` says in words what this build has no adapter for.
+
+    `compared_with` names what was compared with instead of what is live; such a plan is read and never applied.
+    """
 
     environment: str
     created_at: str
@@ -109,6 +112,7 @@ class Plan:
     basis: Basis
     drift: tuple[Drift, ...] = ()
     gaps: tuple[str, ...] = ()
+    compared_with: str | None = None
 
     @property
     def pending(self) -> tuple[Change, ...]:
@@ -210,20 +214,30 @@ def plan_body(plan: Plan) -> Json:
         "observed": list(plan.basis.observed),
         "releases": list(plan.basis.releases),
         "gaps": list(plan.gaps),
+        **({} if plan.compared_with is None else {"compared_with": plan.compared_with}),
     }
 
 
 def plan_to_json(plan: Plan) -> Json:
-    """Return the plan as `plan --json` prints it and `-o` saves it."""
-    return {**plan_body(plan), "digest": plan.digest}
+    """Return the plan as `plan --json` prints it and `-o` saves it; one that read no live state has no digest."""
+    return {**plan_body(plan), "digest": None if plan.compared_with else plan.digest}
 
 
 def plan_from_json(data: Any) -> Plan:
     """Return the plan that `plan_to_json` wrote.
 
     Raises:
-        SluiceError: `PLAN-001` it is no plan, or not one of this version; `PLAN-002` it was changed after it was made.
+        SluiceError: `PLAN-001` it is no plan, or not one of this version; `PLAN-002` it was changed after it was made;
+            `PLAN-007` it read no live state.
     """
+    if isinstance(data, dict) and data.get("compared_with"):
+        raise SluiceError(
+            "PLAN-007",
+            where=f"plan of {data.get('environment')}",
+            what=f"this plan was compared with {data['compared_with']}; nobody read what is live",
+            why="it is for reviewers and has no digest",
+            do="make one of what is live: sluice plan ENV -o plan.json",
+        )
     try:
         plan = _read(data)
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -42,13 +42,21 @@ def fall_back(view: View) -> list[RegionStep]:
     return [Enter(view.name, Phase.ROLLED_BACK, verdict=region.verdict, reason=region.reason)]
 
 
-def _carries_not_all(view: View) -> Wait | None:
-    """Return the wait for the champion's servers while the challenger keeps what they cannot carry."""
-    left = view.rollout.settings.start_timeout_s - view.elapsed_s
+def _carries_not_all(view: View) -> Wait | Enter | None:
+    """Return the wait for the champion's servers while the challenger keeps what they cannot carry.
+
+    Where they do not come back a person decides: to overload those that are left may end all of them.
+    """
     kept = kept_pct(view)
-    if kept == 0 or left <= 0:
+    if kept == 0:
         return None
-    return Wait(view.name, f"the challenger keeps {kept:g} % until the champion has its servers back", left)
+    limit = view.rollout.settings.start_timeout_s
+    if view.elapsed_s < limit:
+        words = f"the challenger keeps {kept:g} % until the champion has its servers back"
+        return Wait(view.name, words, limit - view.elapsed_s)
+    ready = view.champion.ready_count if view.champion else 0
+    why = f"the champion has {ready} of {steady_need(view)} servers after {limit:g} s"
+    return Enter(view.name, Phase.FAILED, reason=f"{why}; {view.rollout.challenger.id} keeps {kept:g} %")
 
 
 def _absent(view: View, champion: ObservedSlot) -> list[RegionStep]:

@@ -90,7 +90,7 @@ def judge_recording(recording: Recording, settings: JudgeSettings, *, regions: i
         rows = np.concatenate([alive + runs * region for region in range(regions)])
         states = mixture.advance(states, recording.counts(k, rows), plans, warm=t_s > settings.warmup_s)
         evidence = weigh.evidence_of(states, plans)
-        failed = _joint(evidence, settings, regions) >= -math.log(settings.alpha)
+        failed = _joint(evidence, settings, regions) >= settings.rollback_limit
         passed = weigh.cleared(evidence, settings)
         failed_s[alive[failed]] = t_s
         first = passed_s.reshape(-1)[rows]

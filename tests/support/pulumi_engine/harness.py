@@ -75,6 +75,7 @@ class PulumiHarness:
         for folder in ("bin", "state", "stacks", "log"):
             (home / folder).mkdir(parents=True, exist_ok=True)
         self.aws = AwsCloud(home / "aws.db")
+        self.checkpoints = True
         (home / "clusters.json").write_text(json.dumps({k: asdict(c) for k, c in self._clusters.items()}))
         _write_plugins(home / "bin")
 
@@ -176,6 +177,7 @@ class PulumiHarness:
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "1",
             "PULUMI_DEBUG_PROVIDERS": ",".join(f"{name}:{port}" for name, port in ports.items()),
             "GRPC_VERBOSITY": "NONE",
+            **({} if self.checkpoints else {"PULUMI_EXPERIMENTAL": "1", "PULUMI_SKIP_CHECKPOINTS": "1"}),
         }
 
     def _port(self, name: str) -> int:

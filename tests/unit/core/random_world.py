@@ -99,7 +99,7 @@ class Walk:
         seen = None if name in self.gone else self.world[name]
         steps = region_steps(decided_on, name, seen, evidence, self.now)
         for step in steps[:1]:
-            check_effect(step, self, evidence)
+            self._checked(step, evidence)
             self.happen(turn.between, name)
             self._do(step, decided_on, turn, name)
 
@@ -116,10 +116,16 @@ class Walk:
             if not (isinstance(step, SetWeights | Publish) and name in self.stubborn) and not isinstance(
                 step, SetAlias
             ):
-                self.world = happened(self.world, decided_on, step)
+                self.world = self._took_effect(decided_on, step)
             found = GateResult(step.gate, turn.gate, "g") if isinstance(step, RunGate) else None
             self.going = after(self.going, step, self.now, found)
         check(self)
+
+    def _checked(self, step: Step, evidence: Evidence) -> None:
+        check_effect(step, self, evidence)
+
+    def _took_effect(self, decided_on: Rollout, step: Step) -> dict[str, ObservedEndpoint]:
+        return happened(self.world, decided_on, step)
 
     def _refusal(self, step: Step) -> str | None:
         """Return why a platform refuses an effect that the world has moved away from under it."""

@@ -15,7 +15,7 @@ from reconciler.core.model.verdict import Verdict
 from reconciler.core.rollout.after import after
 from reconciler.core.rollout.ideal import happened
 from reconciler.core.rollout.next_steps import next_steps
-from reconciler.core.rollout.steps import Enter, Pause, ScaleSlot, SetWeights, StartSlot, Step, Wait
+from reconciler.core.rollout.steps import Enter, Pause, ScaleSlot, SetWeights, StartSlot, Step, StopSlot, Wait
 from reconciler.core.rollout.surge import servers_for
 from reconciler.core.rollout.view import Evidence
 from tests.support.builders.releases import SETTINGS, endpoint, release, rollout
@@ -160,3 +160,34 @@ def test_the_champion_gives_up_no_server_before_the_judge_has_passed(spare: int,
     assert way.counts == (10, need(shares[max(fits)], 10))
     assert max(entered) == max(fits), "a share that fits beside a whole champion needs no proof"
     assert isinstance(way.steps[-1], Pause | SetWeights)
+
+
+def test_servers_that_do_not_come_back_are_a_persons_matter_and_no_server_with_weight_is_stopped() -> None:
+    """Half way through a swap, back: the champion's servers find no room, so the challenger keeps what they lack."""
+    going, seen = begun(10, surge="swap", spare=2, shares=(10.0, 50.0))
+    way = Way(going, seen, most=12)
+    while way.seen.slots["b"].weight_pct < 50:
+        assert way.turn(GOOD)
+    while way.seen.slots["a"].wanted == 10:
+        assert way.turn(GOOD)
+    left = way.seen.slots["a"].ready_count
+    slots = {**way.seen.slots, "a": replace(way.seen.slots["a"], replicas=servers(left - 2), wanted=10)}
+    way.world = {"local": replace(way.seen, slots=slots)}
+    way.going = replace(way.going, intent=Intent.ABORT)
+    steps: list[Step] = []
+    for _ in range(2000):
+        found = next_steps(way.going, way.world, {"local": GOOD}, way.now)
+        moving = [step for step in found if not isinstance(step, Wait)]
+        assert not any(isinstance(step, StopSlot) for step in moving)
+        if way.going.ended:
+            break
+        way.now += 1.0
+        if moving and not isinstance(moving[0], ScaleSlot):  # there is no room
+            way.world = happened(way.world, way.going, moving[0])
+            way.going = after(way.going, moving[0], way.now)
+            steps.append(moving[0])
+    assert way.going.phase is Phase.FAILED
+    kept = way.seen.slots["b"].weight_pct
+    assert kept > 0
+    assert f"servers after {SETTINGS.start_timeout_s:g} s" in (way.going.reason or "")
+    assert f"keeps {kept:g} %" in (way.going.reason or "")
