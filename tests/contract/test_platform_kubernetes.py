@@ -12,13 +12,16 @@ import pytest
 from components.controller_rights import CLUSTER_READS, READ_VERBS, READS, WRITE_VERBS, WRITES, rules
 from environments.errors import SluiceError
 from environments.names import slot_object
+from reconciler.kubernetes.client import open_client
 from reconciler.platforms.kubernetes.placement import placement
+from reconciler.platforms.kubernetes.platform import KubernetesPlatform
 from reconciler.platforms.kubernetes.workload import service
 from reconciler.ports import InProgress, KeepsReplicas, SlotAddress, finished, read_all
+from reconciler.runtimes.vllm import VllmRuntime
 from tests.support.kubernetes.api import Body
 from tests.support.kubernetes.between import write_kubeconfig
 from tests.support.kubernetes.control_plane import ControlPlane
-from tests.support.kubernetes.world import REGION, KubernetesWorld, on_a_cluster
+from tests.support.kubernetes.world import REGION, KubernetesWorld, NoTraffic, on_a_cluster
 from tests.support.worlds import place, seen, serve, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("kubernetes")]
@@ -197,6 +200,63 @@ async def test_a_newer_token_goes_onto_every_object_before_it_acts(world: Kubern
     assert world.deployment("a")["metadata"]["annotations"]["sluice.dev/fence"] == "9"
     assert world.deployment("a")["metadata"]["resourceVersion"] != before["a"]
     assert route(world)["metadata"]["annotations"]["sluice.dev/fence"] == "9"
+
+
+class Overtaken:
+    """A client under whose hands a newer owner comes: just after it made a Deployment, or just before it deletes."""
+
+    def __init__(self, client: Any, world: KubernetesWorld) -> None:
+        self._client, self._world = client, world
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def apply(self, body: Body, **more: Any) -> Any:
+        """Apply, and let the newer owner act."""
+        made = await self._client.apply(body, **more)
+        if body["kind"] == "Deployment":
+            await finished(self._world.platform.weigh, self._world.address, {"a": 100, "b": 0}, fence=7)
+        return made
+
+    async def delete(self, *args: Any, **more: Any) -> None:
+        """Let the newer owner act, and delete what had been read before."""
+        if more.get("resource_version"):
+            await finished(self._world.platform.weigh, self._world.address, {"a": 100, "b": 0}, fence=7)
+        await self._client.delete(*args, **more)
+
+
+def overtaken(world: KubernetesWorld) -> KubernetesPlatform:
+    """Return the platform of an owner that is overtaken in the middle of a verb."""
+
+    async def connect() -> Any:
+        client = open_client("test", region="late")
+        world.clients.append(client)
+        return Overtaken(client, world)
+
+    return KubernetesPlatform(world.spec, REGION, lambda _: VllmRuntime(), connect, stats=NoTraffic)
+
+
+async def test_an_owner_that_is_overtaken_in_a_start_takes_back_what_it_made(
+    world: KubernetesWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(world.kubeconfig))
+    await serving(world)
+    with pytest.raises(SluiceError) as refused:
+        await overtaken(world).start(place(world, "b"), world.release("two"), fence=1)
+    assert refused.value.code == "LEASE-002"
+    assert (await until(world, "b", lambda s: s.release is None)).release is None
+
+
+async def test_an_owner_that_is_overtaken_before_a_delete_deletes_nothing(
+    world: KubernetesWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(world.kubeconfig))
+    await serving(world)
+    await serve(world, "b", "two")
+    with pytest.raises(SluiceError) as refused:
+        await finished(overtaken(world).stop, place(world, "b"), fence=1)
+    assert refused.value.code == "LEASE-002"
+    assert (await seen(world, "b")).ready
 
 
 async def test_another_process_goes_on_where_this_one_ended(world: KubernetesWorld) -> None:
