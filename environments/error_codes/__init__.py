@@ -6,7 +6,7 @@ compares it with the codes in the source. Policies are not here; they explain th
 
 from __future__ import annotations
 
-from environments.error_codes import declared, evidence, running
+from environments.error_codes import declared, evidence, kubernetes, running
 from environments.error_codes.code import ErrorCode
 
 AREAS: tuple[tuple[str, str], ...] = (
@@ -28,6 +28,7 @@ AREAS: tuple[tuple[str, str], ...] = (
     ("REG", "Registries"),
     ("RUN", "Runtimes"),
     ("PLAT", "The local platform"),
+    ("KUBE", "The client of Kubernetes"),
     ("PTR", "Flag documents"),
     ("STORE", "The store"),
     ("LEASE", "Leases"),
@@ -38,7 +39,7 @@ AREAS: tuple[tuple[str, str], ...] = (
 )
 """Prefixes of codes → what they are about, in the order of the reference page."""
 
-_ROWS = (*declared.ROWS, *running.ROWS, *evidence.ROWS)
+_ROWS = (*declared.ROWS, *running.ROWS, *kubernetes.ROWS, *evidence.ROWS)
 REGISTRY: dict[str, ErrorCode] = {row[0]: ErrorCode(*row) for row in sorted(_ROWS)}
 if len(REGISTRY) != len(_ROWS):
     raise ValueError("a code is declared twice in environments/error_codes")

@@ -120,6 +120,19 @@ class Api:
             if error.code != 404:
                 raise
 
+    def merge(self, body: Body, *, manager: str, subresource: str = "") -> Body:
+        """Update by a merge patch under a field manager's name: as a person, or as an autoscaler does with `scale`."""
+        path, change = self.path(body) + (f"/{subresource}" if subresource else ""), {"spec": body["spec"]}
+        headers = {"Content-Type": "application/merge-patch+json"}
+        return self._call("PATCH", path, params={"fieldManager": manager}, content=json.dumps(change), headers=headers)
+
+    def token(self, service_account: str, namespace: str) -> str:
+        """Return a new token of a service account."""
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token"
+        asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+        answer = self._call("POST", path, content=json.dumps(asked), headers={"Content-Type": "application/json"})
+        return str(answer["status"]["token"])
+
     def finalize(self, namespace: str) -> None:
         """Do by hand what the namespace controller does last, where there is no controller."""
         path = f"/api/v1/namespaces/{namespace}"
