@@ -239,6 +239,15 @@ class TellsChanges(Protocol):
         ...
 
 
+@runtime_checkable
+class KeepsOpen(Protocol):
+    """A platform that holds connections from its first call on."""
+
+    async def close(self) -> None:
+        """End them."""
+        ...
+
+
 @dataclass(frozen=True)
 class Remark:
     """What a region says of a start that is only planned; `level` is a finding's: `deny`, `warn` or `info`."""

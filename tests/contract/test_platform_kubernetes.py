@@ -80,7 +80,7 @@ async def test_a_slot_for_which_there_are_no_gpus_says_so_and_gets_no_weight(wor
 async def test_no_weight_rises_before_a_server_answers(world: KubernetesWorld) -> None:
     await serving(world)
     await finished(world.platform.start, place(world, "b"), world.release("shy", never_ready=True), fence=1)
-    await until(world, "b", lambda s: not s.ready and len(s.replicas) == 1)
+    await until(world, "b", lambda s: world.hands.hidden == 1 and not s.ready)
     waiting = await world.platform.weigh(world.address, {"a": 90, "b": 10}, fence=1)
     assert waiting == InProgress("slot b has no server that answers yet")
     (endpoint,) = await read_all(world.platform)
@@ -229,11 +229,10 @@ def overtaken(world: KubernetesWorld) -> KubernetesPlatform:
     """Return the platform of an owner that is overtaken in the middle of a verb."""
 
     async def connect() -> Any:
-        client = open_client("test", region="late")
-        world.clients.append(client)
-        return Overtaken(client, world)
+        return Overtaken(open_client("test", region="late"), world)
 
-    return KubernetesPlatform(world.spec, REGION, lambda _: VllmRuntime(), connect, stats=NoTraffic)
+    world.platforms.append(KubernetesPlatform(world.spec, REGION, lambda _: VllmRuntime(), connect, stats=NoTraffic))
+    return world.platforms[-1]
 
 
 async def test_an_owner_that_is_overtaken_in_a_start_takes_back_what_it_made(

@@ -43,7 +43,7 @@ class Doorway:
         def pod(namespace: str, body: Body) -> str | None:
             return f"{base}/{namespace}/pods/{body['metadata']['name']}"
 
-        return Doors(pod, lambda namespace, name: f"{base}/{namespace}/services/{name}")
+        return Doors(pod, lambda namespace, name: f"{base}/{namespace}/services/{name}", self.close)
 
     async def close(self) -> None:
         """Stop listening, and close the connections to the API server."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,12 +20,17 @@ from reconciler.platforms.splits import WEIGHT_RESOLUTION_PCT
 Body = Mapping[str, Any]
 
 
+async def _nothing() -> None:
+    """Close nothing."""
+
+
 @dataclass(frozen=True)
 class Doors:
     """How servers are reached: by namespace and pod's or Service's name; None where nobody here can reach them."""
 
     pod: Callable[[str, Body], str | None]
     slot: Callable[[str, str], str | None]
+    close: Callable[[], Awaitable[None]] = _nothing
 
 
 @dataclass

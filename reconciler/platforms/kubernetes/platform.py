@@ -177,6 +177,14 @@ class KubernetesPlatform:
         message = f"weights get into pods as follows: {ways}. A cold start takes about {minutes:.0f} min at most"
         return (Remark("PLAT-027", "info", message),)
 
+    async def close(self) -> None:
+        """End watches and connections; the next call opens them again."""
+        async with self._lock:
+            there, self._opened = self._opened, None
+        if there is not None:
+            await there.doors.close()
+            await there.client.close()
+
     async def _namespace(self, endpoint: Address) -> str:
         """Return the namespace of an endpoint, also of one that is not declared any more; empty where it is nowhere."""
         if endpoint.endpoint in self._spec.endpoints:

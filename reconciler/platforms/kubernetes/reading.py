@@ -36,6 +36,10 @@ _SURROUNDINGS_S = 5.0
 class KubeClient(KubeReader, KubeWriter, Protocol):
     """One cluster, read and written."""
 
+    async def close(self) -> None:
+        """End watches and connections."""
+        ...
+
 
 class Reading:
     """Reads one cluster for all endpoints of its region: some calls a team, however many endpoints there are."""

@@ -23,7 +23,8 @@ _ROUTE = ("gateway.networking.k8s.io/v1", "HTTPRoute")
 class Hands:
     """Holds one namespace's routes and pods to what a test wants.
 
-    Servers of the releases `born_shy` do not answer when they begin; those in `shy` do not answer now.
+    Servers of the releases `born_shy` do not answer when they begin; those in `shy` do not answer now. kwok makes each
+    ready for a moment: `hidden` counts those that are so no more.
     """
 
     def __init__(self, plane: ControlPlane, namespace: str, environment: str) -> None:
@@ -33,6 +34,7 @@ class Hands:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.born_shy: set[str] = set()
         self.shy: set[str] = set()
+        self.hidden = 0
         self.controls = True
         self.problem: Exception | None = None
 
@@ -84,6 +86,7 @@ class Hands:
             for pod in self._api.list("v1", "Pod", self._namespace, labels=f"{RELEASE_LABEL}={name}"):
                 if _status(pod).get("ready") and "deletionTimestamp" not in pod["metadata"]:
                     self._set(self._api, pod, {"ready": False, "started": False})
+                    self.hidden += 1
 
     def _set(self, api: Api, pod: Body, status: Any) -> None:
         known = _status(pod)

@@ -68,10 +68,10 @@ class KubernetesWorld:
         self.spec = EnvironmentSpec.model_validate(self.declared)
         self.namespace = namespace(ENVIRONMENT, team)
         self.hands = Hands(plane, self.namespace, ENVIRONMENT)
-        self.clients: list[KubeClient] = []
         restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
         metadata = {"name": self.namespace, "labels": restricted}
         plane.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+        self.platforms: list[KubernetesPlatform] = []
         self.platform = self.opened()
 
     def opened(self) -> KubernetesPlatform:
@@ -84,15 +84,15 @@ class KubernetesWorld:
                 client = open_client("test", region=f"{ENVIRONMENT}/{REGION}")
             finally:
                 os.environ.pop("KUBECONFIG") if before is None else os.environ.update(KUBECONFIG=before)
-            self.clients.append(client)
             return client
 
-        return KubernetesPlatform(self.spec, REGION, lambda _: runtime, connect, stats=self.stats)
+        self.platforms.append(KubernetesPlatform(self.spec, REGION, lambda _: runtime, connect, stats=self.stats))
+        return self.platforms[-1]
 
     async def close(self) -> None:
         """End the watches of every platform object that was opened."""
-        for client in self.clients:
-            await client.close()
+        for platform in self.platforms:
+            await platform.close()
 
     def release(self, word: str, endpoint: str = "chat", **faults: object) -> Release:
         """Return a release; one that is `never_ready` does not answer its readiness probe."""
