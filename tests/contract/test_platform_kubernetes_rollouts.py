@@ -186,3 +186,72 @@ async def test_a_challenger_for_which_there_are_no_machines_gets_no_traffic(rig:
     assert "no machine of the pool l4 has a free GPU" in outcome.rollout.reason
     assert await rig.serving() == {"mlflow:one/1": 100.0}
     assert max(w["b"] for w in rig.flow.weights_seen) == 0
+
+
+class Died(BaseException):
+    """The process was killed here; nothing after this line happened."""
+
+
+@pytest.mark.parametrize("phase", [Phase.PREPARING, Phase.SHIFTING, Phase.BAKING])
+async def test_a_rollout_whose_process_died_is_carried_on_by_the_next(rig: Rig, phase: Phase) -> None:
+    """Nothing of it was in the process: the next one finds the rollout in the store and its slots in the cluster."""
+    rig.declare("two")
+    seen: list[float] = []
+
+    def die(snapshot: Snapshot) -> None:
+        if snapshot.rollout.regions[0].phase is phase:
+            raise Died
+
+    def watch(snapshot: Snapshot) -> None:
+        seen.extend(e.slots["b"].weight_pct for e in snapshot.observed.values())
+
+    with pytest.raises(Died):
+        await rig.apply(watch=die)
+    rig.world.platform = rig.world.opened()
+    outcome = await rig.apply(watch=watch)
+    assert outcome.rollout is not None
+    assert outcome.rollout.phase is Phase.PROMOTED, outcome
+    assert await rig.serving() == {"mlflow:two/1": 100.0}
+    assert seen == sorted(seen), "no weight was taken back"
+
+
+def autoscaled(rig: Rig, slot: str, replicas: int) -> None:
+    """Let an autoscaler take a slot to so many servers, and keep the number from then on."""
+    found = rig.world.deployment(slot)
+    metadata = {key: found["metadata"][key] for key in ("name", "namespace")}
+    body: Body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"replicas": replicas}}
+    rig.world.plane.api.apply(body, manager="keda")
+
+
+async def test_an_autoscaler_that_adds_servers_in_the_canary_is_left_to_it(rig: Rig) -> None:
+    rig.declare("two")
+    scaled: list[int] = []
+
+    def watch(snapshot: Snapshot) -> None:
+        if snapshot.rollout.regions[0].phase is Phase.SHIFTING and not scaled:
+            scaled.append(3)
+            autoscaled(rig, "b", 3)
+
+    outcome = await rig.apply(watch=watch)
+    assert outcome.rollout is not None
+    assert outcome.rollout.phase is Phase.PROMOTED, outcome
+    (endpoint,) = await read_all(rig.world.platform, ["chat"])
+    assert (endpoint.slots["b"].wanted, endpoint.slots["b"].ready_count) == (3, 3)
+
+
+async def test_an_autoscaler_that_keeps_too_few_servers_holds_the_rollout_and_is_named(rig: Rig) -> None:
+    """The share of 100 % needs two servers, and somebody else keeps one: it is not overruled, and that is told."""
+    rig.declare("two", on_inconclusive="roll_back")
+    scaled: list[int] = []
+
+    def watch(snapshot: Snapshot) -> None:
+        seen = next(iter(snapshot.observed.values()), None)
+        if seen and seen.slots["b"].weight_pct == 10 and not scaled:
+            scaled.append(1)
+            autoscaled(rig, "b", 1)
+
+    outcome = await rig.apply(watch=watch)
+    assert not outcome.good
+    assert "PLAT-025" in outcome.summary + (outcome.rollout.reason if outcome.rollout else "") + str(outcome.error)
+    assert rig.world.deployment("b")["spec"]["replicas"] == 1
+    assert (await rig.serving())["mlflow:one/1"] >= 50
