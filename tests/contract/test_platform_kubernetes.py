@@ -191,6 +191,22 @@ async def test_a_deployment_of_somebody_else_is_left_alone(world: KubernetesWorl
     assert world.deployment("a")["metadata"]["uid"] == uid
 
 
+async def test_a_route_of_somebody_else_is_left_alone(world: KubernetesWorld) -> None:
+    theirs: Body = {
+        "apiVersion": ROUTE[0],
+        "kind": ROUTE[1],
+        "metadata": {"name": "chat", "namespace": world.namespace},
+        "spec": {"rules": [{"backendRefs": [{"name": "theirs", "port": 80}]}]},
+    }
+    world.plane.api.apply(theirs, manager="somebody")
+    await serve(world, "a", "one")
+    with pytest.raises(SluiceError) as refused:
+        await world.platform.weigh(world.address, {"a": 100, "b": 0}, fence=2)
+    assert refused.value.code == "KUBE-005"
+    await finished(world.platform.remove, world.address, fence=3)
+    assert [entry["manager"] for entry in route(world)["metadata"]["managedFields"]] == ["somebody"]
+
+
 async def test_a_newer_token_goes_onto_every_object_before_it_acts(world: KubernetesWorld) -> None:
     """Whoever had read an object before holds a version that nobody can write any more."""
     await serving(world)

@@ -82,10 +82,10 @@ class Fences:
 
     async def _held(self, address: Address, namespace: str, fence: int) -> Held:
         held = await self.look(address, namespace, fence)
-        if held.route is not None and marks.fence_of(held.route) < fence:
+        if held.route is not None and marks.ours(held.route) and marks.fence_of(held.route) < fence:
             held.route = (await self._client.apply(stamped(held.route, fence), kind=HTTP_ROUTE)).body
         for slot, (kind, body) in held.workloads.items():
-            if marks.fence_of(body) < fence and marks.RELEASE in marks.notes_of(body):
+            if marks.ours(body) and marks.fence_of(body) < fence:
                 held.workloads[slot] = (kind, await self.note(kind, body, {marks.FENCE: str(fence)}))
         return held
 

@@ -29,6 +29,11 @@ def notes_of(body: Mapping[str, Any] | None) -> Mapping[str, str]:
     return ((body or {}).get("metadata") or {}).get("annotations") or {}
 
 
+def ours(body: Mapping[str, Any] | None) -> bool:
+    """Return whether the reconciler made an object."""
+    return ADDRESS in notes_of(body)
+
+
 def fence_of(*bodies: Mapping[str, Any] | None) -> int:
     """Return the highest token on these objects, 0 where none has one; what is no number is no token."""
     found = (notes_of(body).get(FENCE, "") for body in bodies)

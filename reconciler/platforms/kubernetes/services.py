@@ -22,5 +22,5 @@ async def delete_service(client: KubeClient, slot: SlotAddress, namespace: str) 
     """Delete a slot's Service if it was made here."""
     name = slot_object(slot.address.endpoint, slot.slot)
     found = await client.get(SERVICE, name, namespace)
-    if found is not None and marks.ADDRESS in marks.notes_of(found):
+    if found is not None and marks.ours(found):
         await client.delete(SERVICE, name, namespace=namespace, uid=found["metadata"]["uid"])

@@ -139,7 +139,7 @@ class Slots:
         """Delete an endpoint's route, and then what runs in its slots."""
 
         async def act(held: Held) -> InProgress | None:
-            if held.route is not None:
+            if held.route is not None and marks.ours(held.route):
                 await self._delete(HTTP_ROUTE, held.route)
                 held.route = None
             for slot in SLOTS:
@@ -156,7 +156,7 @@ class Slots:
         found = held.workloads.get(slot.slot)
         if found is not None:
             kind, body = found
-            if marks.RELEASE not in marks.notes_of(body):
+            if not marks.ours(body):
                 raise stranger(slot, kind.name, body["metadata"]["name"])
             if "deletionTimestamp" not in body["metadata"]:
                 await self._delete(kind, body)

@@ -74,7 +74,10 @@ class Weights:
             wanted["metadata"]["resourceVersion"] = held.route["metadata"]["resourceVersion"]
         for slot in SLOTS:
             await ensure_service(self._client, SlotAddress(held.address, slot), place)
-        return (await self._client.apply(wanted, kind=HTTP_ROUTE)).body
+        written = (await self._client.apply(wanted, kind=HTTP_ROUTE)).body
+        if held.route is None:  # it had no version to be held to: somebody with a newer token may have come meanwhile
+            await self._fences.look(held.address, held.namespace, held.fence)
+        return written
 
     async def _in_force(self, written: Body) -> InProgress | None:
         """Wait a moment until the controller has seen what was written, and our own watch has, too."""

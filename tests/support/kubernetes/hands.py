@@ -103,7 +103,8 @@ class Hands:
 
     def _control(self) -> None:
         """Say of each route what its controller would."""
-        for route in self._api.list(*_ROUTE, self._namespace):
+        hanging = (r for r in self._api.list(*_ROUTE, self._namespace) if r["spec"].get("parentRefs"))
+        for route in hanging:
             generation = route["metadata"]["generation"]
             found = self._conditions(route, generation)
             said = [
