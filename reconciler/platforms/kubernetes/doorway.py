@@ -99,13 +99,21 @@ class Doorway:
 
 
 async def _copy(answer: httpx2.Response, writer: asyncio.StreamWriter) -> None:
-    """Write an answer as it comes; every piece at once, for streams are timed."""
+    """Write an answer as it comes; every piece at once, for streams are timed.
+
+    An answer of unknown length goes in chunks, so that one that breaks off is not taken for a whole one.
+    """
     kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in _HOP]
-    lines = [f"HTTP/1.1 {answer.status_code} {answer.reason_phrase}", *(f"{n}: {v}" for n, v in kept)]
+    length = answer.headers.get("content-length")
+    framed = ("content-length", length) if length else ("transfer-encoding", "chunked")
+    lines = [f"HTTP/1.1 {answer.status_code} {answer.reason_phrase}", *(f"{n}: {v}" for n, v in (*kept, framed))]
     writer.write("\r\n".join([*lines, "connection: close", "", ""]).encode("latin-1"))
     await writer.drain()
     async for piece in answer.aiter_raw():
-        writer.write(piece)
+        writer.write(piece if length else b"%x\r\n%b\r\n" % (len(piece), piece))
+        await writer.drain()
+    if not length:
+        writer.write(b"0\r\n\r\n")
         await writer.drain()
 
 

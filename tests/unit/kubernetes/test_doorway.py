@@ -23,6 +23,7 @@ class ApiServer:
     asked: list[bytes] = field(default_factory=list)
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
     left: asyncio.Event = field(default_factory=asyncio.Event)
+    breaks: bool = False
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one request."""
@@ -34,7 +35,7 @@ class ApiServer:
         await asyncio.wait([going, gone], return_when=asyncio.FIRST_COMPLETED)
         if gone.done():
             self.left.set()
-        writer.write(b"6\r\nsecond\r\n0\r\n\r\n")
+        writer.write(b"6\r\nsecond\r\n" + (b"" if self.breaks else b"0\r\n\r\n"))
         going.cancel()
         gone.cancel()
         writer.close()
@@ -90,6 +91,14 @@ async def test_a_stream_comes_piece_by_piece(api: ApiServer, doors: Doors) -> No
         assert await anext(pieces) == b"first"
         api.go_on.set()
         assert await anext(pieces) == b"second"
+
+
+async def test_a_stream_that_breaks_off_is_not_taken_for_a_whole_one(api: ApiServer, doors: Doors) -> None:
+    api.breaks = True
+    api.go_on.set()
+    async with httpx.AsyncClient(base_url=doors.slot("n", "chat-a") or "") as client:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.get("/")
 
 
 async def test_a_client_that_leaves_is_seen_by_the_server(api: ApiServer, doors: Doors) -> None:
