@@ -69,7 +69,7 @@ ROWS: tuple[Row, ...] = (
     ("PLAT-022", "The gateway cannot split between InferencePools", "Its controller takes one pool a rule, or this build writes routes to Services alone.", "Declare `backend: service`."),
     ("PLAT-023", "An artifact cannot be brought into a pod", "The way that `weights_from` asks for is not there, or there is none at all.", "The message says which of `model_images`, `model_bucket` and `weights_from` would do it."),
     ("PLAT-024", "A slot's name is taken", "An object of that name is there that Sluice did not make; it is left as it is.", "Delete it, or give it another name."),
-    ("PLAT-025", "Somebody else keeps the number of servers", "An autoscaler or a person owns `spec.replicas`; it is never taken from them.", "Set their bound as the message says, or take the autoscaler away while the rollout lasts."),
+    ("PLAT-025", "Somebody else keeps the number of servers", "An autoscaler or a person owns `spec.replicas`; it is never taken from them. As a finding with the level warn: a rollout may need more servers than its autoscaler brings.", "Set their bound as the message says, or take the autoscaler away while the rollout lasts."),
     ("PLAT-026", "The Gateway is not there", "Nothing would act on the endpoint's route.", "Run `pulumi up` in stacks/serving, or name another Gateway in the region's `gateway`."),
     ("PLAT-027", "How weights get into pods", "A finding with the level info: the way that was chosen, why, and how long a cold start may take.", "Name `model_images` or a `model_bucket` for a faster one, or say `weights_from`."),
     ("PTR-001", "The flag document cannot be read or written", "The file system refused; the document is as it was.", "Allow this user to do it, then run the same command again."),

@@ -147,6 +147,19 @@ async def test_an_autoscaler_keeps_the_number_of_servers(world: KubernetesWorld)
     assert world.deployment("a")["spec"]["replicas"] == 2
 
 
+async def test_a_plan_warns_where_an_autoscaler_has_more_servers_than_the_file_declares(world: KubernetesWorld) -> None:
+    await serve(world, "a", "one")
+    assert [r.code for r in await world.platform.foresee(world.address, world.release("two"))] == ["PLAT-027"]
+    deployment = world.deployment("a")
+    body = {key: deployment[key] for key in ("apiVersion", "kind")}
+    metadata = {key: deployment["metadata"][key] for key in ("name", "namespace")}
+    world.plane.api.apply({**body, "metadata": metadata, "spec": {"replicas": 4}}, manager="keda")
+    await until(world, "a", lambda s: s.wanted == 4)
+    _, warning = await world.platform.foresee(world.address, world.release("two"))
+    assert (warning.code, warning.level) == ("PLAT-025", "warn")
+    assert "slot a has 4 servers by keda, and the file declares 1" in warning.message
+
+
 async def test_rules_that_somebody_else_wrote_are_not_taken(world: KubernetesWorld) -> None:
     await serving(world)
     await serve(world, "b", "two")

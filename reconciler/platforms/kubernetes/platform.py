@@ -16,7 +16,7 @@ from reconciler.platforms.kubernetes.fences import Fences
 from reconciler.platforms.kubernetes.observed import Doors, EndpointObjects, View, observed
 from reconciler.platforms.kubernetes.placement import gateway_of, placement
 from reconciler.platforms.kubernetes.reading import KubeClient, Reading
-from reconciler.platforms.kubernetes.refusals import check_placement, no_gateway, nothing_runs
+from reconciler.platforms.kubernetes.refusals import autoscaled, check_placement, no_gateway, nothing_runs
 from reconciler.platforms.kubernetes.slots import Slots
 from reconciler.platforms.kubernetes.traffic import Stats, Totals
 from reconciler.platforms.kubernetes.weights import Weights
@@ -175,7 +175,9 @@ class KubernetesPlatform:
         ways = "; ".join(f"{key}: {source.why}" for key, source in sorted(brought.sources.items()))
         minutes = cold_start_s(place, brought.sources["model"]) / 60
         message = f"weights get into pods as follows: {ways}. A cold start takes about {minutes:.0f} min at most"
-        return (Remark("PLAT-027", "info", message),)
+        there_now = (await there.reading.endpoints()).get(endpoint.endpoint, EndpointObjects())
+        steady = max(1, self._spec.endpoints[endpoint.endpoint].replicas.min)
+        return (Remark("PLAT-027", "info", message), *autoscaled(there_now, steady))
 
     async def close(self) -> None:
         """End watches and connections; the next call opens them again."""

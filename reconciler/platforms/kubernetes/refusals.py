@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from environments.errors import SluiceError
 from environments.names import Address
+from reconciler.platforms.kubernetes.observed import EndpointObjects
 from reconciler.platforms.kubernetes.placement import GatewayRef, Placement
-from reconciler.ports import SlotAddress
+from reconciler.platforms.kubernetes.workload import replica_owners
+from reconciler.ports import Remark, SlotAddress
 
 _SPLITS_SERVICES_ONLY = ("gateway.envoyproxy.io/",)
 """Controllers that split a rule's traffic between Services and not between InferencePools."""
@@ -76,6 +78,24 @@ def foreign_replicas(slot: SlotAddress, owners: Sequence[str], *, have: int, wan
         why=f"spec.replicas belongs to {', '.join(owners)}, which would set it back; it was not taken from there",
         do=f"set {bound} of the {scaler} to {wanted}, or remove it while the rollout lasts",
     )
+
+
+def autoscaled(found: EndpointObjects, steady: int) -> tuple[Remark, ...]:
+    """Return a warning for each slot that an autoscaler has taken beyond what the file declares.
+
+    A challenger needs as many servers as its champion has, and only its own autoscaler may bring them.
+    """
+    remarks = []
+    for slot, body in sorted(found.workloads.items()):
+        have, owners = int(body["spec"].get("replicas", 1)), replica_owners(body)
+        if owners and have > steady:
+            message = (
+                f"slot {slot} has {have} servers by {', '.join(owners)}, and the file declares {steady}: a challenger"
+                f" needs up to {have}, which nobody but its autoscaler may bring. Raise replicas.min to {have} and its"
+                " minReplicas with it, or wait for a quieter hour"
+            )
+            remarks.append(Remark("PLAT-025", "warn", message))
+    return tuple(remarks)
 
 
 def no_gateway(address: Address, gateway: GatewayRef) -> SluiceError:
