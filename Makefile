@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 NEW := new-platform new-gate new-policy new-metric-source
 
-.PHONY: help install demo test mutate lint format reference docs $(NEW) bench bench-judge bench-load engines packages vllm triton clean
+.PHONY: help install demo demo-triton test mutate lint format reference docs $(NEW) bench bench-judge bench-load engines packages vllm triton clean
 
 help: ## Show this page
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 19
@@ -46,6 +46,9 @@ triton: install ## Install Triton for CPU into .cache/triton
 
 demo: install ## Watch a good release pass three gates, and each gate stop one that is bad, on real servers
 	@$(BIN)/sluice demo
+
+demo-triton: install ## The same on Triton, small: a release that is promoted and one that is rolled back
+	@$(BIN)/python -m reconciler.demo.triton_tour
 
 test: install packages engines vllm triton ## Run every test; what fails beside others has to pass alone
 	@$(PYTEST) -n $(WORKERS) --dist loadgroup tests || { code=$$?; [ $$code = 1 ] || exit $$code; \
