@@ -7,7 +7,9 @@ rollout read `GATES`. docs/adding/gate.md says how to add one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -92,3 +94,11 @@ def _kinds() -> tuple[GateKind, ...]:
 
 GATES: tuple[GateKind, ...] = _kinds()
 """Every gate that this build knows, in the order in which they are asked."""
+
+SPOKEN: Mapping[str, str] = MappingProxyType({"triton": "kserve", "vllm": "openai"})
+"""The protocol that servers of each runtime speak with clients; a runtime's adapter says the same."""
+
+
+def asks(gate: GateKind, runtime: str) -> bool:
+    """Say whether a gate asks servers of a runtime before users do."""
+    return gate.speaks == SPOKEN.get(runtime)

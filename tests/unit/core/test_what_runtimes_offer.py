@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from environments.gates import SPOKEN
 from environments.names import Address
 from environments.spec import EnvironmentSpec
+from policies.plans import check_spec
 from reconciler.core.plan.change import Action, Change, MovesBy
 from reconciler.planning.buildable import unbuildable
 from reconciler.pointers.flagd import FlagdPointers
@@ -17,6 +19,7 @@ from reconciler.ports.adapters import RegionReader
 from reconciler.runtimes.triton import TritonRuntime
 from reconciler.runtimes.vllm import VllmRuntime
 from tests.support.fakes.platform import FakePlatform
+from tests.unit.policies.fixtures import shipped
 
 RUNTIMES: dict[str, Runtime] = {"triton": TritonRuntime(), "vllm": VllmRuntime()}
 ERRORS = {"metric": "error_rate", "ratio": 2}
@@ -49,6 +52,21 @@ def test_gates_ask_language_models_in_their_own_protocol(gate: dict[str, Any]) -
     rollout = {"gates": gate, "judge": {"protect": [ERRORS]}}
     assert found("triton", rollout) == {("BUILD-004", "deny")}
     assert found("vllm", rollout) == set()
+
+
+@pytest.mark.parametrize("name", sorted(RUNTIMES))
+def test_what_files_and_adapters_say_of_a_protocol_is_the_same(name: str) -> None:
+    assert SPOKEN[name] == RUNTIMES[name].offers.protocol
+
+
+def test_a_gate_is_demanded_only_where_one_could_ask() -> None:
+    """ROL-003 and BUILD-004 must never both deny: then nothing could be declared."""
+    embed = shipped("prod").endpoints["embed"]
+    for runtime, demanded in (("triton", False), ("vllm", True)):
+        spec = shipped("prod").model_copy(
+            update={"endpoints": {"embed": embed.model_copy(update={"runtime": runtime})}}
+        )
+        assert any(finding.policy == "ROL-003" for finding in check_spec(spec)) is demanded
 
 
 def test_what_nobody_tells_cannot_be_protected() -> None:
