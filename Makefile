@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 NEW := new-platform new-gate new-policy new-metric-source
 
-.PHONY: help install demo test mutate lint format reference docs $(NEW) bench bench-judge bench-load engines packages vllm clean
+.PHONY: help install demo demo-triton test mutate lint format reference docs $(NEW) bench bench-judge bench-load engines packages vllm triton clean
 
 help: ## Show this page
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 19
@@ -41,10 +41,16 @@ engines: install ## Build Pulumi, Kubernetes and the others from Go modules into
 vllm: install ## Install vLLM for CPU into .cache/vllm
 	@$(BIN)/python -c 'from pathlib import Path; from reconciler.demo.engines import ensure_vllm; ensure_vllm(Path(".cache").absolute(), print)'
 
+triton: install ## Install Triton for CPU into .cache/triton
+	@$(BIN)/python -c 'from pathlib import Path; from reconciler.demo.triton_engine import ensure_triton; ensure_triton(Path(".cache").absolute(), print)'
+
 demo: install ## Watch a good release pass three gates, and each gate stop one that is bad, on real servers
 	@$(BIN)/sluice demo
 
-test: install packages engines vllm ## Run every test; what fails beside others has to pass alone
+demo-triton: install ## The same on Triton, small: a release that is promoted and one that is rolled back
+	@$(BIN)/python -m reconciler.demo.triton_tour
+
+test: install packages engines vllm triton ## Run every test; what fails beside others has to pass alone
 	@$(PYTEST) -n $(WORKERS) --dist loadgroup tests || { code=$$?; [ $$code = 1 ] || exit $$code; \
 	  echo "Some tests failed while others kept this machine busy. Each has to pass alone, now:"; \
 	  $(PYTEST) --last-failed --last-failed-no-failures none tests; }

@@ -7,7 +7,9 @@ rollout read `GATES`. docs/adding/gate.md says how to add one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -51,12 +53,12 @@ class LoadGateSpec(Block):
 class GatesSpec(Block):
     """The gates between a warm challenger and the first percent of traffic."""
 
-    eval: Annotated[EvalGateSpec | None, Code("reconciler.gates.eval.gate:build", files=("suite",))] = Field(
-        None, description="Evaluate challenger and champion on the same cases before any traffic moves."
-    )
-    load: Annotated[LoadGateSpec | None, Code("reconciler.gates.load_gate:build", files=("profile",))] = Field(
-        None, description="Load both side by side before any traffic moves."
-    )
+    eval: Annotated[
+        EvalGateSpec | None, Code("reconciler.gates.eval.gate:build", files=("suite",), speaks="openai")
+    ] = Field(None, description="Evaluate challenger and champion on the same cases before any traffic moves.")
+    load: Annotated[
+        LoadGateSpec | None, Code("reconciler.gates.load_gate:build", files=("profile",), speaks="openai")
+    ] = Field(None, description="Load both side by side before any traffic moves.")
 
     def declared(self) -> tuple[str, ...]:
         """Return the names of the gates that are declared, in the order in which they are asked."""
@@ -67,6 +69,8 @@ class GatesSpec(Block):
 class GateKind:
     """One kind of gate. `order` is its place among the gates, `files` are the settings that name files.
 
+    `speaks` is the protocol in which it asks the release's server; empty for one that asks none.
+
     `build` is the text `MODULE:FUNCTION`; the function takes the environment's `RegistrySpec` and returns a
     `reconciler.ports.Gate`.
     """
@@ -75,6 +79,7 @@ class GateKind:
     order: int
     build: str
     files: tuple[str, ...]
+    speaks: str = ""
 
 
 def _kinds() -> tuple[GateKind, ...]:
@@ -83,9 +88,17 @@ def _kinds() -> tuple[GateKind, ...]:
         code = code_of(field)
         if code is None:
             raise TypeError(f"GatesSpec.{name} does not say where its code is")
-        found.append(GateKind(name, order, code.at, code.files))
+        found.append(GateKind(name, order, code.at, code.files, code.speaks))
     return tuple(found)
 
 
 GATES: tuple[GateKind, ...] = _kinds()
 """Every gate that this build knows, in the order in which they are asked."""
+
+SPOKEN: Mapping[str, str] = MappingProxyType({"triton": "kserve", "vllm": "openai"})
+"""The protocol that servers of each runtime speak with clients; a runtime's adapter says the same."""
+
+
+def asks(gate: GateKind, runtime: str) -> bool:
+    """Say whether a gate asks servers of a runtime before users do."""
+    return gate.speaks == SPOKEN.get(runtime)

@@ -13,10 +13,14 @@ from pydantic.fields import FieldInfo
 
 @dataclass(frozen=True)
 class Code:
-    """Where the code is, as `MODULE:NAME`, and which keys of the block name files."""
+    """Where the code is, as `MODULE:NAME`, and which keys of the block name files.
+
+    `speaks` is the protocol in which it asks a release's server; empty for what asks none.
+    """
 
     at: str
     files: tuple[str, ...] = ()
+    speaks: str = ""
 
 
 def code_of(field: FieldInfo) -> Code | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from environments.gates import GATES
+from environments.gates import GATES, asks
 from policies.policy import Hit, OnPlan, PlanContext, Policy, levels
 from reconciler.core.plan.change import Action
 
@@ -33,9 +33,10 @@ def replicas(context: PlanContext) -> Iterator[Hit]:
 
 
 def gates(context: PlanContext) -> Iterator[Hit]:
-    """Find releases that nothing asks anything before users see them."""
+    """Find releases that nothing asks anything before users see them, where a gate of this build could ask."""
     for address, endpoint in context.each():
-        if not endpoint.rollout.gates.declared():
+        askable = any(asks(kind, endpoint.runtime) for kind in GATES)
+        if askable and not endpoint.rollout.gates.declared():
             yield address, f"no gate ({' or '.join(_GATES)}) stands before the first percent of traffic"
 
 

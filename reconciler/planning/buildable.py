@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from environments.gates import GATES
 from environments.spec import EndpointSpec, EnvironmentSpec
 from reconciler.core.model.finding import Finding
 from reconciler.core.plan.change import Action, Change
 from reconciler.core.rollout.surge import SWAP, servers_for
-from reconciler.ports import CountsTraffic, KeepsReplicas
+from reconciler.ports import CountsTraffic, KeepsReplicas, Runtime
 from reconciler.ports.adapters import RegionReader
 
 STRATEGIES = ("canary", "blue_green")
@@ -19,7 +20,7 @@ def unbuildable(
     changes: Sequence[Change],
     readers: Mapping[str, RegionReader],
     *,
-    runtimes: Collection[str],
+    runtimes: Mapping[str, Runtime],
     gates: Collection[str],
 ) -> list[Finding]:
     """Return what is denied because nothing here does it, and what a platform does otherwise than declared."""
@@ -33,7 +34,8 @@ def unbuildable(
         lacking = [*_lacking_build(declared, runtimes, gates), *_lacking_platform(declared, can)]
         where = str(change.address)
         found += [Finding("BUILD-001", "deny", where, f"this build has no adapter for: {what}") for what in lacking]
-        found += [Finding(code, level, where, message) for code, level, message in _of_replicas(declared, can)]
+        told = [*_of_replicas(declared, can), *_of_runtime(declared, runtimes.get(declared.runtime))]
+        found += [Finding(code, level, where, message) for code, level, message in told]
     return found
 
 
@@ -51,6 +53,33 @@ def _lacking_platform(declared: EndpointSpec, can: frozenset[type]) -> Iterator[
         yield "strategy canary (the region's platform counts no traffic)"
     if declared.rollout.surge == SWAP and KeepsReplicas not in can:
         yield "surge swap (a slot keeps one server on the region's platform)"
+
+
+def _of_runtime(declared: EndpointSpec, runtime: Runtime | None) -> Iterator[tuple[str, str, str]]:
+    """Yield code, level and message of what a rollout asks for and the runtime's servers do not give."""
+    if runtime is None:
+        return
+    offers, rollout = runtime.offers, declared.rollout
+    for gate in (kind for kind in GATES if kind.name in rollout.gates.declared()):
+        if gate.speaks not in ("", offers.protocol):
+            yield (
+                "BUILD-004",
+                "deny",
+                f"the {gate.name} gate speaks {gate.speaks} and servers of runtime {declared.runtime} speak"
+                f" {offers.protocol}: leave the gate out, or use a runtime that it can ask",
+            )
+    if rollout.strategy != "canary":
+        return
+    protected = {row.metric for row in rollout.judge.protect} - {"error_rate"}
+    for metric in sorted(protected - offers.latencies):
+        perhaps = metric in offers.perhaps
+        yield (
+            "BUILD-005",
+            "warn" if perhaps else "deny",
+            f"the judge is to protect {metric}, which servers of runtime {declared.runtime}"
+            f" {'tell of some models only' if perhaps else 'do not tell'}: without it no promotion is decided;"
+            " name what is to be protected in rollout.judge.protect",
+        )
 
 
 def _of_replicas(declared: EndpointSpec, can: frozenset[type]) -> Iterator[tuple[str, str, str]]:

@@ -14,7 +14,7 @@ from environments.errors import SluiceError, SpecError, nearest
 from environments.load import Loaded
 from environments.names import Address
 from environments.refs import parse_ref
-from environments.spec import EnvironmentSpec
+from environments.spec import EndpointSpec, EnvironmentSpec
 from policies.plans import check_plan
 from reconciler.core.model.desired import DesiredEndpoint, ResolvedRef, desired_state, references, release_of
 from reconciler.core.model.finding import Finding
@@ -181,7 +181,7 @@ class Planner:
             SluiceError: everything that is wrong with engine arguments, references and files of gates, at once.
         """
         endpoints = self.loaded.spec.endpoints
-        asked = [(name, *each) for name in names for each in references(endpoints[name].release)]
+        asked = [(name, *each) for name in names for each in _references(endpoints[name])]
         answers = await asyncio.gather(*(self._resolve(*each) for each in asked), return_exceptions=True)
         self._refuse_broken(names, [answer for answer in answers if isinstance(answer, BaseException)])
         resolved: dict[str, dict[str, ResolvedRef]] = {name: {} for name in names}
@@ -339,3 +339,7 @@ async def active_rollouts(store: Store, environment: str) -> dict[str, Rollout]:
     """Return the rollouts in flight by endpoint."""
     stored = await store.rollouts(environment, active=True)
     return {s.endpoint: rollout_from_json(s.body) for s in stored}
+
+
+def _references(endpoint: EndpointSpec) -> tuple[tuple[str, str, str], ...]:
+    return references(endpoint.release, endpoint.runtime)

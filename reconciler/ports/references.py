@@ -24,7 +24,8 @@ class Registry(Protocol):
     """Turns references into digests and lineage."""
 
     async def resolve(self, ref: Ref, *, kind: str) -> Resolved:
-        """Return digest and lineage; `kind` is `model`, `adapter`, `prompt`, `index` or `guardrails`.
+        """Return digest and lineage; `kind` is `model`, `adapter`, `prompt`, `index`, `guardrails`, or `repository`:
+        a model as Triton serves it.
 
         Raises:
             SluiceError: `REG-001` no such thing, `REG-002` refused (pickled weights),

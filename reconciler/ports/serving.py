@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ParamSpec, Protocol, runtime_checkable
 
 from environments.names import Address
@@ -144,8 +145,34 @@ class ServerOptions:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+OPENAI, KSERVE = "openai", "kserve"
+"""Protocols that clients of an endpoint may speak."""
+
+
+@dataclass(frozen=True)
+class Offers:
+    """What servers of one kind give: the protocol of their clients, and the judge's latencies that they tell.
+
+    `perhaps` are those that only some of their models or versions tell.
+    """
+
+    protocol: str
+    latencies: frozenset[str] = frozenset()
+    perhaps: frozenset[str] = frozenset()
+
+
 class Runtime(Protocol):
     """Knows one kind of server: how it starts, when it is ready, how it is warmed up, what it counts."""
+
+    @property
+    def ports(self) -> int:
+        """Return how many ports a server takes, one after another from the one that it is given."""
+        ...
+
+    @property
+    def offers(self) -> Offers:
+        """Return what its servers give to clients and to the judge."""
+        ...
 
     def check(self, engine: Mapping[str, Any]) -> None:
         """Refuse engine arguments that the runtime does not know.
@@ -183,6 +210,21 @@ class Runtime(Protocol):
 
     async def counts(self, url: str) -> SlotCounts:
         """Return the server's counters; `errors` is 0 where the runtime does not count them as a client would."""
+        ...
+
+
+@runtime_checkable
+class LaysOutFiles(Protocol):
+    """A runtime whose servers start from a folder that is made of a release's files, not from those alone."""
+
+    def lay_out(self, release: Release, *, paths: Mapping[str, str], folder: Path) -> Mapping[str, str]:
+        """Write below `folder`, which is the server's alone, what it starts from; return `paths` for `options`.
+
+        A repeat finds what is there. It blocks: it reads and writes files.
+
+        Raises:
+            SluiceError: the release's files are not what the server could serve.
+        """
         ...
 
 

@@ -18,7 +18,7 @@ from reconciler.registries.copies import Copies
 from reconciler.registries.digests import DigestCache, content_digest
 
 DIGESTS = "digests.json"
-_WEIGHTS = ("model", "adapter")
+_WEIGHTS = ("model", "adapter", "repository")
 _PROMPT_MAX = 1_000_000
 
 

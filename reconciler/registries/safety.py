@@ -14,6 +14,8 @@ from environments.errors import SluiceError
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
 WEIGHTS = ".safetensors"
 _CONFIG = {"model": "config.json", "adapter": "adapter_config.json"}
+REPOSITORY = "repository"
+_REPOSITORY_FILES = ("config.pbtxt", "model.onnx", "model.plan", "model.py", "model.xml")
 _HEADER_MAX = 100_000_000
 """Longest header that a safetensors file may have, in bytes. Source: the format's own description."""
 
@@ -42,6 +44,9 @@ def require_servable(ref: str, kind: str, names: Iterable[str]) -> None:
     Raises:
         SluiceError: `REG-002`.
     """
+    if kind == REPOSITORY:
+        _require_repository(ref, list(names))
+        return
     config = _CONFIG.get(kind)
     if config is None:
         return
@@ -56,6 +61,20 @@ def require_servable(ref: str, kind: str, names: Iterable[str]) -> None:
             why=f"found there: {', '.join(sorted(top)[:8]) or 'nothing'}",
             do=f"point the reference at the folder that `save_pretrained` wrote, with {config} in it",
         )
+
+
+def _require_repository(ref: str, names: list[str]) -> None:
+    """Refuse files in which Triton could find nothing to serve; what exactly is wrong, its runtime says."""
+    of_language_model = "config.json" in names and any(name.endswith(WEIGHTS) for name in names)
+    if of_language_model or any(PurePosixPath(name).name in _REPOSITORY_FILES for name in names):
+        return
+    raise SluiceError(
+        "REG-002",
+        where=ref,
+        what="this is no model that Triton could serve: there is no config.pbtxt and no model file of a known name",
+        why=f"found there: {', '.join(sorted(names)[:8]) or 'nothing'}",
+        do="point the reference at a model repository; docs/how-to/triton.md shows its forms",
+    )
 
 
 def check_weights(ref: str, path: Path) -> None:

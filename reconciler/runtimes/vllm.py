@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from environments.errors import SluiceError
 from reconciler import plain_http
 from reconciler.core.model.release import Release
-from reconciler.ports import ServerOptions, SlotCounts
+from reconciler.ports import OPENAI, Offers, ServerOptions, SlotCounts
 from reconciler.runtimes.vllm_command import check_engine, serve_arguments
 from reconciler.runtimes.vllm_counts import counts_of
 
@@ -31,6 +31,9 @@ _WARM_AT_ONCE = 4
 
 class VllmRuntime:
     """Adapter of the `Runtime` port for vLLM and whatever else speaks its interface. Has no state."""
+
+    ports = 1
+    offers = Offers(protocol=OPENAI, latencies=frozenset({"ttft", "itl"}))
 
     def check(self, engine: Mapping[str, Any]) -> None:
         """Refuse engine arguments that vLLM does not know or Sluice sets itself.

@@ -75,7 +75,7 @@ async def test_a_region_that_the_file_dropped_is_built_from_what_a_rollout_remem
         rebuild = composed.adapters().rebuild
         region = rebuild("gone", LOCAL.model_dump(mode="json", exclude={"prometheus"}))
         assert region is not None
-        assert (region.name, sorted(region.runtimes), sorted(region.metrics)) == ("gone", ["vllm"], ["http"])
+        assert (region.name, sorted(region.runtimes), sorted(region.metrics)) == ("gone", ["triton", "vllm"], ["http"])
         assert await read_all(region.reader) == ()
         cluster = rebuild("gone", {"platform": "kubernetes", "context": "c"})
         assert cluster is not None

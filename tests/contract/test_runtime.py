@@ -69,7 +69,12 @@ def wait_until_ready(served: Served) -> None:
 
 @pytest.fixture(
     scope="module",
-    params=["double", pytest.param("vllm", marks=[pytest.mark.vllm, pytest.mark.engine, pytest.mark.slow])],
+    params=[
+        "double",
+        pytest.param(
+            "vllm", marks=[pytest.mark.vllm, pytest.mark.engine, pytest.mark.slow, pytest.mark.xdist_group("vllm")]
+        ),
+    ],
 )
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Start a server from the runtime's command, and end it with its whole process group.

@@ -43,6 +43,13 @@ def apply_until_killed(cli: Cli, when: str) -> int:
     return crashed.code
 
 
+def declared(cli: Cli, model: str) -> tuple[str, str]:
+    """Return a model and the id of the release that it makes."""
+    cli.declare(model)
+    planned = cli.run("plan", cli.name, "--json", code=0).json()["releases"]
+    return model, str(planned[0]["id"])
+
+
 def whole(cli: Cli, serving: str) -> None:
     """Check what must hold after every crash and recovery: who serves, the ledger's chain, no process too many."""
     live = cli.live()
@@ -58,13 +65,13 @@ def whole(cli: Cli, serving: str) -> None:
 @pytest.mark.parametrize("side", ["before", "after"])
 @pytest.mark.parametrize("first", [1, 2], ids=["odd", "even"])
 def test_a_promotion_survives_a_kill_at_every_entry(fast: Cli, side: str, first: int) -> None:
-    models = itertools.cycle([fast.model("v2"), fast.model("v3"), "file:models/v1"])
+    releases = itertools.cycle([declared(fast, ref) for ref in (fast.model("v2"), fast.model("v3"), "file:models/v1")])
     with Traffic(fast.port, per_second=60) as traffic:
         for entry in itertools.count(first, 2):
-            fast.declare(next(models))
+            model, wanted = next(releases)
+            fast.declare(model)
             if apply_until_killed(fast, f"{side}:{entry}") == 0:
                 break
-            wanted = fast.run("plan", fast.name, "--json", code=0).json()["releases"][0]["id"]
             # Killed after its very last write, a rollout has ended, and nothing is left to be done.
             outcomes = fast.run("apply", fast.name, "--yes", "--json", code=0).json()["outcomes"]
             assert {outcome["phase"] for outcome in outcomes} <= {"promoted"}

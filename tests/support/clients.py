@@ -38,7 +38,11 @@ def completion(tokens: int, *, model: str = "chat") -> bytes:
 
 async def stream(port: int, tokens: int = 4, *, path: str = "/chat/v1/completions", slot: str = "") -> Answer:
     """Ask for a stream on a connection of its own and read it to its end."""
-    body = completion(tokens, model=path.split("/")[1])
+    return await post(port, path, completion(tokens, model=path.split("/")[1]), slot=slot)
+
+
+async def post(port: int, path: str, body: bytes, *, slot: str = "") -> Answer:
+    """Send a body on a connection of its own and read the answer to its end."""
     try:
         reader, writer = await send(port, path, body, slot=slot)
     except OSError as error:

@@ -17,3 +17,12 @@ def require_vllm() -> tuple[str, ...]:
     if not is_installed(CACHE):
         missing("vLLM for CPU is not installed", "run `make vllm` (5.8 GB, about a minute)")
     return serve_command(CACHE)
+
+
+def require_triton() -> tuple[str, ...]:
+    """Return the `serve_command` of the real Triton."""
+    from reconciler.demo.triton_engine import ensure_triton, is_installed
+
+    if not is_installed(CACHE):
+        missing("Triton is not installed", "run `make triton` (0.35 GB, half a minute)")
+    return (str(ensure_triton(CACHE, print)),)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from collections import Counter
 from types import TracebackType
 
-from tests.support.clients import Answer, stream
+from tests.support.clients import Answer, post, stream
 
 _SENT_MAX = 60_000
 _OPEN_MAX = 400
@@ -66,9 +67,21 @@ class Traffic:
 
     async def _one(self) -> None:
         try:
-            answer = await asyncio.wait_for(stream(self._port, self._tokens, path=self._path), _TIMEOUT_S)
+            answer = await asyncio.wait_for(self._ask(), _TIMEOUT_S)
         except TimeoutError:
             answer = Answer(error="no whole answer in time")
         self.answers[answer.headers.get("x-sluice-release", ""), answer.failed] += 1
         if answer.failed and len(self.failures) < 20:
             self.failures.append(answer)
+
+    async def _ask(self) -> Answer:
+        return await stream(self._port, self._tokens, path=self._path)
+
+
+class InferenceTraffic(Traffic):
+    """The same in KServe's protocol: texts to a model that answers each with one."""
+
+    async def _ask(self) -> Answer:
+        tensor = {"name": "TEXT", "shape": [1, 1], "datatype": "BYTES", "data": ["where is my order?"]}
+        body = json.dumps({"inputs": [tensor]}).encode()
+        return await post(self._port, "/chat/v2/models/chat/infer", body)

@@ -70,7 +70,7 @@ def _undecided(state: JudgeState, evidence: Evidence, log_e: float, settings: Ju
         return f"Not decided: none of the challenger's {state.exposed_requests:,} requests has ended yet."
     if not state.exposed_requests:
         return f"Not decided: the challenger has answered no request yet ({state.requests[0]} went to the champion)."
-    unmeasured = _unmeasured(state, settings) or _undrawn(state)
+    unmeasured = _unmeasured(state, settings)
     if unmeasured:
         return f"Not decided: {unmeasured}; {_cost(state)}."
     weakest = evidence.weakest
@@ -85,7 +85,7 @@ def _undecided(state: JudgeState, evidence: Evidence, log_e: float, settings: Ju
     return (
         f"Not decided: {row.name} is not ruled out ({_figures(row, state)}), {_odds(evidence.in_favour[0, weakest])} "
         f"of {_odds(evidence.needed[0, weakest])} needed; harm {_odds(log_e)} "
-        f"of {_odds(settings.rollback_limit)}; {_cost(state)}.{_coarse(row, state)}"
+        f"of {_odds(settings.rollback_limit)}; {_cost(state)}.{_undrawn(state) or _coarse(row, state)}"
     )
 
 
@@ -116,16 +116,16 @@ def _unmeasured(state: JudgeState, settings: JudgeSettings) -> str | None:
     return None
 
 
-def _undrawn(state: JudgeState) -> str | None:
-    """Return why latencies tell nothing: an arm answers requests that no weight drew. None when none does."""
+def _undrawn(state: JudgeState) -> str:
+    """Return why latencies convict nobody: an arm answers requests that no weight drew."""
     known = state.bets.undrawn
     if not known.found[0]:
-        return None
+        return ""
     arm = int(np.argmax(known.answered[0] - known.drawn[0]))
     answered, drawn = known.answered[0, arm], known.drawn[0, arm]
     return (
-        f"the {_ARMS[arm]}'s servers answered {answered:,.0f} requests lately and the weights drew {drawn:,.0f}, so "
-        "latencies are not judged: stop what names a slot in a header or goes past the gateway, then resume"
+        f" The {_ARMS[arm]}'s servers answered {answered:,.0f} requests lately and the weights drew {drawn:,.0f}, so "
+        "latencies convict nobody: stop what names a slot in a header or goes past the gateway."
     )
 
 

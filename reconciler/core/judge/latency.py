@@ -147,11 +147,17 @@ def tail_s(state: LatencyState, plan: LatencyPlan) -> Array:
 
 
 def advance(
-    state: LatencyState, counts: Array, elapsed_s: float, plan: LatencyPlan, *, clears: Flags | None = None
+    state: LatencyState,
+    counts: Array,
+    elapsed_s: float,
+    plan: LatencyPlan,
+    *,
+    clears: Flags | None = None,
+    convicts: Flags | None = None,
 ) -> LatencyState:
     """Add a tick's cell counts [R, 2, C] and settle the bets of each run whose block is full.
 
-    Where `clears` [R] is false the tick may speak for the regression but not against it.
+    Where `clears` [R] is false the tick may speak for the regression but not against it; `convicts` the other way.
     """
     pending = state.pending + counts
     since_s = state.since_s + elapsed_s
@@ -162,6 +168,7 @@ def advance(
     refuted = _refuted(state, after.past_champion, block[:, 1], plan)
     moved = _settle_block(replace(after, refuted=refuted), block, share, since_s, plan)
     moved = moved if clears is None else _without_clearing(state, moved, clears)
+    moved = moved if convicts is None else _without_convicting(state, moved, convicts)
     held = replace(state, overshoot=np.zeros_like(state.overshoot))
     chosen = _choose(full, moved, held)
     return replace(
@@ -182,6 +189,17 @@ def _without_clearing(before: LatencyState, after: LatencyState, clears: Flags) 
         fixed_down=np.where(chosen, after.fixed_down, fixed),
         noisy_down=np.where(chosen, after.noisy_down, noisy),
         refuted=np.where(chosen, after.refuted, np.minimum(after.refuted, before.refuted)),
+    )
+
+
+def _without_convicting(before: LatencyState, after: LatencyState, convicts: Flags) -> LatencyState:
+    """Return `after` with the wealth that rolls back as it was, in the runs that may not convict."""
+    chosen = convicts[:, None]
+    return replace(
+        after,
+        fixed_up=np.where(chosen, after.fixed_up, before.fixed_up),
+        noisy_up=np.where(chosen, after.noisy_up, before.noisy_up),
+        overshoot=np.where(chosen, after.overshoot, 0.0),
     )
 
 

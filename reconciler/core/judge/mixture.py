@@ -111,7 +111,7 @@ def advance(states: BetStates, counts: Counts, plans: Plans, *, warm: bool) -> B
         plan = plans.latency(metric)
         state = latencies.get(metric) or latency.first_state(plan, len(table))
         state = latency.forget_pending(state) if changed else state
-        moves = _moves(judged, metric, ~states.undrawn.found, warm=warm)
+        moves = _moves(judged, metric, convicts=~states.undrawn.found, warm=warm)
         latencies[metric] = _with_latency(state, table, counts.elapsed_s, plan, moves)
     return replace(states, latency=latencies)
 
@@ -205,17 +205,18 @@ def _with_outcomes(states: BetStates, outcomes: Sequence[Outcomes], judged: Judg
 
 @dataclass(frozen=True)
 class _Moves:
-    """What a tick's latencies may do, [R] each: be judged at all, and clear."""
+    """What a tick's latencies may do, [R] each: be judged at all, clear, and convict."""
 
     counted: Flags
     clears: Flags
+    convicts: Flags
     warm: bool
 
 
-def _moves(judged: Judged, metric: Metric, drawn: Flags, *, warm: bool) -> _Moves:
+def _moves(judged: Judged, metric: Metric, *, convicts: Flags, warm: bool) -> _Moves:
     if metric == "ttft":
-        return _Moves(judged.first_tokens & drawn, judged.first_tokens_clear, warm)
-    return _Moves(judged.answers & drawn, judged.answers, warm)
+        return _Moves(judged.first_tokens, judged.first_tokens_clear, convicts, warm)
+    return _Moves(judged.answers, judged.answers, convicts, warm)
 
 
 def _with_latency(
@@ -224,4 +225,4 @@ def _with_latency(
     if not moves.warm:
         return latency.learn_shape(state, table, elapsed_s)
     counted = moves.counted[:, None, None] * table
-    return latency.advance(state, counted, elapsed_s, plan, clears=moves.clears)
+    return latency.advance(state, counted, elapsed_s, plan, clears=moves.clears, convicts=moves.convicts)

@@ -1,7 +1,8 @@
 """Whether servers answered requests that no weight drew: a client names an arm in a header, or goes past the gateway.
 
 The gateway's windows leave such requests out, the servers' latencies cannot. Of another kind than the rest (longer
-prompts, say) they would make equal releases look slower, or hide that one is: latencies then say nothing.
+prompts, say) they make an equal release look slower, so latencies then convict nobody. Windows are told when they
+close, so for so long after a weight has risen it looks the same; clearing goes on meanwhile.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Undrawn:
 
     @property
     def found(self) -> Flags:
-        """Say in which runs latencies tell nothing, [R]."""
+        """Say in which runs latencies convict nobody, [R]."""
         any_arm: Flags = self.arms.any(-1)
         return any_arm
 

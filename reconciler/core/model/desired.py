@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from environments.names import Address
 from environments.spec import EndpointSpec, EnvironmentSpec, ReleaseSpec
-from reconciler.core.model.release import Artifact, Lineage, Release
+from reconciler.core.model.release import Artifact, Lineage, Release, kind_of_model
 from reconciler.core.model.settings import RolloutSettings, settings_of
 
 
@@ -46,9 +46,9 @@ class ResolvedRef:
     text: str | None = None
 
 
-def references(release: ReleaseSpec) -> tuple[tuple[str, str, str], ...]:
+def references(release: ReleaseSpec, runtime: str = "vllm") -> tuple[tuple[str, str, str], ...]:
     """Return `(path, kind, reference)` of everything in a release that a registry must resolve, sorted by path."""
-    found = [("model", "model", release.model)]
+    found = [("model", kind_of_model(runtime), release.model)]
     found += [(f"prompts.{name}", "prompt", ref) for name, ref in release.prompts.items()]
     found += [(f"adapters.{name}", "adapter", ref) for name, ref in release.adapters.items()]
     if release.index:

@@ -9,6 +9,13 @@ from typing import Any
 
 from reconciler.core.canonical import Json, canonical_json
 
+_MODEL_KINDS = {"triton": "repository"}
+
+
+def kind_of_model(runtime: str) -> str:
+    """Return as what a registry knows a runtime's models: weights with their configuration, or what Triton serves."""
+    return _MODEL_KINDS.get(runtime, "model")
+
 
 @dataclass(frozen=True, order=True)
 class Artifact:

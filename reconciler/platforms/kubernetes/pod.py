@@ -29,8 +29,8 @@ MARGIN_S = 30
 PROBE_S = 10
 MODELS = "/models"
 HOME = "/home/sluice"
-_COMMANDS: Mapping[str, tuple[str, ...]] = {"vllm": ("vllm", "serve"), "triton": ("tritonserver",)}
-_HEALTH: Mapping[str, str] = {"vllm": "/health", "triton": "/v2/health/ready"}
+_COMMANDS: Mapping[str, tuple[str, ...]] = {"vllm": ("vllm", "serve")}
+_HEALTH: Mapping[str, str] = {"vllm": "/health"}
 _SERVES = (
     "import json, sys, urllib.request as r; "
     f"served = json.load(r.urlopen('http://127.0.0.1:{SLOT_PORT}/v1/models', timeout=4))['data']; "

@@ -11,6 +11,8 @@ from reconciler.platforms.kubernetes.placement import GatewayRef, Placement
 from reconciler.platforms.kubernetes.workload import replica_owners
 from reconciler.ports import Remark, SlotAddress
 
+RUNTIMES = ("vllm",)
+"""Runtimes whose servers need nothing but a release's own files."""
 _SPLITS_SERVICES_ONLY = ("gateway.envoyproxy.io/",)
 """Controllers that split a rule's traffic between Services and not between InferencePools."""
 
@@ -19,8 +21,17 @@ def check_placement(address: Address, place: Placement, controller: str | None) 
     """Refuse what an endpoint asks for and its cluster cannot do.
 
     Raises:
-        SluiceError: `PLAT-021` no image, `PLAT-022` pools that the gateway cannot split between.
+        SluiceError: `PLAT-021` no image, `PLAT-022` pools that the gateway cannot split between, `PLAT-028` a runtime
+            whose servers start from more than a release's own files.
     """
+    if place.runtime not in RUNTIMES:
+        raise SluiceError(
+            "PLAT-028",
+            where=str(address),
+            what=f"servers of the runtime {place.runtime} cannot be started in this cluster",
+            why="they start from files that are laid out beside the model, and nothing brings those into a pod yet",
+            do=f"use one of: {', '.join(RUNTIMES)}, or a region with `platform: local`",
+        )
     if place.image is None:
         raise SluiceError(
             "PLAT-021",

@@ -13,7 +13,7 @@ from environments.errors import SluiceError
 from environments.names import SLOTS, Address
 from environments.spec import LocalRegion
 from reconciler.core.model.observed import ObservedEndpoint
-from reconciler.core.model.release import Release
+from reconciler.core.model.release import Release, kind_of_model
 from reconciler.platforms.local import slots, traffic
 from reconciler.platforms.local.fences import fenced
 from reconciler.platforms.local.gateway import Gateway, Reading
@@ -220,7 +220,7 @@ class LocalPlatform:
 
     async def _paths(self, release: Release) -> dict[str, str]:
         """Return the folders of everything that the release's server loads, keyed as its lineage is."""
-        loaded = {"model": (release.model, "model")}
+        loaded = {"model": (release.model, kind_of_model(release.runtime))}
         loaded |= {f"adapters.{name}": (found, "adapter") for name, found in release.adapters.items()}
         return {key: str(await self._files.folder(found, kind=kind)) for key, (found, kind) in loaded.items()}
 

@@ -52,6 +52,41 @@ def reserve(seed: str) -> Reservation:
     )
 
 
+def reserve_row(seed: str, count: int) -> tuple[Reservation, ...]:
+    """Reserve `count` free ports one after another; the same `seed` is given the same ones where that is possible.
+
+    Raises:
+        SluiceError: `PLAT-006` there is no such row left.
+    """
+    if count == 1:
+        return (reserve(seed),)
+    places = LAST - FIRST + 2 - count
+    offset = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:4], "big") % places
+    for step in range(places):
+        found = _try_row(FIRST + (offset + step) % places, count)
+        if found:
+            return found
+    raise SluiceError(
+        "PLAT-006",
+        what=f"no {count} ports side by side between {FIRST} and {LAST} are free",
+        why="each server of this runtime needs as many",
+        do="end what listens there; `sluice down ENV` ends an environment of ours",
+    )
+
+
+def _try_row(first: int, count: int) -> tuple[Reservation, ...]:
+    """Reserve a row of ports, or none of them."""
+    found: list[Reservation] = []
+    for port in range(first, first + count):
+        reservation = try_reserve(port)
+        if reservation is None:
+            for each in found:
+                each.close()
+            return ()
+        found.append(reservation)
+    return tuple(found)
+
+
 def reserve_port(port: int, where: str) -> Reservation:
     """Reserve one certain port.
 

@@ -19,7 +19,7 @@ from environments.spec import LocalRegion
 from reconciler.core.model.observed import ObservedSlot, Replica, ServerState, one_server
 from reconciler.core.model.release import Release
 from reconciler.platforms.local.inherited import inherited
-from reconciler.platforms.local.port_lease import handing_over, reserve
+from reconciler.platforms.local.port_lease import handing_over, reserve_row
 from reconciler.platforms.local.processes import Launch, Supervised, end_folder, last_words, launch, read_supervised
 from reconciler.platforms.local.state import (
     SlotRecord,
@@ -29,11 +29,13 @@ from reconciler.platforms.local.state import (
     write_slot,
 )
 from reconciler.platforms.local.supervisor import LOG
-from reconciler.ports import Runtime
+from reconciler.ports import LaysOutFiles, Runtime
 
 GRACE_S = 30.0
 """How long a server may take to finish what is in flight: more than vLLM's `--shutdown-timeout 20`."""
 _READY_S = 10.0
+FILES = "files"
+"""The folder of what a server starts from besides the release's own files; it goes when the slot is emptied."""
 
 
 @dataclass(frozen=True)
@@ -118,18 +120,28 @@ async def start_server(
 
     Raises:
         SluiceError: `PLAT-006` no port, `PLAT-008` the program is not there or does not start, `PLAT-016` a variable
-            that the region names is not set; the slot is empty then.
+            that the region names is not set, or what the runtime says of the release's files; the slot is empty then.
     """
     environment = inherited(os.environ, region.serve_env, where=where)
-    reserved = reserve(str(folder))
-    with handing_over([reserved]):
-        options = runtime.options(release, paths=paths, host="127.0.0.1", port=reserved.port)
+    seen = await _laid_out(folder, release, runtime, paths)
+    reserved = reserve_row(str(folder), runtime.ports)
+    with handing_over(reserved):
+        options = runtime.options(release, paths=seen, host="127.0.0.1", port=reserved[0].port)
         program, *command = region.serve_command
         line = (_program(program, where), *command, *options.arguments)
         wanted = Launch(line, GRACE_S, {**environment, **options.environment})
         # The record comes first: if this process dies here, the next one finds a slot whose server is missing.
-        write_slot(folder, SlotRecord(release, reserved.port, paths["model"]))
-        await launch(folder, wanted, [reserved], where=where)
+        write_slot(folder, SlotRecord(release, reserved[0].port, paths["model"]))
+        await launch(folder, wanted, reserved, where=where)
+
+
+async def _laid_out(folder: Path, release: Release, runtime: Runtime, paths: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the paths that a server is started with, after what it needs besides the release's files was made."""
+    if not isinstance(runtime, LaysOutFiles):
+        return paths
+    made = folder / FILES
+    await asyncio.to_thread(made.mkdir, parents=True, exist_ok=True, mode=0o700)
+    return await asyncio.to_thread(runtime.lay_out, release, paths=paths, folder=made)
 
 
 async def end_server(folder: Path, *, where: str) -> None:

@@ -10,13 +10,16 @@ from typing import Any
 
 from environments.errors import SluiceError
 from reconciler.core.model.release import Release
-from reconciler.ports import ServerOptions, SlotCounts, read_all
+from reconciler.ports import OPENAI, Offers, ServerOptions, SlotCounts, read_all
 from tests.support.fakes.fleet import FleetPlatform
 from tests.support.fakes.platform import FakePlatform
 
 
 class FakeRuntime:
     """The Runtime port over fake platforms. `warm_error` makes every warm-up fail with RUN-003 and this text."""
+
+    ports = 1
+    offers = Offers(protocol=OPENAI, latencies=frozenset({"ttft", "itl"}))
 
     def __init__(self, *platforms: FakePlatform) -> None:
         self._platforms = {(p.environment, p.region): p for p in platforms}

@@ -121,3 +121,27 @@ def test_no_port_left_is_an_error_with_a_code(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(SluiceError, match="PLAT-006"):
         port_lease.reserve("five")
     held.close()
+
+
+def test_a_row_of_ports_is_side_by_side_and_passes_over_what_is_taken() -> None:
+    first = port_lease.reserve_row("row", 3)
+    ports = [each.port for each in first]
+    assert ports == list(range(ports[0], ports[0] + 3))
+    first[0].close()
+    first[2].close()
+    second = port_lease.reserve_row("row", 3)
+    assert not {each.port for each in second} & set(ports[:2])
+    for each in (first[1], *second):
+        each.close()
+    again = port_lease.reserve_row("row", 3)
+    assert [each.port for each in again] == ports, "what was tried in vain is let go of"
+    for each in again:
+        each.close()
+
+
+def test_a_row_of_one_is_the_port_that_it_always_was() -> None:
+    one = port_lease.reserve("single")
+    one.close()
+    (row,) = port_lease.reserve_row("single", 1)
+    assert row.port == one.port
+    row.close()
