@@ -40,8 +40,16 @@ FIELDS = MappingProxyType(
         "LocalRegion.allow_slot_header": "Whether outside requests may choose a slot with x-sluice-slot.",
         "LocalRegion.gpu_pools": "GPU pools by name; usually none on a laptop.",
         "KubernetesRegion.platform": "A Kubernetes cluster with a Gateway API gateway.",
-        "KubernetesRegion.context": "Context of the kubeconfig. `${env:NAME:-default}` works here.",
+        "KubernetesRegion.context": "Context of the kubeconfig; the pod's own account when left out. "
+        "`${env:NAME:-default}` works here.",
         "KubernetesRegion.prometheus": "Address of Prometheus, for limits and capacity.",
+        "KubernetesRegion.gateway": "The Gateway that routes hang on; the one that the stacks make when left out.",
+        "KubernetesRegion.model_bucket": "Where servers stream models from that lie in no bucket themselves, as "
+        "s3://BUCKET/PREFIX; each below its digest.",
+        "KubernetesRegion.model_images": "Models as OCI images by digest, by the model's reference; mounted into pods "
+        "where the server is Kubernetes 1.36 or newer.",
+        "GatewayRefSpec.name": "The Gateway's name.",
+        "GatewayRefSpec.namespace": "Its namespace; it must let in routes of the teams' namespaces.",
         "KubernetesRegion.allow_slot_header": "Whether outside requests may choose a slot with x-sluice-slot.",
         "KubernetesRegion.gpu_pools": "GPU pools by name; each becomes node groups of the cluster.",
         "SageMakerRegion.platform": "SageMaker endpoints; slots are production variants.",
@@ -101,6 +109,11 @@ FIELDS = MappingProxyType(
         "EndpointSpec.regions": "Where it runs; all regions when left out.",
         "EndpointSpec.replicas": "How many copies each slot runs.",
         "EndpointSpec.gpus_per_replica": "GPUs of one copy; 0 for a CPU.",
+        "EndpointSpec.workers": "Machines that one copy spans, each with `gpus_per_replica` GPUs; more than 1 is a "
+        "LeaderWorkerSet, on Kubernetes only.",
+        "EndpointSpec.backend": "What a slot is to the gateway: service, or inference_pool with an endpoint picker.",
+        "EndpointSpec.weights_from": "How the model gets into a pod: image_volume, stream or pvc; the best that the "
+        "cluster has when left out.",
         "EndpointSpec.slo": "What the endpoint promises.",
         "EndpointSpec.token_prices": "What tokens cost; limits on `cost_usd` need it.",
         "EndpointSpec.release": "What runs. Changing any of it is a new release.",

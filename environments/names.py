@@ -99,6 +99,8 @@ GPU_TAINT = "nvidia.com/gpu"
 STORAGE_CLASS = "sluice-gp3"
 CLIENT_HEADER = "x-sluice-client"
 SLOT_PORT = 8000
+MODEL_CLAIM = "sluice-models"
+"""The claim in a team's namespace with models for `weights_from: pvc`, each in a folder of its digest."""
 SLOT_PORT_NAME = "http"
 TRITON_METRICS_PORT = 8002
 PUBLIC_LISTENER = "https"

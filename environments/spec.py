@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from environments.gates import GatesSpec
-from environments.infrastructure import InfrastructureSpec, TeamSpec, ZoneId
+from environments.infrastructure import Image, InfrastructureSpec, TeamSpec, ZoneId
 from environments.kinds import Code
 from environments.names import NAME, REGION
 from environments.refs import JSON_SCHEMA_PATTERN, parse_ref
@@ -59,6 +59,8 @@ RefText = Annotated[
     Field(json_schema_extra={"pattern": JSON_SCHEMA_PATTERN, "examples": list(REF_EXAMPLES)}),
 ]
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+KubernetesName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+S3Prefix = Annotated[str, StringConstraints(pattern=r"^s3://[a-z0-9][a-z0-9.\-]{1,62}(/[^@\s]*)?$")]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Instant = Annotated[datetime, BeforeValidator(_instant, json_schema_input_type=datetime)]
@@ -115,12 +117,27 @@ class LocalRegion(Strict):
     gpu_pools: dict[Name, GpuPool] = {}
 
 
-class KubernetesRegion(Strict):
-    """A cluster reached through a kubeconfig `context`."""
+class GatewayRefSpec(Strict):
+    """A Gateway of the Gateway API, where it is not the one that the stacks make."""
 
-    platform: Literal["kubernetes"]
-    context: Annotated[str, StringConstraints(min_length=1)]
+    name: KubernetesName
+    namespace: KubernetesName
+
+
+class KubernetesRegion(Strict):
+    """A cluster reached through a kubeconfig `context`, or through the pod's own account where none is named.
+
+    `model_bucket` holds copies of models by digest, `model_images` the same content as an OCI image by reference.
+    """
+
+    platform: Annotated[Literal["kubernetes"], Code("reconciler.platforms.kubernetes.kind:KIND")]
+    context: Annotated[str, StringConstraints(min_length=1)] | None = None
     prometheus: str | None = None
+    gateway: GatewayRefSpec | None = None
+    model_bucket: Annotated[str, StringConstraints(pattern=r"^s3://[a-z0-9][a-z0-9.\-]{1,62}(/[^@\s]*)?$")] | None = (
+        None
+    )
+    model_images: dict[RefText, Image] = {}
     allow_slot_header: bool = False
     gpu_pools: dict[Name, GpuPool] = {}
 
@@ -261,6 +278,9 @@ class EndpointSpec(Strict):
     regions: Annotated[list[RegionName], Field(min_length=1)] | None = None
     replicas: Replicas = Replicas()
     gpus_per_replica: Annotated[int, Field(ge=0, le=64)] = 1
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    backend: Literal["service", "inference_pool"] = "service"
+    weights_from: Literal["image_volume", "stream", "pvc"] | None = None
     slo: SloSpec = SloSpec()
     token_prices: TokenPricesSpec | None = None
     release: ReleaseSpec

@@ -21,7 +21,7 @@ from reconciler.core.canonical import Json
 from reconciler.planning.checks import Checks
 from reconciler.planning.planner import Planner
 from reconciler.platforms.kinds import platform_kind
-from reconciler.ports import Gate, Registry, Runtime, Store
+from reconciler.ports import Gate, KeepsOpen, Registry, Runtime, Store
 from reconciler.ports.adapters import Adapters, Region
 from reconciler.ports.kinds import PlatformKind, Site
 
@@ -58,6 +58,13 @@ class Composed:
             reports=str(self.home / "reports"),
             rebuild=self._rebuild,
         )
+
+    async def close(self) -> None:
+        """Release the connections of regions and store."""
+        for region in self.regions.values():
+            if isinstance(region.reader, KeepsOpen):
+                await region.reader.close()
+        await self.store.close()
 
     def orphans(self) -> int:
         """Return how many processes of this environment run on this machine without a record that leads to them."""
@@ -162,7 +169,9 @@ def _region(kind: PlatformKind, loaded: Loaded, name: str, spec: RegionSpec, hom
 
     environment = loaded.spec.environment
     files = registry_for(loaded.spec.registry, root=loaded.root, home=home)
-    platform = kind.build(Site(environment, name, spec, loaded.root, home, files, runtime_for))
+    # A rollout may remember a region that the file does not declare any more.
+    declared = loaded.spec.model_copy(update={"regions": {**loaded.spec.regions, name: spec}})
+    platform = kind.build(Site(environment, name, spec, loaded.root, home, files, runtime_for, declared))
     return Region(
         name=name,
         reader=platform,

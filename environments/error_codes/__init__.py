@@ -27,7 +27,7 @@ AREAS: tuple[tuple[str, str], ...] = (
     ("METRIC", "Metric sources"),
     ("REG", "Registries"),
     ("RUN", "Runtimes"),
-    ("PLAT", "The local platform"),
+    ("PLAT", "Platforms"),
     ("KUBE", "The client of Kubernetes"),
     ("PTR", "Flag documents"),
     ("STORE", "The store"),

@@ -65,7 +65,7 @@ def with_ports(env: str | None, file: Path | None, work: Callable[[Composed], Aw
         try:
             return await work(composed)
         finally:
-            await composed.store.close()
+            await composed.close()
 
     return asyncio.run(opened())
 

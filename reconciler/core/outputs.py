@@ -41,6 +41,7 @@ def _output(spec: EnvironmentSpec, address: Address) -> Output:
             domain = spec.infrastructure.domain if spec.infrastructure else None
             if domain:
                 return Output(address, f"https://{domain}/{below}")
-            return Output(address, None, f"path /{below} of the gateway in the cluster of context {region.context}")
+            cluster = f"the cluster of context {region.context}" if region.context else "its cluster"
+            return Output(address, None, f"path /{below} of the gateway in {cluster}")
         case SageMakerRegion():
             return Output(address, None, f"SageMaker endpoint {sagemaker_endpoint(address.environment, name)}")

@@ -22,12 +22,18 @@ async def observe(regions: Iterable[RegionReader], endpoints: Sequence[str] | No
     found, unreachable = {}, {}
     for region, answer in zip(listed, answers, strict=True):
         if isinstance(answer, SluiceError):
-            unreachable[region.name] = answer.problem.what
+            unreachable[region.name] = _told(answer)
         elif isinstance(answer, BaseException):
             raise answer
         else:
             found.update({e.address: e for e in answer})
     return ObservedState(found, unreachable)
+
+
+def _told(error: SluiceError) -> str:
+    """Return why a region cannot be read, with the code behind it and what to do where the error says so."""
+    problem = error.problem
+    return f"{problem.what} ({problem.code}); {problem.do}" if problem.do else problem.what
 
 
 async def _region(region: RegionReader, endpoints: Sequence[str] | None) -> list[ObservedEndpoint]:

@@ -29,8 +29,10 @@ from reconciler.core.plan.retire import KeptSlot, due, has_idle_slot, kept_slot
 from reconciler.core.times import timestamp
 from reconciler.planning.buildable import unbuildable
 from reconciler.planning.checks import Checks
+from reconciler.planning.foreseen import foreseen
 from reconciler.planning.history import Recalled, recall
 from reconciler.planning.observe import observe
+from reconciler.planning.together import all_of
 from reconciler.ports import Gate, KeepsReplicas, Registry, Runtime, Store
 from reconciler.ports.adapters import RegionReader
 
@@ -64,6 +66,7 @@ class Planner:
         world = replace(world, gate_digests=self.gate_digests(changes))
         findings = [*self.judged(world, changes, now=now), *await self._recalled(world, changes)]
         findings += self._checks().first_rollouts(_created(changes))
+        findings += await foreseen(self.readers, [(c, d.release) for c, d in _moving(world, changes)])
         return make_plan(world, changes, findings, timestamp(now))
 
     def judged(self, world: World, changes: tuple[Change, ...], *, now: float) -> list[Finding]:
@@ -79,7 +82,7 @@ class Planner:
         regions = [r for r in spec.regions if r in self.readers and (not scope.regions or r in scope.regions)]
         names = [e for e in spec.endpoints if not scope.endpoints or e in scope.endpoints]
         runnable = [e for e in names if any(r in self.readers for r in spec.regions_of(e))]
-        (releases, gaps), live, active = await asyncio.gather(
+        (releases, gaps), live, active = await all_of(
             self.releases(runnable), self.live(scope), active_rollouts(self.store, spec.environment)
         )
         # Last, or a rollout that ends meanwhile would be neither in flight nor recorded, and what it did drift.
@@ -156,16 +159,20 @@ class Planner:
         """
         regions = [r for name, r in self.readers.items() if not scope.regions or name in scope.regions]
         observed = await observe(regions)
-        for region, why in sorted(observed.unreachable.items()):
-            raise SluiceError(
-                "PLAN-005",
-                where=f"{self.loaded.spec.environment}/{region}",
-                what=f"the region cannot be read: {why}",
-                why="a plan must not guess what is live",
-                do="sluice doctor, or leave the region out with --region",
-                retryable=True,
-            )
+        errors = [self._unreadable(region, why) for region, why in sorted(observed.unreachable.items())]
+        if errors:
+            raise errors[0] if len(errors) == 1 else SpecError([error.problem for error in errors])
         return narrowed(observed, frozenset(scope.endpoints), frozenset(scope.regions))
+
+    def _unreadable(self, region: str, why: str) -> SluiceError:
+        return SluiceError(
+            "PLAN-005",
+            where=f"{self.loaded.spec.environment}/{region}",
+            what=f"the region cannot be read: {why}",
+            why="a plan must not guess what is live",
+            do="sluice doctor, or leave the region out with --region",
+            retryable=True,
+        )
 
     async def releases(self, names: list[str]) -> tuple[dict[str, Release], list[str]]:
         """Return the releases of these endpoints, and what this build has no adapter for.

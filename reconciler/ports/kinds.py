@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from environments.spec import EnvironmentSpec
 from reconciler.ports.references import Files
 from reconciler.ports.serving import PlatformReader, PlatformWriter, Runtime
 
@@ -27,7 +28,10 @@ class Platform(PlatformReader, PlatformWriter, Protocol):
 
 @dataclass(frozen=True)
 class Site:
-    """What a region is built from. `root` is the folder above `environments/`, `home` where state lives."""
+    """What a region is built from. `root` is the folder above `environments/`, `home` where state lives.
+
+    `declared` is the whole environment file, in which `spec` is the region's block.
+    """
 
     environment: str
     region: str
@@ -36,6 +40,7 @@ class Site:
     home: Path
     files: Files
     runtime_for: Callable[[str], Runtime]
+    declared: EnvironmentSpec
 
 
 def _no_checks(region: str, spec: Any) -> Iterable[Check]:

@@ -282,6 +282,37 @@ class TellsChanges(Protocol):
 
 
 @runtime_checkable
+class KeepsOpen(Protocol):
+    """A platform that holds connections from its first call on."""
+
+    async def close(self) -> None:
+        """End them."""
+        ...
+
+
+@dataclass(frozen=True)
+class Remark:
+    """What a region says of a start that is only planned; `level` is a finding's: `deny`, `warn` or `info`."""
+
+    code: str
+    level: str
+    message: str
+
+
+@runtime_checkable
+class ForeseesStarts(Protocol):
+    """A platform that says beforehand how it would run a release, and what of it it could not."""
+
+    async def foresee(self, endpoint: Address, release: Release) -> tuple[Remark, ...]:
+        """Return what a plan should say of starting a release there.
+
+        Raises:
+            SluiceError: `PLAT-001` the region cannot be read (retryable).
+        """
+        ...
+
+
+@runtime_checkable
 class LoadsAdapters(Protocol):
     """A platform that can load an adapter onto a running base without a restart."""
 
@@ -314,7 +345,7 @@ async def read_all(reader: PlatformReader, endpoints: Sequence[str] | None = Non
     return tuple([endpoint async for page in reader.observe(endpoints) for endpoint in page])
 
 
-CAPABILITIES = (CountsTraffic, CountsByStart, KeepsReplicas, TellsChanges, LoadsAdapters, Mirrors)
+CAPABILITIES = (CountsTraffic, CountsByStart, KeepsReplicas, TellsChanges, ForeseesStarts, LoadsAdapters, Mirrors)
 
 
 def capabilities(platform: object) -> frozenset[type]:

@@ -118,7 +118,11 @@ def controllers(found: Declared, home: ClusterRegion, foundation: Foundation) ->
         image=image,
         replicas=found.infrastructure.controllers,
         file=found.loaded.path.read_text(encoding="utf-8"),
-        kubeconfigs={spec.context: foundation.of(region, "kubeconfig") for region, spec in found.clusters.items()},
+        kubeconfigs={
+            spec.context: foundation.of(region, "kubeconfig")
+            for region, spec in found.clusters.items()
+            if spec.context  # without one the controllers use their own account
+        },
         store_secret=secret_name(found.environment, "sluice", "url"),
         password_version=found.infrastructure.database.password_version,
         mlflow=f"http://{MLFLOW_NAME}.{MLFLOW_NAME}.svc:{MLFLOW_PORT}",

@@ -8,7 +8,7 @@ from components.cluster import kubeconfig
 from components.controller import Controller, ControllerArgs, merged_kubeconfig
 from components.controller_rights import ControllerRights, ControllerRightsArgs
 from components.controller_role import ControllerRole, ControllerRoleArgs
-from environments.names import CONTROLLER_GROUP, CONTROLLER_NAME, SYSTEM_NAMESPACE, store_secret
+from environments.names import CONTROLLER_GROUP, CONTROLLER_NAME, PROXY_NAMESPACE, SYSTEM_NAMESPACE, store_secret
 from tests.components.mocked import ACCOUNT, OWNED, Recorded, make
 
 IMAGE = f"{ACCOUNT}.dkr.ecr.eu-central-1.amazonaws.com/controller@sha256:{'ab' * 32}"
@@ -88,7 +88,15 @@ def rights() -> Recorded:
 def test_controllers_write_slots_routes_and_flags_in_the_teams_namespaces() -> None:
     for role in rights().of("kubernetes:rbac.authorization.k8s.io/v1:Role"):
         written = {r for rule in role.inputs["rules"] if "patch" in rule["verbs"] for r in rule["resources"]}
-        assert written == {"deployments", "leaderworkersets", "httproutes", "configmaps"}
+        teams = role.at("metadata.namespace") != PROXY_NAMESPACE
+        assert written == ({"deployments", "leaderworkersets", "httproutes", "configmaps"} if teams else set())
+
+
+def test_of_the_gateways_proxies_only_statistics_are_asked() -> None:
+    roles = rights().of("kubernetes:rbac.authorization.k8s.io/v1:Role")
+    (proxies,) = [role for role in roles if role.at("metadata.namespace") == PROXY_NAMESPACE]
+    allowed = {(r, verb) for rule in proxies.inputs["rules"] for r in rule["resources"] for verb in rule["verbs"]}
+    assert allowed == {("pods", "get"), ("pods", "list"), ("pods", "watch"), ("pods/proxy", "get")}
 
 
 def test_controllers_read_no_secret_and_hold_no_wildcard() -> None:

@@ -10,6 +10,9 @@ import pytest
 
 from reconciler.ports import Store
 from reconciler.store.connect import open_store
+from tests.support.kubernetes.control_plane import ControlPlane, control_plane
+from tests.support.kubernetes.hands import make_gateway
+from tests.support.kubernetes.world import make_machines
 from tests.support.servers.mlflow_server import running_mlflow
 from tests.support.servers.postgres import PostgresServer, running_postgres
 
@@ -61,3 +64,12 @@ def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return the address of a running MLflow server."""
     with running_mlflow(tmp_path_factory.mktemp("mlflow")) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[ControlPlane]:
+    """Return a running control plane with fake machines of the pool `l4` and the Gateway of the environment `test`."""
+    with control_plane() as plane:
+        make_gateway(plane, "test")
+        make_machines(plane)
+        yield plane

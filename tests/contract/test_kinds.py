@@ -17,7 +17,7 @@ from reconciler.cli.main import run
 from reconciler.compose import build_gate, compose, kinds_of
 from reconciler.core.model.settings import GATE_ORDER
 from reconciler.platforms.kinds import platform_kind
-from reconciler.ports import Gate, read_all
+from reconciler.ports import CountsTraffic, Gate, KeepsReplicas, read_all
 from tests.support.processes import ROOT
 
 VERBS = sorted(name for name, _ in inspect.getmembers(Gate, inspect.isfunction) if not name.startswith("_"))
@@ -51,7 +51,9 @@ def test_a_region_finds_its_platform_or_none() -> None:
     assert kind is not None
     assert kind.name == "local"
     assert kind.down is not None
-    assert platform_kind(KubernetesRegion(platform="kubernetes", context="c")) is None
+    on_a_cluster = platform_kind(KubernetesRegion(platform="kubernetes", context="c"))
+    assert on_a_cluster is not None
+    assert (on_a_cluster.name, on_a_cluster.down) == ("kubernetes", None)
     assert platform_kind(SageMakerRegion(platform="sagemaker")) is None
 
 
@@ -60,7 +62,7 @@ def test_an_environment_has_the_kinds_of_its_regions() -> None:
         name: [kind.name for kind in kinds_of(load(ROOT / "environments" / f"{name}.yaml", environ={}))]
         for name in ("local", "prod")
     }
-    assert kinds == {"local": ["local"], "prod": []}
+    assert kinds == {"local": ["local"], "prod": ["kubernetes"]}
 
 
 async def test_a_region_that_the_file_dropped_is_built_from_what_a_rollout_remembers(
@@ -75,7 +77,10 @@ async def test_a_region_that_the_file_dropped_is_built_from_what_a_rollout_remem
         assert region is not None
         assert (region.name, sorted(region.runtimes), sorted(region.metrics)) == ("gone", ["triton", "vllm"], ["http"])
         assert await read_all(region.reader) == ()
-        assert rebuild("gone", {"platform": "kubernetes", "context": "c"}) is None
+        cluster = rebuild("gone", {"platform": "kubernetes", "context": "c"})
+        assert cluster is not None
+        assert {CountsTraffic, KeepsReplicas} <= cluster.can
+        assert rebuild("gone", {"platform": "sagemaker"}) is None
         assert rebuild("gone", {"platform": "elsewhere"}) is None
     finally:
         await composed.store.close()

@@ -1,9 +1,9 @@
-"""The contract of PlatformReader, PlatformWriter and CountsTraffic, held by the fake and by the real local platform."""
+"""The contract of PlatformReader, PlatformWriter and CountsTraffic, held by the fakes and by both real platforms."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -11,12 +11,26 @@ import pytest
 from environments.errors import SluiceError
 from environments.names import Address
 from reconciler.ports import CountsTraffic, InProgress, SlotAddress, finished, read_all
+from tests.support.kubernetes.world import on_a_cluster
 from tests.support.worlds import FakeWorld, FleetWorld, LocalWorld, World, local_home, place, seen, serve, until
 
+ENGINE = pytest.mark.engine
+ON_A_CLUSTER = (ENGINE, pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("kubernetes"))
 
-@pytest.fixture(params=["fake", "fleet", pytest.param("local", marks=pytest.mark.engine)])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
-    """Return an empty region of each kind in turn."""
+
+@pytest.fixture(
+    params=["fake", "fleet", pytest.param("local", marks=ENGINE), pytest.param("kubernetes", marks=ON_A_CLUSTER)]
+)
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    """Return an empty region of each kind in turn.
+
+    On `kubernetes` the control plane is real and the machines are fake: hands act for kubelets and for the gateway's
+    controller, and there is no traffic to count.
+    """
+    if request.param == "kubernetes":
+        async with on_a_cluster(request.getfixturevalue("cluster")) as on_cluster:
+            yield on_cluster
+        return
     if request.param == "fake":
         yield FakeWorld()
         return
@@ -92,7 +106,7 @@ async def test_a_server_without_supervisor_is_seen_as_gone_and_can_be_started_ag
     release = await serve(world, "a", "one")
     await finished(world.platform.weigh, world.address, {"a": 100, "b": 0}, fence=1)
     world.kill("a")
-    found = await seen(world, "a")
+    found = await until(world, "a", lambda s: not s.running)  # a cluster's watch tells a moment later
     assert (found.release, found.ready, found.running, found.weight_pct) == (release, False, False, 100.0)
     assert found.problem
     await serve(world, "a", "one")

@@ -17,8 +17,9 @@ from reconciler.core.model.release import Release, kind_of_model
 from reconciler.platforms.local import slots, traffic
 from reconciler.platforms.local.fences import fenced
 from reconciler.platforms.local.gateway import Gateway, Reading
-from reconciler.platforms.local.routes import WEIGHT_RESOLUTION_PCT, EndpointRoute, check_weights
+from reconciler.platforms.local.routes import EndpointRoute
 from reconciler.platforms.local.state import Layout, digests_in_slots, locked, write_slot
+from reconciler.platforms.splits import WEIGHT_RESOLUTION_PCT, check_weights
 from reconciler.platforms.undertakings import Tell, Undertakings
 from reconciler.ports import Cohort, Files, InProgress, Runtime, SlotAddress, SlotCounts
 

@@ -31,7 +31,8 @@ MEANINGS = {
 def raised() -> dict[str, list[set[str]]]:
     """Return the keywords of every SluiceError in the package's source, by code."""
     found: dict[str, list[set[str]]] = defaultdict(list)
-    for path in Path(package.__file__).parent.glob("*.py"):
+    folder = Path(package.__file__).parent
+    for path in (*folder.glob("*.py"), folder.parent / "splits.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "SluiceError":
                 code = node.args[0]

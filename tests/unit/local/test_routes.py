@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from environments.errors import SluiceError
 from environments.names import SLOTS, Address
 from reconciler.platforms.local import routes
-from reconciler.platforms.local.routes import PARTS, EndpointRoute
+from reconciler.platforms.local.routes import EndpointRoute
+from reconciler.platforms.splits import PARTS, WEIGHT_RESOLUTION_PCT, check_weights, parts_of
 
 ADDRESS = Address("test", "local", "chat")
 percents = st.floats(min_value=0, max_value=100, allow_nan=False)
@@ -30,7 +31,7 @@ def test_a_table_is_read_back_exactly(found: dict[str, float]) -> None:
 
 @given(percents)
 def test_whole_numbers_add_up_and_stand_for_the_weights(pct: float) -> None:
-    parts = routes.parts_of(line(pct).weights_pct)
+    parts = parts_of(line(pct).weights_pct)
     assert sum(parts.values()) == PARTS
     assert all(part >= 0 for part in parts.values())
     assert abs(parts["b"] - pct * PARTS / 100) <= 1
@@ -39,9 +40,9 @@ def test_whole_numbers_add_up_and_stand_for_the_weights(pct: float) -> None:
 def test_every_percentage_of_two_decimals_is_the_same_at_the_gateways_resolution() -> None:
     for hundredths in range(10_001):
         pct = hundredths / 100
-        parts = routes.parts_of(line(pct).weights_pct)
-        assert abs(100 * parts["b"] / PARTS - pct) < routes.WEIGHT_RESOLUTION_PCT
-        assert abs(100 * parts["a"] / PARTS - (100 - pct)) < routes.WEIGHT_RESOLUTION_PCT
+        parts = parts_of(line(pct).weights_pct)
+        assert abs(100 * parts["b"] / PARTS - pct) < WEIGHT_RESOLUTION_PCT
+        assert abs(100 * parts["a"] / PARTS - (100 - pct)) < WEIGHT_RESOLUTION_PCT
 
 
 def test_weights_that_envoy_has_otherwise_are_told_as_envoy_has_them() -> None:
@@ -115,10 +116,10 @@ def test_only_splits_of_slots_with_servers_pass(weights: dict[str, float]) -> No
     serving = {"a": "chat-1"}
     fine = abs(sum(weights.values()) - 100) <= 1e-6 and weights.get("b", 0) == 0
     if fine:
-        routes.check_weights(ADDRESS, weights, serving)
+        check_weights(ADDRESS, weights, serving)
         return
     with pytest.raises(SluiceError) as refused:
-        routes.check_weights(ADDRESS, weights, serving)
+        check_weights(ADDRESS, weights, serving)
     assert refused.value.code in ("PLAT-004", "PLAT-005")
     assert refused.value.problem.where == "test/local/chat"
     assert refused.value.problem.do

@@ -1,0 +1,81 @@
+"""A slot's pods as servers: what each one does, how often it restarted, and why it is not ready. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from reconciler.core.model.observed import Replica, ServerState
+from reconciler.platforms.kubernetes.pending import Cluster, why_unscheduled, why_waiting
+
+
+def replica(pod: Mapping[str, Any], warm: Collection[str], cluster: Cluster, *, url: str | None = None) -> Replica:
+    """Return a pod as one server of its slot; `warm` are the slot's servers that were warmed up."""
+    state = state_of(pod)
+    reason = None if state is ServerState.READY else _reason(pod, state, cluster)
+    return Replica(
+        pod["metadata"]["name"],
+        state,
+        server_of(pod) in warm and state in (ServerState.READY, ServerState.SILENT),
+        restarts_of(pod),
+        reason,
+        url if state is ServerState.READY else None,
+    )
+
+
+def server_of(pod: Mapping[str, Any]) -> str:
+    """Return what tells a pod's present process from those before it: `POD:RESTARTS`."""
+    return f"{pod['metadata']['name']}:{restarts_of(pod)}"
+
+
+def restarts_of(pod: Mapping[str, Any]) -> int:
+    """Return how often the server in a pod ended by itself."""
+    return int((_container(pod) or {}).get("restartCount", 0))
+
+
+def ready(pod: Mapping[str, Any]) -> bool:
+    """Return whether a pod's server answers and the pod is not on its way out."""
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    going = "deletionTimestamp" in pod["metadata"]
+    return not going and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def state_of(pod: Mapping[str, Any]) -> ServerState:
+    """Return what the server in a pod does.
+
+    A server that has passed its startup probe and is not ready is silent; the kubelet forgets that at a restart.
+    """
+    if "deletionTimestamp" in pod["metadata"]:
+        return ServerState.STOPPING
+    if (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded"):
+        return ServerState.DEAD
+    if ready(pod):
+        return ServerState.READY
+    found = _container(pod) or {}
+    now = found.get("state") or {}
+    if "terminated" in now or (now.get("waiting") or {}).get("reason") == "CrashLoopBackOff":
+        return ServerState.RESTARTING
+    return ServerState.SILENT if found.get("started") else ServerState.STARTING
+
+
+def _reason(pod: Mapping[str, Any], state: ServerState, cluster: Cluster) -> str:
+    if state is ServerState.STOPPING:
+        return "it finishes its requests and ends"
+    if state is ServerState.DEAD:
+        status = pod.get("status") or {}
+        return f"the pod has ended: {status.get('reason') or status.get('phase')} {status.get('message', '')}".strip()
+    if not (pod.get("spec") or {}).get("nodeName"):
+        return why_unscheduled(pod, cluster)
+    found = _container(pod) or {}
+    waiting = (found.get("state") or {}).get("waiting") or {}
+    if state is ServerState.RESTARTING or waiting.get("reason"):
+        return why_waiting(found, waiting)
+    if state is ServerState.SILENT:
+        return "it was ready and does not answer its readiness probe now"
+    return "it loads its model"
+
+
+def _container(pod: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the status of the container with the server, None before its node has taken the pod."""
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    return next((s for s in statuses if s["name"] == "server"), None) or next(iter(statuses), None)
