@@ -189,7 +189,7 @@ def _vllm() -> Runtime:
 
 
 def _triton() -> Runtime:
-    from reconciler.runtimes.triton import TritonRuntime
+    from reconciler.runtimes.triton.runtime import TritonRuntime
 
     return TritonRuntime()
 

@@ -18,8 +18,8 @@ import pytest
 
 from environments.errors import SluiceError
 from reconciler.ports import KSERVE, LaysOutFiles, Runtime
-from reconciler.runtimes.triton import TritonRuntime
-from reconciler.runtimes.triton_control import ModelControl, http_control
+from reconciler.runtimes.triton.control import ModelControl, http_control
+from reconciler.runtimes.triton.runtime import TritonRuntime
 from tests.support.real_engines import CACHE, ROOT
 from tests.support.servers import triton_grpc
 from tests.support.servers.triton import (

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.core.model.release import Artifact, Release
-from reconciler.runtimes.triton import TritonRuntime
-from reconciler.runtimes.triton_layout import CONTROL
+from reconciler.runtimes.triton.layout import CONTROL
+from reconciler.runtimes.triton.runtime import TritonRuntime
 from tests.support.lifeline import dies_with_parent
 from tests.support.real_engines import require_triton
 

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 from environments.errors import SluiceError
-from reconciler.runtimes.triton_control import ModelControl, grpc_control
+from reconciler.runtimes.triton.control import ModelControl, grpc_control
 
 MODEL = "chat"
 

@@ -16,7 +16,7 @@ from reconciler.planning.buildable import unbuildable
 from reconciler.pointers.flagd import FlagdPointers
 from reconciler.ports import Runtime
 from reconciler.ports.adapters import RegionReader
-from reconciler.runtimes.triton import TritonRuntime
+from reconciler.runtimes.triton.runtime import TritonRuntime
 from reconciler.runtimes.vllm import VllmRuntime
 from tests.support.fakes.platform import FakePlatform
 from tests.unit.policies.fixtures import shipped

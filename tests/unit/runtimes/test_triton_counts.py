@@ -8,9 +8,9 @@ import pytest
 
 from environments.errors import SluiceError
 from reconciler.ports import SlotCounts
-from reconciler.runtimes.triton import metrics_url
-from reconciler.runtimes.triton_counts import counts_of
-from reconciler.runtimes.triton_warmup import Warmup, failure_in
+from reconciler.runtimes.triton.counts import counts_of
+from reconciler.runtimes.triton.runtime import metrics_url
+from reconciler.runtimes.triton.warmup import Warmup, failure_in
 
 RECORDED = (Path(__file__).parents[2] / "support/recorded/triton-2.51.0.metrics").read_text()
 FIRST = "nv_inference_first_response_histogram_ms"

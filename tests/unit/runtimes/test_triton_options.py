@@ -8,9 +8,9 @@ import pytest
 
 from environments.errors import SluiceError, SpecError
 from reconciler.core.model.release import Artifact, Release
-from reconciler.runtimes.triton import TritonRuntime
-from reconciler.runtimes.triton_layout import CONTROL, MODELS, REPOSITORY
-from reconciler.runtimes.triton_options import KNOWN, OWNED, check_engine, server_arguments
+from reconciler.runtimes.triton.layout import CONTROL, MODELS, REPOSITORY
+from reconciler.runtimes.triton.options import KNOWN, OWNED, check_engine, server_arguments
+from reconciler.runtimes.triton.runtime import TritonRuntime
 
 
 def arguments(**engine: Any) -> tuple[str, ...]:

@@ -11,10 +11,10 @@ import pytest
 
 from environments.errors import SluiceError
 from reconciler.core.model.release import Artifact, Release
-from reconciler.runtimes.triton_config import RELEASE_PARAMETER
-from reconciler.runtimes.triton_layout import CONTROL, MODELS, REPOSITORY, control_word, lay_out
-from reconciler.runtimes.triton_repository import Repository, plan_repository
-from reconciler.runtimes.triton_text import Message, Word, parse_text
+from reconciler.runtimes.triton.config import RELEASE_PARAMETER
+from reconciler.runtimes.triton.layout import CONTROL, MODELS, REPOSITORY, control_word, lay_out
+from reconciler.runtimes.triton.repository import Repository, plan_repository
+from reconciler.runtimes.triton.text import Message, Word, parse_text
 
 RELEASE = Release("chat", "triton", Artifact("file:m", "sha256:1"))
 CONFIG = """backend: "python" max_batch_size: 4

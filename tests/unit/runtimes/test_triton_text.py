@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.runtimes.triton_text import Message, Value, Word, parse_text, write_text
+from reconciler.runtimes.triton.text import Message, Value, Word, parse_text, write_text
 
 NAMES = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True)
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=12)

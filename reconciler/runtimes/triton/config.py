@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from environments.errors import SluiceError, nearest
-from reconciler.runtimes.triton_text import Message, Value, Word, parse_text
+from reconciler.runtimes.triton.text import Message, Value, Word, parse_text
 
 CONFIG = "config.pbtxt"
 RELEASE_PARAMETER = "sluice_release"

@@ -15,7 +15,7 @@ from typing import Any
 from environments.errors import SluiceError
 from reconciler.core.canonical import digest
 from reconciler.core.model.release import Release
-from reconciler.runtimes.triton_config import (
+from reconciler.runtimes.triton.config import (
     BACKEND_OF,
     CONFIG,
     asked_versions,
@@ -23,7 +23,7 @@ from reconciler.runtimes.triton_config import (
     read_config,
     served_config,
 )
-from reconciler.runtimes.triton_text import Message, Word, write_text
+from reconciler.runtimes.triton.text import Message, Word, write_text
 
 _VERSION = re.compile(r"[1-9][0-9]*")
 _MEANT_AS_VERSION = re.compile(r"v[0-9]+|0[0-9]*", re.IGNORECASE)

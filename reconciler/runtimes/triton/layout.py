@@ -10,8 +10,8 @@ from pathlib import Path
 
 from environments.errors import SluiceError
 from reconciler.core.model.release import Release
-from reconciler.runtimes.triton_config import CONFIG
-from reconciler.runtimes.triton_repository import Repository, plan_repository
+from reconciler.runtimes.triton.config import CONFIG
+from reconciler.runtimes.triton.repository import Repository, plan_repository
 
 REPOSITORY, MODELS, CONTROL = "triton.repository", "triton.models", "triton.control"
 """What `lay_out` adds to the paths of a release's artifacts."""

@@ -17,11 +17,11 @@ from environments.errors import SluiceError
 from reconciler import plain_http
 from reconciler.core.model.release import Release
 from reconciler.ports import KSERVE, Offers, ServerOptions, SlotCounts
-from reconciler.runtimes.triton_config import RELEASE_PARAMETER
-from reconciler.runtimes.triton_counts import counts_of
-from reconciler.runtimes.triton_layout import CONTROL, MODELS, REPOSITORY, lay_out
-from reconciler.runtimes.triton_options import METRICS_OFFSET, check_engine, server_arguments
-from reconciler.runtimes.triton_warmup import Warmup, failure_in
+from reconciler.runtimes.triton.config import RELEASE_PARAMETER
+from reconciler.runtimes.triton.counts import counts_of
+from reconciler.runtimes.triton.layout import CONTROL, MODELS, REPOSITORY, lay_out
+from reconciler.runtimes.triton.options import METRICS_OFFSET, check_engine, server_arguments
+from reconciler.runtimes.triton.warmup import Warmup, failure_in
 
 if TYPE_CHECKING:
     import httpx

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any, Protocol, TypeVar
 
 from environments.errors import SluiceError
-from reconciler.runtimes.triton_options import CONTROL_HEADER
+from reconciler.runtimes.triton.options import CONTROL_HEADER
 
 T = TypeVar("T")
 _GRPC_PREFIX = "triton-grpc-protocol-"

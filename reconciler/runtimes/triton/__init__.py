@@ -1,0 +1,1 @@
+"""The runtime `triton`: one model repository and one server a slot."""
