@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.components.conftest import main_loop  # noqa: F401 - pytest finds it here: components are made here, too
 from tests.support.kubernetes.control_plane import ControlPlane, control_plane
 from tests.support.pulumi_engine.harness import PulumiHarness, pulumi_harness
 
