@@ -66,7 +66,7 @@ def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster() -> Iterator[ControlPlane]:
     """Return a running control plane with fake machines of the pool `l4` and the Gateway of the environment `test`."""
     with control_plane() as plane:

@@ -20,7 +20,7 @@ from tests.support.kubernetes.between import write_kubeconfig
 from tests.support.kubernetes.control_plane import ControlPlane
 
 __all__ = ["api_plane"]
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600), pytest.mark.xdist_group("kube-api")]
 WHERE = "eu-west-1 (context test)"
 RBAC = "rbac.authorization.k8s.io/v1"
 

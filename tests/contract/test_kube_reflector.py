@@ -17,7 +17,7 @@ from tests.support.kubernetes.between import between, restart_api_server
 from tests.support.kubernetes.control_plane import ControlPlane
 
 __all__ = ["api_plane"]
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600), pytest.mark.xdist_group("kube-api")]
 SUITE = "suite=kube"
 
 

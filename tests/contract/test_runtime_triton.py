@@ -87,7 +87,8 @@ async def test_a_model_that_is_not_there_is_not_ready(served: Served) -> None:
 
 
 async def test_nobody_there_is_not_ready_yet(served: Served) -> None:
-    why = await RUNTIME.ready(f"http://127.0.0.1:{free_row()}", served.release)
+    with free_row("nobody") as port:
+        why = await RUNTIME.ready(f"http://127.0.0.1:{port}", served.release)
     assert why is not None
     assert "no answer" in why
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.core.model.release import Artifact, Release
+from reconciler.platforms.local.port_lease import reserve_row
 from reconciler.runtimes.triton.layout import CONTROL
 from reconciler.runtimes.triton.runtime import TritonRuntime
 from tests.support.lifeline import dies_with_parent
@@ -118,24 +118,27 @@ class Served:
         return f"{host}:{int(port) + 1}"
 
 
-def free_row(count: int = 3) -> int:
-    """Return the first of some free ports side by side."""
-    for first in range(30000, 32700, count):
-        try:
-            for port in range(first, first + count):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return first
-    raise AssertionError("no ports are free")
+@contextmanager
+def free_row(seed: str) -> Iterator[int]:
+    """Keep three free ports side by side until the block ends, against every other test and Sluice; give the first."""
+    row = reserve_row(seed, TritonRuntime.ports)
+    try:
+        yield row[0].port
+    finally:
+        for reservation in row:
+            reservation.close()
 
 
 @contextmanager
 def started_triton(folder: Path, artifact: Path, engine: Mapping[str, Any] | None = None) -> Iterator[Served]:
     """Start a server from the runtime's own layout and command, and end it with its whole process group."""
-    runtime, release, port = TritonRuntime(), release_of(artifact, engine), free_row()
+    runtime, release = TritonRuntime(), release_of(artifact, engine)
     folder.mkdir(parents=True, exist_ok=True)
+    with free_row(str(folder)) as port:
+        yield from _served(runtime, release, artifact, folder, port)
+
+
+def _served(runtime: TritonRuntime, release: Release, artifact: Path, folder: Path, port: int) -> Iterator[Served]:
     paths = runtime.lay_out(release, paths={"model": str(artifact)}, folder=folder)
     options = runtime.options(release, paths=paths, host="127.0.0.1", port=port)
     with (folder / "log").open("wb") as log:
