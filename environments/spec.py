@@ -134,9 +134,7 @@ class KubernetesRegion(Strict):
     context: Annotated[str, StringConstraints(min_length=1)] | None = None
     prometheus: str | None = None
     gateway: GatewayRefSpec | None = None
-    model_bucket: Annotated[str, StringConstraints(pattern=r"^s3://[a-z0-9][a-z0-9.\-]{1,62}(/[^@\s]*)?$")] | None = (
-        None
-    )
+    model_bucket: S3Prefix | None = None
     model_images: dict[RefText, Image] = {}
     allow_slot_header: bool = False
     gpu_pools: dict[Name, GpuPool] = {}

@@ -14,8 +14,8 @@ from reconciler.cli.common import policy_ids
 
 if TYPE_CHECKING:
     from environments.load import Loaded
+    from reconciler.compose import Composed
     from reconciler.core.plan.plan import Plan, Scope
-    from reconciler.planning.planner import Planner
 
 
 def plan_against_revision(loaded: Loaded, ref: str, scope: Scope) -> Plan:
@@ -31,9 +31,19 @@ def plan_against_revision(loaded: Loaded, ref: str, scope: Scope) -> Plan:
         scratch = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="sluice-plan-")))
         other = opened.enter_context(revision(loaded.root, ref))
         before = _loaded(other.root / loaded.path.absolute().relative_to(loaded.root), ref)
-        planner = _planner(loaded, (loaded.root,), scratch / "now")
-        earlier = _planner(before, (other.root, loaded.root), scratch / "then") if before else None
-        return asyncio.run(plan_against(planner, earlier, scope, name=other.name, now=time.time()))
+        now = _composed(loaded, (loaded.root,), scratch / "now")
+        then = _composed(before, (other.root, loaded.root), scratch / "then") if before else None
+
+        async def planned() -> Plan:
+            try:
+                earlier = then.planner() if then else None
+                return await plan_against(now.planner(), earlier, scope, name=other.name, now=time.time())
+            finally:
+                for each in (now, then):
+                    if each is not None:
+                        await each.close()
+
+        return asyncio.run(planned())
 
 
 def _loaded(path: Path, ref: str) -> Loaded | None:
@@ -55,12 +65,11 @@ def _loaded(path: Path, ref: str) -> Loaded | None:
         ) from error
 
 
-def _planner(loaded: Loaded, roots: tuple[Path, ...], home: Path) -> Planner:
+def _composed(loaded: Loaded, roots: tuple[Path, ...], home: Path) -> Composed:
     from reconciler.compose import compose
     from reconciler.registries.by_text import ByText
     from reconciler.store.connect import open_store
 
     home.mkdir()
-    return compose(
-        loaded, store=open_store("sqlite:///nothing.db", home=home, root=home), registry=ByText(roots, home)
-    ).planner()
+    nothing = open_store("sqlite:///nothing.db", home=home, root=home)
+    return compose(loaded, store=nothing, registry=ByText(roots, home))

@@ -14,7 +14,7 @@ from environments.errors import SluiceError, SpecError, nearest
 from environments.load import Loaded
 from environments.names import Address
 from environments.refs import parse_ref
-from environments.spec import EndpointSpec, EnvironmentSpec
+from environments.spec import EnvironmentSpec
 from policies.plans import check_plan
 from reconciler.core.model.desired import DesiredEndpoint, ResolvedRef, desired_state, references, release_of
 from reconciler.core.model.finding import Finding
@@ -124,11 +124,10 @@ class Planner:
         """Return the addresses that the file declares, `scope` leaves and this build can read."""
         spec = self.loaded.spec
         return [
-            Address(spec.environment, region, endpoint)
+            address
             for endpoint in spec.endpoints
-            if not scope.endpoints or endpoint in scope.endpoints
             for region in spec.regions_of(endpoint)
-            if region in self.readers and (not scope.regions or region in scope.regions)
+            if region in self.readers and scope.leaves(address := Address(spec.environment, region, endpoint))
         ]
 
     async def drift(self, scope: Scope) -> tuple[Drift, ...]:
@@ -144,10 +143,7 @@ class Planner:
         kept = {
             address: facts
             for address, facts in recalled.facts.items()
-            if address.endpoint not in active
-            and address.region in self.readers
-            and (not scope.regions or address.region in scope.regions)
-            and (not scope.endpoints or address.endpoint in scope.endpoints)
+            if address.endpoint not in active and address.region in self.readers and scope.leaves(address)
         }
         return drift(kept, live)
 
@@ -180,8 +176,8 @@ class Planner:
         Raises:
             SluiceError: everything that is wrong with engine arguments, references and files of gates, at once.
         """
-        endpoints = self.loaded.spec.endpoints
-        asked = [(name, *each) for name in names for each in _references(endpoints[name])]
+        endpoints = {name: self.loaded.spec.endpoints[name] for name in names}
+        asked = [(name, *each) for name, e in endpoints.items() for each in references(e.release, e.runtime)]
         answers = await asyncio.gather(*(self._resolve(*each) for each in asked), return_exceptions=True)
         self._refuse_broken(names, [answer for answer in answers if isinstance(answer, BaseException)])
         resolved: dict[str, dict[str, ResolvedRef]] = {name: {} for name in names}
@@ -339,7 +335,3 @@ async def active_rollouts(store: Store, environment: str) -> dict[str, Rollout]:
     """Return the rollouts in flight by endpoint."""
     stored = await store.rollouts(environment, active=True)
     return {s.endpoint: rollout_from_json(s.body) for s in stored}
-
-
-def _references(endpoint: EndpointSpec) -> tuple[tuple[str, str, str], ...]:
-    return references(endpoint.release, endpoint.runtime)

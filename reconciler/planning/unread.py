@@ -60,7 +60,7 @@ async def _plan(planner: Planner, supposed: ObservedState, scope: Scope, *, comp
     spec = planner.loaded.spec
     check_scope(spec, scope)
     desired = await declared(planner)
-    here = tuple(d for d in desired.endpoints if _in_scope(scope, d.address.endpoint, d.address.region))
+    here = tuple(d for d in desired.endpoints if scope.leaves(d.address))
     gaps = tuple(why for region, why in planner.gaps.items() if not scope.regions or region in scope.regions)
     world = World(
         spec=spec,
@@ -75,7 +75,3 @@ async def _plan(planner: Planner, supposed: ObservedState, scope: Scope, *, comp
     world = replace(world, gate_digests=planner.gate_digests(changes))
     findings = planner.judged(world, changes, now=now)
     return replace(make_plan(world, changes, findings, timestamp(now)), compared_with=compared_with)
-
-
-def _in_scope(scope: Scope, endpoint: str, region: str) -> bool:
-    return (not scope.endpoints or endpoint in scope.endpoints) and (not scope.regions or region in scope.regions)

@@ -11,22 +11,18 @@ import os
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from environments.errors import SluiceError
-from reconciler import plain_http
 from reconciler.core.model.release import Release
 from reconciler.ports import OPENAI, Offers, ServerOptions, SlotCounts
+from reconciler.runtimes.asking import ASK_TIMEOUT_S, WARM_TIMEOUT_S, client_of, get, unreadable, warmed
 from reconciler.runtimes.vllm_command import check_engine, serve_arguments
 from reconciler.runtimes.vllm_counts import counts_of
 
 if TYPE_CHECKING:
     import httpx
 
-_ASK_TIMEOUT_S = 5.0
-_WARM_TIMEOUT_S = 120.0
 _WARM_TOKENS = 8
-_WARM_AT_ONCE = 4
 
 
 class VllmRuntime:
@@ -58,11 +54,11 @@ class VllmRuntime:
             SluiceError: `RUN-002` another model is served there.
         """
         try:
-            async with asyncio.timeout(_ASK_TIMEOUT_S):
-                health, _ = await _get(url, "/health")
+            async with asyncio.timeout(ASK_TIMEOUT_S):
+                health, _ = await get(url, "/health")
                 if health != HTTPStatus.OK:
                     return f"/health answers {health}"
-                status, models = await _get(url, "/v1/models")
+                status, models = await get(url, "/v1/models")
         except (OSError, ValueError) as error:  # TimeoutError is an OSError
             return f"no answer yet ({type(error).__name__})"
         if status != HTTPStatus.OK:
@@ -73,27 +69,16 @@ class VllmRuntime:
     async def warm(self, url: str, release: Release, requests: int) -> None:
         """Send `requests` streaming requests, a few at once, in turn to the base model and each adapter.
 
-        The first goes alone: what it compiles or loads is then there for the others.
-
         Raises:
             SluiceError: `RUN-003` one of them failed, named with its number.
         """
         names = (release.endpoint, *sorted(release.adapters))
-        places = asyncio.Semaphore(_WARM_AT_ONCE)
-        async with _client(url, _WARM_TIMEOUT_S) as client:
+        async with client_of(url, WARM_TIMEOUT_S) as client:
 
             async def one(number: int) -> None:
-                async with places:
-                    await _warm_once(client, names[number % len(names)], number, release)
+                await _warm_once(client, names[number % len(names)], number, release)
 
-            if requests > 0:
-                await one(0)
-            try:
-                async with asyncio.TaskGroup() as group:
-                    for number in range(1, requests):
-                        group.create_task(one(number))
-            except* SluiceError as failed:
-                raise failed.exceptions[0] from None
+            await warmed(requests, one)
 
     async def counts(self, url: str) -> SlotCounts:
         """Return the server's counters since it started.
@@ -103,37 +88,13 @@ class VllmRuntime:
         """
         import httpx
 
-        async with _client(url, _ASK_TIMEOUT_S) as client:
+        async with client_of(url, ASK_TIMEOUT_S) as client:
             try:
                 answer = await client.get("/metrics")
                 answer.raise_for_status()
             except httpx.HTTPError as error:
-                raise SluiceError(
-                    "RUN-005",
-                    where=url,
-                    what="the server's metrics cannot be read",
-                    why=f"{type(error).__name__}: {error}",
-                    do="look at the slot's log: the server may have died",
-                    retryable=True,
-                ) from error
+                raise unreadable(url, error) from error
         return counts_of(answer.text, where=url)
-
-
-async def _get(url: str, path: str) -> tuple[int, str]:
-    """Return status and body; a plan asks every slot, and httpx takes longer to import than to be used."""
-    parts = urlsplit(url)
-    if parts.scheme != "https":
-        return await plain_http.get(parts.hostname or "", parts.port or 80, f"{parts.path.rstrip('/')}{path}")
-    async with _client(url, _ASK_TIMEOUT_S) as client:
-        answer = await client.get(path)
-        return answer.status_code, answer.text
-
-
-def _client(url: str, timeout_s: float) -> httpx.AsyncClient:
-    """Return a client for one server; no proxy of the environment stands between, certificates only where needed."""
-    import httpx
-
-    return httpx.AsyncClient(base_url=url, timeout=timeout_s, trust_env=False, verify=url.startswith("https:"))
 
 
 def _check_served(text: str, release: Release, url: str, model_path: str) -> None:

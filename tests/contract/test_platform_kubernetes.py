@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,40 +12,22 @@ import pytest
 from components.controller_rights import CLUSTER_READS, READ_VERBS, READS, WRITE_VERBS, WRITES, rules
 from environments.errors import SluiceError
 from environments.names import slot_object
-from reconciler.kubernetes.client import open_client
 from reconciler.platforms.kubernetes.placement import placement
-from reconciler.platforms.kubernetes.platform import KubernetesPlatform
 from reconciler.platforms.kubernetes.workload import service
 from reconciler.ports import InProgress, KeepsReplicas, SlotAddress, finished, read_all
-from reconciler.runtimes.vllm import VllmRuntime
 from tests.support.kubernetes.api import Body
 from tests.support.kubernetes.between import write_kubeconfig
-from tests.support.kubernetes.control_plane import ControlPlane
-from tests.support.kubernetes.world import REGION, KubernetesWorld, NoTraffic, on_a_cluster
+from tests.support.kubernetes.world import (
+    REGION,
+    ROUTE,
+    KubernetesWorld,
+    live_route,
+    serving,
+    world_on_a_cluster,  # noqa: F401 - the fixture `world`
+)
 from tests.support.worlds import place, seen, serve, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("kubernetes")]
-ROUTE = ("gateway.networking.k8s.io/v1", "HTTPRoute", "chat")
-
-
-@pytest.fixture
-async def world(cluster: ControlPlane) -> AsyncIterator[KubernetesWorld]:
-    """Return an empty region."""
-    async with on_a_cluster(cluster) as found:
-        yield found
-
-
-def route(world: KubernetesWorld) -> Body:
-    """Return the endpoint's route as it is in the cluster."""
-    found = world.plane.api.get(*ROUTE, world.namespace)
-    assert found is not None
-    return found
-
-
-async def serving(world: KubernetesWorld) -> None:
-    """Have slot a serve everything."""
-    await serve(world, "a", "one")
-    await finished(world.platform.weigh, world.address, {"a": 100, "b": 0}, fence=1)
 
 
 async def test_servers_come_and_go_and_the_template_stays(world: KubernetesWorld) -> None:
@@ -147,23 +129,10 @@ async def test_an_autoscaler_keeps_the_number_of_servers(world: KubernetesWorld)
     assert world.deployment("a")["spec"]["replicas"] == 2
 
 
-async def test_a_plan_warns_where_an_autoscaler_has_more_servers_than_the_file_declares(world: KubernetesWorld) -> None:
-    await serve(world, "a", "one")
-    assert [r.code for r in await world.platform.foresee(world.address, world.release("two"))] == ["PLAT-027"]
-    deployment = world.deployment("a")
-    body = {key: deployment[key] for key in ("apiVersion", "kind")}
-    metadata = {key: deployment["metadata"][key] for key in ("name", "namespace")}
-    world.plane.api.apply({**body, "metadata": metadata, "spec": {"replicas": 4}}, manager="keda")
-    await until(world, "a", lambda s: s.wanted == 4)
-    _, warning = await world.platform.foresee(world.address, world.release("two"))
-    assert (warning.code, warning.level) == ("PLAT-025", "warn")
-    assert "slot a has 4 servers by keda, and the file declares 1" in warning.message
-
-
 async def test_rules_that_somebody_else_wrote_are_not_taken(world: KubernetesWorld) -> None:
     await serving(world)
     await serve(world, "b", "two")
-    theirs = route(world)
+    theirs = live_route(world)
     rules = [rule | {"timeouts": {"request": "15s"}} for rule in theirs["spec"]["rules"]]
     changed = {
         "apiVersion": ROUTE[0],
@@ -176,7 +145,7 @@ async def test_rules_that_somebody_else_wrote_are_not_taken(world: KubernetesWor
         await finished(world.platform.weigh, world.address, {"a": 90, "b": 10}, fence=1)
     assert refused.value.code == "KUBE-005"
     assert "somebody" in str(refused.value)
-    assert route(world)["spec"]["rules"] == rules
+    assert live_route(world)["spec"]["rules"] == rules
 
 
 async def test_a_deployment_of_somebody_else_is_left_alone(world: KubernetesWorld) -> None:
@@ -217,74 +186,7 @@ async def test_a_route_of_somebody_else_is_left_alone(world: KubernetesWorld) ->
         await world.platform.weigh(world.address, {"a": 100, "b": 0}, fence=2)
     assert refused.value.code == "KUBE-005"
     await finished(world.platform.remove, world.address, fence=3)
-    assert [entry["manager"] for entry in route(world)["metadata"]["managedFields"]] == ["somebody"]
-
-
-async def test_a_newer_token_goes_onto_every_object_before_it_acts(world: KubernetesWorld) -> None:
-    """Whoever had read an object before holds a version that nobody can write any more."""
-    await serving(world)
-    await serve(world, "b", "two")
-    before = {s: world.deployment(s)["metadata"]["resourceVersion"] for s in "ab"}
-    await finished(world.platform.stop, place(world, "b"), fence=9)
-    assert world.deployment("a")["metadata"]["annotations"]["sluice.dev/fence"] == "9"
-    assert world.deployment("a")["metadata"]["resourceVersion"] != before["a"]
-    assert route(world)["metadata"]["annotations"]["sluice.dev/fence"] == "9"
-
-
-class Overtaken:
-    """A client under whose hands a newer owner comes: just after it made a Deployment, or just before it deletes."""
-
-    def __init__(self, client: Any, world: KubernetesWorld) -> None:
-        self._client, self._world = client, world
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
-
-    async def apply(self, body: Body, **more: Any) -> Any:
-        """Apply, and let the newer owner act."""
-        made = await self._client.apply(body, **more)
-        if body["kind"] == "Deployment":
-            await finished(self._world.platform.weigh, self._world.address, {"a": 100, "b": 0}, fence=7)
-        return made
-
-    async def delete(self, *args: Any, **more: Any) -> None:
-        """Let the newer owner act, and delete what had been read before."""
-        if more.get("resource_version"):
-            await finished(self._world.platform.weigh, self._world.address, {"a": 100, "b": 0}, fence=7)
-        await self._client.delete(*args, **more)
-
-
-def overtaken(world: KubernetesWorld) -> KubernetesPlatform:
-    """Return the platform of an owner that is overtaken in the middle of a verb."""
-
-    async def connect() -> Any:
-        return Overtaken(open_client("test", region="late"), world)
-
-    world.platforms.append(KubernetesPlatform(world.spec, REGION, lambda _: VllmRuntime(), connect, stats=NoTraffic))
-    return world.platforms[-1]
-
-
-async def test_an_owner_that_is_overtaken_in_a_start_takes_back_what_it_made(
-    world: KubernetesWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("KUBECONFIG", str(world.kubeconfig))
-    await serving(world)
-    with pytest.raises(SluiceError) as refused:
-        await overtaken(world).start(place(world, "b"), world.release("two"), fence=1)
-    assert refused.value.code == "LEASE-002"
-    assert (await until(world, "b", lambda s: s.release is None)).release is None
-
-
-async def test_an_owner_that_is_overtaken_before_a_delete_deletes_nothing(
-    world: KubernetesWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("KUBECONFIG", str(world.kubeconfig))
-    await serving(world)
-    await serve(world, "b", "two")
-    with pytest.raises(SluiceError) as refused:
-        await finished(overtaken(world).stop, place(world, "b"), fence=1)
-    assert refused.value.code == "LEASE-002"
-    assert (await seen(world, "b")).ready
+    assert [entry["manager"] for entry in live_route(world)["metadata"]["managedFields"]] == ["somebody"]
 
 
 async def test_another_process_goes_on_where_this_one_ended(world: KubernetesWorld) -> None:
@@ -334,42 +236,6 @@ async def test_an_endpoint_that_is_not_declared_any_more_is_found_and_removed(wo
     assert [e.address.endpoint for e in await read_all(world.platform)] == ["other"]
     with pytest.raises(SluiceError, match="PLAT-020"):
         await world.platform.start(place(world, "a"), world.release("one"), fence=1)
-
-
-async def test_a_plan_says_how_weights_get_into_pods(world: KubernetesWorld) -> None:
-    (remark,) = await world.platform.foresee(world.address, world.release("one"))
-    assert (remark.code, remark.level) == ("PLAT-027", "info")
-    assert "model: streamed from S3 (no OCI image of it is named)" in remark.message
-    assert "A cold start takes about 2 min at most" in remark.message
-
-
-async def test_a_split_between_pools_is_denied_by_the_gateways_controller(world: KubernetesWorld) -> None:
-    chat = world.spec.endpoints["chat"].model_copy(update={"backend": "inference_pool"})
-    world.spec = world.spec.model_copy(update={"endpoints": {"chat": chat}})
-    world.platform = world.opened()
-    (remark,) = await world.platform.foresee(world.address, world.release("one"))
-    assert (remark.code, remark.level) == ("PLAT-022", "deny")
-    assert "gateway.envoyproxy.io/gatewayclass-controller takes one pool a rule" in remark.message
-    assert "declare `backend: service`" in remark.message
-    with pytest.raises(SluiceError, match="PLAT-022"):
-        await world.platform.start(place(world, "a"), world.release("one"), fence=1)
-
-
-async def test_a_runtime_that_lays_out_files_is_denied(world: KubernetesWorld) -> None:
-    chat = world.spec.endpoints["chat"].model_copy(update={"runtime": "triton"})
-    world.spec = world.spec.model_copy(update={"endpoints": {"chat": chat}})
-    world.platform = world.opened()
-    (remark,) = await world.platform.foresee(world.address, world.release("one"))
-    assert (remark.code, remark.level) == ("PLAT-028", "deny")
-
-
-async def test_a_gateway_that_is_not_there_is_denied(cluster: ControlPlane) -> None:
-    async with on_a_cluster(cluster, gateway={"name": "nowhere", "namespace": "default"}) as world:
-        (remark,) = await world.platform.foresee(world.address, world.release("one"))
-        assert (remark.code, remark.level) == ("PLAT-026", "deny")
-        await serve(world, "a", "one")
-        with pytest.raises(SluiceError, match="PLAT-026"):
-            await world.platform.weigh(world.address, {"a": 100, "b": 0}, fence=1)
 
 
 def kubernetes_rules(wanted: Sequence[tuple[str, Sequence[str]]], verbs: Sequence[str]) -> list[Body]:

@@ -29,15 +29,15 @@ class Undrawn:
     answered: Array
 
     @property
-    def arms(self) -> Flags:
-        """Say which arms answered many more requests than were drawn, [R, 2]."""
-        more: Flags = self.answered > self.drawn / (1.0 - SHARE) + _SLACK
-        return more
-
-    @property
     def found(self) -> Flags:
-        """Say in which runs latencies convict nobody, [R]."""
-        any_arm: Flags = self.arms.any(-1)
+        """Say in which runs latencies convict nobody, [R]: an arm answers more than it was drawn, and than the other.
+
+        Where every request has several first tokens (`n` answers to one prompt), both arms answer more.
+        """
+        beyond = self.answered > self.drawn / (1.0 - SHARE) + _SLACK
+        crossed = self.answered * self.drawn[:, ::-1]
+        unlike = crossed * (1.0 - SHARE) > crossed[:, ::-1]
+        any_arm: Flags = (beyond & unlike).any(-1)
         return any_arm
 
 

@@ -67,6 +67,11 @@ class Scope:
     endpoints: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
 
+    def leaves(self, address: Address) -> bool:
+        """Say whether an address is in what was asked for."""
+        here = not self.regions or address.region in self.regions
+        return here and (not self.endpoints or address.endpoint in self.endpoints)
+
 
 @dataclass(frozen=True)
 class Review:

@@ -21,12 +21,11 @@ from environments.names import (
     slot_object,
 )
 from reconciler.core.canonical import Json
+from reconciler.kubernetes.kinds import GATEWAY, HTTP_ROUTE
 from reconciler.platforms.kubernetes import marks
 from reconciler.platforms.kubernetes.placement import GatewayRef
 from reconciler.platforms.splits import parts_of
 
-API_VERSION, KIND = "gateway.networking.k8s.io/v1", "HTTPRoute"
-GROUP = "gateway.networking.k8s.io"
 _NEEDED = ("Accepted", "ResolvedRefs")
 
 
@@ -46,11 +45,11 @@ class Line:
 
 def route(address: Address, namespace: str, gateway: GatewayRef, line: Line, *, fence: int) -> Json:
     """Return the whole HTTPRoute of an endpoint; whoever applies its rules owns all of them."""
-    parent = {"group": GROUP, "kind": "Gateway", "name": gateway.name, "namespace": gateway.namespace}
+    parent = {"group": GATEWAY.group, "kind": GATEWAY.name, "name": gateway.name, "namespace": gateway.namespace}
     kept = {marks.serving(s): text for s, text in line.releases.items() if line.weights_pct.get(s, 0.0) > 0}
     return {
-        "apiVersion": API_VERSION,
-        "kind": KIND,
+        "apiVersion": HTTP_ROUTE.api_version,
+        "kind": HTTP_ROUTE.name,
         "metadata": {
             "name": route_name(address.endpoint),
             "namespace": namespace,
@@ -69,8 +68,8 @@ def stamped(body: Mapping[str, Any], fence: int) -> Json:
     metadata = body["metadata"]
     ours = {key: text for key, text in marks.notes_of(body).items() if key.startswith(marks.PREFIX)}
     return {
-        "apiVersion": API_VERSION,
-        "kind": KIND,
+        "apiVersion": HTTP_ROUTE.api_version,
+        "kind": HTTP_ROUTE.name,
         "metadata": {
             **{key: metadata[key] for key in ("name", "namespace", "resourceVersion")},
             "labels": {ENDPOINT_LABEL: metadata["name"]},

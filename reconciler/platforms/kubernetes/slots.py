@@ -8,7 +8,7 @@ from environments.names import RELEASE_LABEL, SLOT_PORT, SLOTS, Address, slot_la
 from reconciler.core.model.observed import ServerState
 from reconciler.core.model.release import Release
 from reconciler.kubernetes import Body, Key, Kind
-from reconciler.kubernetes.kinds import DEPLOYMENT, HTTP_ROUTE, LEADER_WORKER_SET
+from reconciler.kubernetes.kinds import HTTP_ROUTE
 from reconciler.platforms.kubernetes import marks
 from reconciler.platforms.kubernetes.artifacts import Source, source_of
 from reconciler.platforms.kubernetes.fences import Fences, Held
@@ -25,7 +25,7 @@ from reconciler.platforms.kubernetes.refusals import (
 )
 from reconciler.platforms.kubernetes.route import unseen, weights_of
 from reconciler.platforms.kubernetes.services import delete_service, ensure_service
-from reconciler.platforms.kubernetes.workload import replica_owners, workload
+from reconciler.platforms.kubernetes.workload import kind_of, replica_owners, workload
 from reconciler.ports import InProgress, Runtime, SlotAddress
 
 _LAGS = InProgress("our own watch has not seen it yet")
@@ -63,7 +63,7 @@ class Slots:
                 return waiting
             await ensure_service(self._client, slot, place)
             body = workload(slot, brought, options, place, replicas=replicas, fence=held.fence)
-            kind = _kind(body)
+            kind = kind_of(place)
             made = (await self._client.apply(body, kind=kind)).body
             await self._take_back_if_late(slot, kind, made, held)
             return await self._shown(kind, made)
@@ -243,7 +243,3 @@ def _remembered(held: Held, slot: str) -> str | None:
     except ValueError:
         return None
     return found.id if found else None
-
-
-def _kind(body: Body) -> Kind:
-    return DEPLOYMENT if body["kind"] == DEPLOYMENT.name else LEADER_WORKER_SET

@@ -17,33 +17,32 @@ from environments.names import (
     slot_object,
 )
 from reconciler.core.canonical import Json
+from reconciler.kubernetes.kinds import DEPLOYMENT, LEADER_WORKER_SET, Kind
 from reconciler.platforms.kubernetes import marks
 from reconciler.platforms.kubernetes.placement import Placement
 from reconciler.platforms.kubernetes.pod import Brought, pod_spec, startup_s
 from reconciler.ports import ServerOptions, SlotAddress
 
-DEPLOYMENT = ("apps/v1", "Deployment")
-GROUPS = ("leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet")
 WORKER_INDEX = "leaderworkerset.sigs.k8s.io/worker-index"
 
 
-def kind_of(place: Placement) -> tuple[str, str]:
-    """Return API version and kind of an endpoint's workloads."""
-    return GROUPS if place.workers > 1 else DEPLOYMENT
+def kind_of(place: Placement) -> Kind:
+    """Return the kind of an endpoint's workloads."""
+    return LEADER_WORKER_SET if place.workers > 1 else DEPLOYMENT
 
 
 def workload(
     slot: SlotAddress, brought: Brought, options: ServerOptions, place: Placement, *, replicas: int, fence: int
 ) -> Json:
     """Return the workload that runs a release in a slot."""
-    api_version, kind = kind_of(place)
+    kind = kind_of(place)
     labels = {**slot_labels(slot.address.endpoint, slot.slot), RELEASE_LABEL: brought.release.id}
     pod = pod_spec(brought, options, place, labels=labels, endpoint=slot.address.endpoint)
     template = {"metadata": {"labels": labels}, "spec": pod}
     spec = _groups(template, place) if place.workers > 1 else _deployment(slot, template, brought, place)
     return {
-        "apiVersion": api_version,
-        "kind": kind,
+        "apiVersion": kind.api_version,
+        "kind": kind.name,
         "metadata": {
             "name": slot_object(slot.address.endpoint, slot.slot),
             "namespace": place.namespace,

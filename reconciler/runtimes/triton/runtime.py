@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from environments.errors import SluiceError
-from reconciler import plain_http
 from reconciler.core.model.release import Release
 from reconciler.ports import KSERVE, Offers, ServerOptions, SlotCounts
+from reconciler.runtimes.asking import ASK_TIMEOUT_S, WARM_TIMEOUT_S, client_of, get, unreadable, warmed
 from reconciler.runtimes.triton.config import RELEASE_PARAMETER
 from reconciler.runtimes.triton.counts import counts_of
 from reconciler.runtimes.triton.layout import CONTROL, MODELS, REPOSITORY, lay_out
@@ -25,10 +25,6 @@ from reconciler.runtimes.triton.warmup import Warmup, failure_in
 
 if TYPE_CHECKING:
     import httpx
-
-_ASK_TIMEOUT_S = 5.0
-_WARM_TIMEOUT_S = 120.0
-_WARM_AT_ONCE = 4
 
 
 class TritonRuntime:
@@ -88,9 +84,9 @@ class TritonRuntime:
         """
         model = f"/v2/models/{release.endpoint}"
         try:
-            async with asyncio.timeout(_ASK_TIMEOUT_S):
+            async with asyncio.timeout(ASK_TIMEOUT_S):
                 for path in ("/v2/health/ready", f"{model}/ready"):
-                    status, _ = await _get(url, path)
+                    status, _ = await get(url, path)
                     if status != HTTPStatus.OK:
                         return f"{path} answers {status}"
                 config, metadata = await _json(url, f"{model}/config"), await _json(url, model)
@@ -101,28 +97,14 @@ class TritonRuntime:
     async def warm(self, url: str, release: Release, requests: int) -> None:
         """Send `requests` requests, a few at once, made of the release's `warmup_request` or of the model's inputs.
 
-        The first goes alone: what it compiles or loads is then there for the others.
-
         Raises:
             SluiceError: `RUN-003` one of them failed, named with its number.
         """
         if requests <= 0:
             return
-        places = asyncio.Semaphore(_WARM_AT_ONCE)
-        async with _client(url, _WARM_TIMEOUT_S) as client:
+        async with client_of(url, WARM_TIMEOUT_S) as client:
             wanted = await _wanted(client, release)
-
-            async def one(number: int) -> None:
-                async with places:
-                    await _warm_once(client, wanted, number, release)
-
-            await one(0)
-            try:
-                async with asyncio.TaskGroup() as group:
-                    for number in range(1, requests):
-                        group.create_task(one(number))
-            except* SluiceError as failed:
-                raise failed.exceptions[0] from None
+            await warmed(requests, lambda number: _warm_once(client, wanted, number, release))
 
     async def counts(self, url: str) -> SlotCounts:
         """Return the counters of the served model since the server started.
@@ -133,20 +115,13 @@ class TritonRuntime:
         import httpx
 
         try:
-            async with _client(url, _ASK_TIMEOUT_S) as client:
+            async with client_of(url, ASK_TIMEOUT_S) as client:
                 server, model = await asyncio.gather(_asked(client, "/v2"), _served(client))
                 metrics = await client.get(f"{metrics_url(url)}/metrics")
                 metrics.raise_for_status()
                 name = str(server["name"])
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-            raise SluiceError(
-                "RUN-005",
-                where=url,
-                what="the server's metrics cannot be read",
-                why=f"{type(error).__name__}: {error}",
-                do="look at the slot's log: the server may have died",
-                retryable=True,
-            ) from error
+            raise unreadable(url, error) from error
         return counts_of(metrics.text, model=model, server=name, where=url)
 
 
@@ -156,34 +131,17 @@ def metrics_url(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}:{(parts.port or 8000) + METRICS_OFFSET}"
 
 
-async def _get(url: str, path: str) -> tuple[int, str]:
-    """Return status and body; a plan asks every slot, and httpx takes longer to import than to be used."""
-    parts = urlsplit(url)
-    if parts.scheme != "https":
-        return await plain_http.get(parts.hostname or "", parts.port or 80, f"{parts.path.rstrip('/')}{path}")
-    async with _client(url, _ASK_TIMEOUT_S) as client:
-        answer = await client.get(path)
-        return answer.status_code, answer.text
-
-
 async def _json(url: str, path: str) -> dict[str, Any]:
     """Return a JSON object that the server tells.
 
     Raises:
         ValueError: it tells none, which a model that has just been unloaded does.
     """
-    status, text = await _get(url, path)
+    status, text = await get(url, path)
     told = json.loads(text) if status == HTTPStatus.OK else None
     if not isinstance(told, dict):
         raise ValueError(f"{path} answers {status}")
     return told
-
-
-def _client(url: str, timeout_s: float) -> httpx.AsyncClient:
-    """Return a client for one server; no proxy of the environment stands between, certificates only where needed."""
-    import httpx
-
-    return httpx.AsyncClient(base_url=url, timeout=timeout_s, trust_env=False, verify=url.startswith("https:"))
 
 
 async def _asked(client: httpx.AsyncClient, path: str) -> Any:

@@ -8,19 +8,24 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+import pytest
+
 from environments.names import ENDPOINT_LABEL, POOL_LABEL, SLOT_LABEL, Address, namespace, slot_object
 from environments.spec import EnvironmentSpec
 from reconciler.core.model.release import Artifact, Lineage, Release
 from reconciler.kubernetes.client import KubeClient, open_client
 from reconciler.platforms.kubernetes.platform import KubernetesPlatform
 from reconciler.platforms.kubernetes.traffic import Readings
-from reconciler.ports import Runtime
+from reconciler.ports import Runtime, finished
 from reconciler.runtimes.vllm import VllmRuntime
+from tests.support.kubernetes.api import Body
 from tests.support.kubernetes.control_plane import ControlPlane
 from tests.support.kubernetes.hands import Hands
+from tests.support.worlds import serve
 
 ENVIRONMENT, REGION = "test", "local"
 IMAGE = "registry.example.com/sluice/vllm@sha256:" + "0" * 64
+ROUTE = ("gateway.networking.k8s.io/v1", "HTTPRoute", "chat")
 _numbers = itertools.count(1)
 
 
@@ -144,3 +149,23 @@ def make_machines(plane: ControlPlane, *, count: int = 1, gpus: int = 32) -> Non
     """Make machines of the pool `l4`."""
     for number in range(count):
         plane.add_gpu_node(f"l4-{number}", gpus=gpus, labels={POOL_LABEL: "l4"})
+
+
+@pytest.fixture(name="world")
+async def world_on_a_cluster(cluster: ControlPlane) -> AsyncIterator[KubernetesWorld]:
+    """Return an empty region."""
+    async with on_a_cluster(cluster) as found:
+        yield found
+
+
+def live_route(world: KubernetesWorld) -> Body:
+    """Return the endpoint's route as it is in the cluster."""
+    found = world.plane.api.get(*ROUTE, world.namespace)
+    assert found is not None
+    return found
+
+
+async def serving(world: KubernetesWorld) -> None:
+    """Have slot a serve everything."""
+    await serve(world, "a", "one")
+    await finished(world.platform.weigh, world.address, {"a": 100, "b": 0}, fence=1)

@@ -235,6 +235,29 @@ class Walk:
         }
         self.world[name] = replace(seen, slots=slots, gateway_problem=None)
 
+    def ends_or_asks(self, quiet: Turn) -> None:
+        """Let the world stay as it is, however bad: within five hours the rollout has ended or a person is asked."""
+        for _ in range(1200):
+            if self.settled:
+                return
+            self.take(replace(quiet, seconds=15))
+        raise AssertionError(f"it waits for ever: {self.going}\n{self.world}\n{self.failing} {self.gone}")
+
+    def mended(self, quiet: Turn) -> None:
+        """Let all be well again, and a person resume a pause three times, and then give up, until it has ended."""
+        resumed = 0
+        for _ in range(600):
+            for name in self.world:
+                self.recover(name)
+            if self.going.ended:
+                return
+            if self.going.phase is Phase.PAUSED and not self.going.falling_back:
+                # Some things no time mends (a champion's record that is lost): the person gives up and goes back.
+                self.happen("resume" if resumed < 3 else "abort", next(iter(self.world)))
+                resumed += 1
+            self.take(replace(quiet, seconds=40))
+        raise AssertionError(f"it does not end: {self.going}\n{self.world}")
+
     @property
     def settled(self) -> bool:
         """Return whether the rollout has ended, or waits for a person in every region."""

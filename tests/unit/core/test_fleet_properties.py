@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.core.model.rollout import ENDED, Phase
+from reconciler.core.model.rollout import Phase
 from reconciler.core.model.verdict import Verdict
 from tests.support.builders.releases import SETTINGS, endpoint, release, rollout
 from tests.unit.core.random_fleet import FLEET_EVENTS, FleetWalk, fleet
@@ -53,11 +53,7 @@ def test_no_fate_of_servers_breaks_a_rule(turns, servers, regions, surge, spare)
         for name, seen in way.world.items():
             there = sum(max(slot.wanted, len(slot.replicas)) for slot in seen.slots.values())
             assert there <= way.most(name), (seen, way.going)
-    for _ in range(1200):
-        if way.settled:
-            return
-        way.take(replace(QUIET, seconds=15))
-    raise AssertionError(f"it waits for ever: {way.going}\n{way.world}\n{way.failing} {way.gone} {way.cramped}")
+    way.ends_or_asks(QUIET)
 
 
 @settings(max_examples=80, deadline=None)
@@ -66,17 +62,7 @@ def test_when_all_is_well_again_one_release_has_all_its_servers(turns, servers, 
     way = walk(servers, regions, surge, spare)
     for turn in turns:
         way.take(turn)
-    resumed = 0
-    for _ in range(600):
-        for name in way.world:
-            way.recover(name)
-        if way.going.phase in ENDED:
-            break
-        if way.going.phase is Phase.PAUSED and not way.going.falling_back:
-            way.happen("resume" if resumed < 3 else "abort", "r1")
-            resumed += 1
-        way.take(QUIET)
-    assert way.going.phase in ENDED, (way.going, way.world)
+    way.mended(QUIET)
     if way.going.phase is Phase.FAILED:
         assert way.going.reason
         return

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.core.model.observed import ObservedEndpoint, ObservedState
-from reconciler.core.model.rollout import ENDED, Intent, Phase
+from reconciler.core.model.rollout import Intent, Phase
 from reconciler.core.model.settings import RolloutSettings
 from reconciler.core.model.verdict import Verdict
 from reconciler.core.plan.change import Action
@@ -54,16 +54,7 @@ def test_no_turn_of_events_breaks_a_rule(turns, regions, first, inconclusive, st
     way = walk(regions, first=first, how=replace(GATED, on_inconclusive=inconclusive, strategy=strategy))
     for turn in turns:
         way.take(turn)
-    _ends_or_asks(way)
-
-
-def _ends_or_asks(way: Walk) -> None:
-    """The world stays as it is, however bad: within five hours the rollout has ended or a person is asked."""
-    for _ in range(1200):
-        if way.settled:
-            return
-        way.take(replace(QUIET, seconds=15))
-    raise AssertionError(f"it waits for ever: {way.going}\n{way.world}\n{way.failing} {way.gone}")
+    way.ends_or_asks(QUIET)
 
 
 @settings(max_examples=300, deadline=None)
@@ -72,18 +63,7 @@ def test_when_all_is_well_again_one_release_serves_everywhere(turns, regions, fi
     way = walk(regions, first=first)
     for turn in turns:
         way.take(turn)
-    resumed = 0
-    for _ in range(400):
-        for name in way.world:
-            way.recover(name)
-        if way.going.phase in ENDED:
-            break
-        if way.going.phase is Phase.PAUSED and not way.going.falling_back:
-            # Some things no time mends (a champion's record that is lost): the person gives up and goes back.
-            way.happen("resume" if resumed < 3 else "abort", "r1")
-            resumed += 1
-        way.take(replace(QUIET, seconds=40))
-    assert way.going.phase in ENDED, way.going
+    way.mended(QUIET)
     if way.going.phase is Phase.FAILED:
         assert way.going.reason, "a person is told what could not be done"
         return

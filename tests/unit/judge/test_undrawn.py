@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,6 +56,22 @@ def test_requests_of_another_kind_that_are_pinned_to_an_arm_convict_nobody(arm: 
 
 def test_a_few_pinned_requests_are_no_matter() -> None:
     assert judged(pinned=3, pinned_ratio=3.0).verdict is Verdict.PASS
+
+
+def several(ratio: float) -> Iterator[Tick]:
+    """Give the ticks in which a quarter of the first tokens are requests: each asks for four answers."""
+    for tick in ticks(ratio, 0, 1.0, 0.0, 1):
+        assert tick.cohorts is not None
+        (window,) = tick.cohorts
+        champion, challenger = (
+            Fates(each.begun // 4, each.ended // 4) for each in (window.champion, window.challenger)
+        )
+        yield replace(tick, cohorts=(replace(window, champion=champion, challenger=challenger),))
+
+
+@pytest.mark.parametrize(("ratio", "verdict"), [(1.0, Verdict.PASS), (1.5, Verdict.FAIL)])
+def test_several_answers_to_each_request_are_no_pinned_traffic(ratio: float, verdict: Verdict) -> None:
+    assert replay(several(ratio), SETTINGS).verdict is verdict
 
 
 def test_of_the_same_kind_they_keep_no_equal_release_from_promotion() -> None:
