@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from pulumi_policy import Policy as PackPolicy
 
 
-def context_of(stack: str) -> StackContext:
-    """Return the environment of a stack's name; `ORG/PROJECT/STACK` is understood.
+def context_of(stack: str, pack: Path = HERE) -> StackContext:
+    """Return the environment of a stack's name; `ORG/PROJECT/STACK` is understood. `pack` is the pack's folder.
 
     Raises:
         SluiceError: `SPEC-…` there is no such file, or it is wrong.
     """
-    path = find(stack.rpartition("/")[2], start=HERE)
+    path = find(stack.rpartition("/")[2], start=pack)
     return StackContext(load(path, policy_ids=known_ids(), unset="keep").spec)
 
 

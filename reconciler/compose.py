@@ -5,7 +5,6 @@ Gates, platforms and metric sources are found through what `environments` declar
 
 from __future__ import annotations
 
-import importlib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from environments.errors import SluiceError
 from environments.gates import GATES, GateKind
+from environments.here import thing
 from environments.load import Loaded
 from environments.spec import RegionSpec, RegistrySpec
 from reconciler.core.canonical import Json
@@ -151,8 +151,7 @@ def gates(registry: RegistrySpec) -> dict[str, Gate]:
 
 def build_gate(kind: GateKind, registry: RegistrySpec) -> Gate:
     """Return a gate of this kind; its module is imported now."""
-    module, _, function = kind.build.partition(":")
-    gate: Gate = getattr(importlib.import_module(module), function)(registry)
+    gate: Gate = thing(kind.build)(registry)
     return gate
 
 

@@ -16,6 +16,7 @@ AREAS: tuple[tuple[str, str], ...] = (
     ("POLICY", "Policies"),
     ("INFRA", "What the Pulumi stacks need"),
     ("CLI", "The command line"),
+    ("INIT", "A repository of one's own"),
     ("PLAN", "Plans"),
     ("APPLY", "Applying a plan"),
     ("BUILD", "What this build has no adapter for"),

@@ -72,4 +72,7 @@ ROWS: tuple[Row, ...] = (
     ("INFRA-008", "The zones of a region are not known", "The table of AWS facts has no such region.", "Name two or three zone ids in `infrastructure.zones`."),
     ("INFRA-009", "An instance type is not offered there", "No zone of the pool has this type.", "Choose another type, zone or region."),
     ("INFRA-010", "A sign-in of the image cache is missing", "ECR wants a secret in each region with a cluster.", "Make it with the command of docs/adopt.md, step 3, or leave the registry out of `infrastructure.image_cache`."),
+    ("INIT-001", "Files are there already", "`sluice init` would overwrite a file.", "Name an empty folder, or use `sluice init --upgrade` in a repository that it wrote."),
+    ("INIT-002", "No repository that init wrote", "`.sluice-init.json` is missing or cannot be read, so nobody knows what was written.", "Call it where `sluice init` was called, or restore the file from git."),
+    ("INIT-003", "Not a name of a team", "`--owner` becomes a key and a label, and has other characters.", "Use letters, digits and hyphens, beginning with a letter."),
 )  # fmt: skip

@@ -5,7 +5,6 @@ Imports click and the standard library; commands import the rest.
 
 from __future__ import annotations
 
-import importlib
 import json
 import signal
 import sys
@@ -14,6 +13,7 @@ from collections.abc import Sequence
 import click
 
 from environments.errors import SluiceError
+from environments.here import thing
 
 EXIT_ERROR, EXIT_INTERRUPTED = 1, 130
 EXIT_CODES = {"POLICY-001": 3, "PLAN-003": 6}
@@ -36,6 +36,7 @@ _COMMANDS = {
     "ledger": ("reconciler.cli.ledger", "Verify or export the ledger."),
     "schema": ("reconciler.cli.schema", "Print the JSON Schema of the environment file."),
     "doctor": ("reconciler.cli.doctor", "Say what is missing on this machine and how to get it."),
+    "init": ("reconciler.cli.init", "Write a repository of your own, or show what a newer version would write."),
     "demo": ("reconciler.cli.demo", "Watch a good release pass three gates, and each gate stop one that is bad."),
     "down": ("reconciler.cli.down", "End every process of a local environment and delete its state."),
 }
@@ -51,7 +52,7 @@ class _Commands(click.Group):
         entry = _COMMANDS.get(cmd_name)
         if entry is None:
             return None
-        command = getattr(importlib.import_module(entry[0]), cmd_name)
+        command = thing(f"{entry[0]}:{cmd_name}")
         if not isinstance(command, click.Command):
             raise TypeError(f"{entry[0]}.{cmd_name} is not a command")
         return command

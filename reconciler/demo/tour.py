@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from environments.errors import SluiceError
+from environments.here import module
 from reconciler.demo.engines import ensure_vllm, serve_command
 from reconciler.demo.mlflow import address_of, register, start_mlflow
 from reconciler.demo.models import ensure_models
@@ -52,7 +53,7 @@ ACTS = (
     ),
 )  # fmt: skip
 _STEPS = len(ACTS) + 4
-_PROGRAM = (sys.executable, "-m", "reconciler.cli.main")
+_PROGRAM = (sys.executable, "-m", module("reconciler.cli.main"))
 
 
 def tour(cache: Path, repository: Path, say: Say) -> int:
@@ -151,7 +152,7 @@ class Stage:
     def clients(self) -> subprocess.Popen[bytes]:
         """Start the clients and wait for their first answers."""
         flags = self._folder / "state" / ENVIRONMENT / "local" / "flags.json"
-        command = [sys.executable, "-m", "reconciler.demo.traffic", f"http://127.0.0.1:{self._port}/chat/v1"]
+        command = [sys.executable, "-m", module("reconciler.demo.traffic"), f"http://127.0.0.1:{self._port}/chat/v1"]
         command += [str(flags), str(self._report), str(RATE_RPS)]
         process = subprocess.Popen(command, start_new_session=True)
         deadline = time.monotonic() + 60

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from environments.here import module
 from reconciler.demo.tour import free_port
 from reconciler.demo.triton_engine import ensure_triton
 from reconciler.demo.triton_models import make_models
@@ -32,7 +33,7 @@ ACTS = (
 ENGINE = {"instance_count": 1, "warmup_request": {"QUESTION": "where is my parcel"}}
 """Without a request of its own a model is warmed up with a text in which these find no word that they know."""
 _STEPS = len(ACTS) + 3
-_PROGRAM = (sys.executable, "-m", "reconciler.cli.main")
+_PROGRAM = (sys.executable, "-m", module("reconciler.cli.main"))
 
 
 def tour(cache: Path, say: Say) -> int:
@@ -110,8 +111,8 @@ class Stage:
 
     def clients(self) -> subprocess.Popen[bytes]:
         """Start the clients and wait for their first answers."""
-        module = [sys.executable, "-m", "reconciler.demo.triton_traffic"]
-        process = subprocess.Popen([*module, self.url, str(self._report), str(RATE_RPS)], start_new_session=True)
+        program = [sys.executable, "-m", module("reconciler.demo.triton_traffic")]
+        process = subprocess.Popen([*program, self.url, str(self._report), str(RATE_RPS)], start_new_session=True)
         deadline = time.monotonic() + 60
         while self.counted().total() < 20 and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.2)

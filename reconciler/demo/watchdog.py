@@ -15,6 +15,8 @@ import sys
 import time
 from pathlib import Path
 
+from environments.here import module
+
 _GRACE_S = 10.0
 _FINISH_S = 120.0
 
@@ -23,7 +25,7 @@ class Watchdog:
     """The demo's side: tells the watchdog what to end, and waits for it."""
 
     def __init__(self, home: Path, environment: str) -> None:
-        command = [sys.executable, "-m", "reconciler.demo.watchdog", str(home), environment]
+        command = [sys.executable, "-m", module("reconciler.demo.watchdog"), str(home), environment]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
         self._guarded: list[subprocess.Popen[bytes]] = []
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import get_args
 
+from environments.here import thing
 from environments.spec import MetricSourceName, RegionSpec
 from reconciler.ports import MetricSource
 
@@ -14,5 +14,5 @@ SOURCES = tuple(name for name in get_args(MetricSourceName) if name != "traffic"
 
 def sources_of(region: RegionSpec) -> dict[str, MetricSource]:
     """Return the sources that a region has, by name; each module says whether the region declares what it needs."""
-    built = {name: importlib.import_module(f"reconciler.metrics.{name}").build(region) for name in SOURCES}
+    built = {name: thing(f"reconciler.metrics.{name}:build")(region) for name in SOURCES}
     return {name: source for name, source in built.items() if source is not None}

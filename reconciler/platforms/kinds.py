@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-
+from environments.here import thing
 from environments.kinds import code_of
 from environments.spec import RegionSpec
 from reconciler.ports.kinds import PlatformKind
@@ -14,6 +13,5 @@ def platform_kind(region: RegionSpec) -> PlatformKind | None:
     code = code_of(type(region).model_fields["platform"])
     if code is None:
         return None
-    module, _, name = code.at.partition(":")
-    kind: PlatformKind = getattr(importlib.import_module(module), name)
+    kind: PlatformKind = thing(code.at)
     return kind

@@ -98,7 +98,7 @@ def test_the_one_region_that_refuses_a_constraint_gets_none(tmp_path: Path) -> N
 def test_images_are_pushed_where_the_images_stack_makes_room(calls: list[documented.Told]) -> None:
     pushed = {words[-1] for words in of("docker", calls) if words[0] == "push"}
     host = f"123456789012.dkr.ecr.{HOME}.amazonaws.com"
-    ours = re.findall(r'"(\w+)"', re.search(r"^OURS = .*$", (IMAGES / "__main__.py").read_text(), re.M)[0])  # type: ignore[index]
+    ours = re.findall(r'"(\w+)"', re.search(r"^OURS = .*$", (IMAGES / "program.py").read_text(), re.M)[0])  # type: ignore[index]
     assert pushed == {f"{host}/{image_repository('dev', image)}:1" for image in ours}
     for words in (words for words in of("docker", calls) if words[0] == "build"):
         recipe = ROOT / (words[words.index("-f") + 1] if "-f" in words else f"{words[-1]}/Dockerfile")

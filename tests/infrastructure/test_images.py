@@ -22,7 +22,7 @@ from tests.infrastructure.stack_rig import IMAGES
 pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("charts")]
 
 ADOPT = ROOT / "docs" / "adopt.md"
-OURS = tuple(re.findall(r'"(\w+)"', next(re.finditer(r"^OURS = .*$", (IMAGES / "__main__.py").read_text(), re.M))[0]))
+OURS = tuple(re.findall(r'"(\w+)"', next(re.finditer(r"^OURS = .*$", (IMAGES / "program.py").read_text(), re.M))[0]))
 # What controllers start, whose image no pod of a chart names. Source: values of kube-prometheus-stack 88.5.3, and the
 # defaults of Envoy Gateway 1.9.0 (`api/v1alpha1/shared_types.go`) and cert-manager (`--acme-http01-solver-image`).
 STARTED = (
