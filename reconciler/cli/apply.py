@@ -27,6 +27,7 @@ EXIT_STOPPED = 4
 @json_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--approve", metavar="DIGEST", help="Run only if the plan has this digest.")
+@click.option("--infra", is_flag=True, help="Bring up the Pulumi projects first, then the releases.")
 @click.option("--detach", is_flag=True, help="Begin, and leave the work to a controller.")
 def apply(
     env: str | None,
@@ -80,17 +81,25 @@ async def _apply(composed: Composed, scope: object, saved: Plan | None, flags: d
         raise TypeError("scope")
     planner = composed.planner()
     fresh = await planner.plan(scope, now=time.time())
+    if flags["infra"] or (saved and saved.infrastructure is not None):
+        from reconciler.cli.infra import merged
+
+        fresh = await merged(composed, fresh)
     if saved:
         refuse_stale(saved, fresh)
     _refuse_denied(fresh)
     _refuse_unapproved(fresh, flags["approve"])
     _refuse_gaps(fresh)
-    if not fresh.pending:
+    if not fresh.pending and not fresh.building:
         _report(fresh, [], as_json=bool(flags["as_json"]))
         return 0
     _refuse_orphans(composed)
     if not _agreed(fresh, saved, flags):
         return 1
+    if fresh.building:
+        from reconciler.cli.infra import build
+
+        await build(composed, fresh, scope)
     outcomes = await _carry_out(composed, fresh, as_json=bool(flags["as_json"]))
     _report(fresh, outcomes, as_json=bool(flags["as_json"]))
     if not flags["as_json"]:
@@ -118,6 +127,8 @@ def refuse_stale(saved: Plan, fresh: Plan) -> None:
     if moved:
         where = moved[0].address
         what = "; ".join(f"{d.address} {d.path} was {d.recorded} and is now {d.live}" for d in moved)
+    elif saved.infrastructure != fresh.infrastructure:
+        what = "what its infrastructure would become has changed since it was made"
     elif saved.basis.spec_digest != fresh.basis.spec_digest:
         what = "the environment file has changed since it was made"
     elif saved.basis.gate_digests != fresh.basis.gate_digests:
@@ -135,7 +146,7 @@ def refuse_stale(saved: Plan, fresh: Plan) -> None:
 
 
 def _refuse_denied(plan: Plan) -> None:
-    if plan.denied and plan.pending:
+    if plan.denied and (plan.pending or plan.building):
         first = plan.denied[0]
         raise SluiceError(
             "POLICY-001",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -61,13 +62,27 @@ def with_ports(env: str | None, file: Path | None, work: Callable[[Composed], Aw
     from reconciler.compose import compose
 
     async def opened() -> T:
+        _heed_sigterm()
         composed = compose(load_environment(env, file))
         try:
             return await work(composed)
         finally:
             await composed.close()
 
-    return asyncio.run(opened())
+    try:
+        return asyncio.run(opened())
+    except asyncio.CancelledError:  # by SIGTERM; asyncio itself tells SIGINT as KeyboardInterrupt
+        raise KeyboardInterrupt from None
+
+
+def _heed_sigterm() -> None:
+    """Let SIGTERM interrupt the work where SIGINT is ignored, as in a script's background and below `nohup`.
+
+    Elsewhere `main` passes it on as SIGINT, for which asyncio has a handler of its own.
+    """
+    task = asyncio.current_task()
+    if task is not None and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
 def print_json(value: object) -> None:

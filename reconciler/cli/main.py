@@ -88,8 +88,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit with the contract's code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     # A job that is stopped ends in the same good order as one that is interrupted.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, _interrupt)
     sys.exit(run(arguments))
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """Interrupt as Ctrl-C does, also where that is ignored: in a script's background and below `nohup`."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
 
 
 def run(arguments: list[str]) -> int:

@@ -37,7 +37,7 @@ EXIT_PENDING, EXIT_DENIED, EXIT_DRIFT = 2, 3, 5
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when changes are pending, 5 on drift alone.")
 @click.option("--against", metavar="REF", help="Compare with the file at a git revision; read nothing that is live.")
 @click.option("--recorded", is_flag=True, help="Compare with what the ledger last recorded; read nothing that is live.")
-@click.option("--infra", is_flag=True, help="Merge `pulumi preview` into the plan.")
+@click.option("--infra", is_flag=True, help="Merge `pulumi preview` of stacks/ into the plan and its digest.")
 def plan(
     env: str | None,
     file: Path | None,
@@ -50,15 +50,13 @@ def plan(
     Reads only. The same world gives the same plan and the same digest. Exits 3 when a policy denies it. With --against
     or --recorded it looks at nothing that is live and needs no access to it; such a plan is for reviewers.
     """
-    if flags["infra"]:
-        raise _not_yet()
     from reconciler.core.plan.plan import Scope
 
     scope = Scope(tuple(sorted(endpoints)), tuple(sorted(regions)))
     if flags["against"] or flags["recorded"]:
         made, orphans = _unread(env, file, scope, flags), 0
     else:
-        made, orphans = with_ports(env, file, lambda composed: _plan(composed, scope))
+        made, orphans = with_ports(env, file, lambda composed: _plan(composed, scope, infra=bool(flags["infra"])))
     _show(made, flags)
     if orphans:
         from reconciler.output.status_text import orphan_words
@@ -70,8 +68,13 @@ def plan(
     return _exit_code(made, detailed=bool(flags["detailed_exitcode"]), drift_only=bool(flags["refresh_only"]))
 
 
-async def _plan(composed: Composed, scope: Scope) -> tuple[Plan, int]:
-    return await composed.planner().plan(scope, now=time.time()), composed.orphans()
+async def _plan(composed: Composed, scope: Scope, *, infra: bool) -> tuple[Plan, int]:
+    made = await composed.planner().plan(scope, now=time.time())
+    if infra:
+        from reconciler.cli.infra import merged
+
+        made = await merged(composed, made)
+    return made, composed.orphans()
 
 
 def _unread(env: str | None, file: Path | None, scope: Scope, flags: dict[str, object]) -> Plan:
@@ -89,6 +92,7 @@ def _unread(env: str | None, file: Path | None, scope: Scope, flags: dict[str, o
 
 def _refuse_together(flags: dict[str, object]) -> None:
     pairs = [("against", "recorded"), ("against", "refresh_only"), ("recorded", "refresh_only")]
+    pairs += [("against", "infra"), ("recorded", "infra")]
     both = next((pair for pair in pairs if all(flags[name] for name in pair)), None)
     if both:
         from environments.errors import SluiceError
@@ -135,17 +139,6 @@ def _exit_code(made: Plan, *, detailed: bool, drift_only: bool) -> int:
         return EXIT_DENIED
     if not detailed:
         return 0
-    if made.pending and not drift_only:
+    if (made.pending or made.building) and not drift_only:
         return EXIT_PENDING
     return EXIT_DRIFT if made.drift else 0
-
-
-def _not_yet() -> Exception:
-    from environments.errors import SluiceError
-
-    return SluiceError(
-        "PLAN-006",
-        what="--infra is not in this build",
-        why="merging `pulumi preview` into the plan comes with a later release",
-        do="run `pulumi preview` in stacks/platform and stacks/serving",
-    )

@@ -81,7 +81,7 @@ def _play(folder: Path, repository: Path, cache: Path, models: dict[str, Path], 
     address = address_of(server, folder)
     register(address, models, PROMPTS)
     port = free_port(18080)
-    stage = Stage(folder, address, port, say)
+    stage = Stage(folder, address, port, watchdog, say)
     stage.declare(repository / "environments" / "local.yaml", serve_command(cache))
     say(f"3/{_STEPS}  the first deployment: chat-llm/1")
     began = time.monotonic()
@@ -104,8 +104,8 @@ def _play(folder: Path, repository: Path, cache: Path, models: dict[str, Path], 
 class Stage:
     """The demo's folder: an environment file of its own, state, and what the clients counted."""
 
-    def __init__(self, folder: Path, mlflow: str, port: int, say: Say) -> None:
-        self._folder, self._port, self._say = folder, port, say
+    def __init__(self, folder: Path, mlflow: str, port: int, watchdog: Watchdog, say: Say) -> None:
+        self._folder, self._port, self._watchdog, self._say = folder, port, watchdog, say
         self._file = folder / "environments" / f"{ENVIRONMENT}.yaml"
         self._report = folder / "clients.json"
         self._environ = {
@@ -171,7 +171,7 @@ class Stage:
     def sluice(self, *arguments: str) -> int:
         """Run a command as a user would, after saying which."""
         self._say(f"\n$ sluice {' '.join(arguments)}")
-        return subprocess.run([*_PROGRAM, *arguments], env=self._environ, check=False).returncode
+        return self._watchdog.run([*_PROGRAM, *arguments], self._environ)
 
 
 def _put(text: str, pattern: str, replacement: str) -> str:

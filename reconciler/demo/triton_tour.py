@@ -46,7 +46,7 @@ def tour(cache: Path, say: Say) -> int:
     make_models(folder / "models")
     watchdog = Watchdog(folder / "state", ENVIRONMENT)
     try:
-        good = _play(Stage(folder, serve, free_port(18080), say), watchdog, say)
+        good = _play(Stage(folder, serve, free_port(18080), watchdog, say), watchdog, say)
     finally:
         say(f"{_STEPS}/{_STEPS}  ending every process")
         watchdog.finish()
@@ -73,8 +73,8 @@ def _play(stage: Stage, watchdog: Watchdog, say: Say) -> bool:
 class Stage:
     """The tour's folder: an environment file of its own, state, and what the clients counted."""
 
-    def __init__(self, folder: Path, serve: Path, port: int, say: Say) -> None:
-        self._folder, self._serve, self._port, self._say = folder, serve, port, say
+    def __init__(self, folder: Path, serve: Path, port: int, watchdog: Watchdog, say: Say) -> None:
+        self._folder, self._serve, self._port, self._watchdog, self._say = folder, serve, port, watchdog, say
         self._report = folder / "clients.json"
         self._environ = {
             **os.environ,
@@ -128,7 +128,7 @@ class Stage:
     def sluice(self, *arguments: str) -> int:
         """Run a command as a user would, after saying which."""
         self._say(f"\n$ sluice {' '.join(arguments)}")
-        return subprocess.run([*_PROGRAM, *arguments], env=self._environ, check=False).returncode
+        return self._watchdog.run([*_PROGRAM, *arguments], self._environ)
 
 
 def environment(model: str, serve: str, port: int) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from environments.here import module
@@ -32,8 +33,23 @@ class Watchdog:
     def guard(self, process: subprocess.Popen[bytes]) -> None:
         """Have a process group ended with the demo; the process must lead its group."""
         self._guarded.append(process)
+        self._tell(f"{process.pid}")
+
+    def run(self, command: Sequence[str], environ: Mapping[str, str]) -> int:
+        """Run a command to its end and return its exit code; it ends with the demo, however that ends.
+
+        A command that outlived a killed demo would bring back the servers that were ended behind it.
+        """
+        process = subprocess.Popen(command, env=environ, start_new_session=True)
+        self.guard(process)
+        code = process.wait()
+        self._guarded.remove(process)
+        self._tell(f"-{process.pid}")  # the number may belong to anybody now
+        return code
+
+    def _tell(self, line: str) -> None:
         if self._process.stdin:
-            self._process.stdin.write(f"{process.pid}\n".encode())
+            self._process.stdin.write(f"{line}\n".encode())
             self._process.stdin.flush()
 
     def finish(self) -> None:
@@ -54,12 +70,23 @@ def main(arguments: list[str]) -> None:
     """Wait for the end of standard input, then end every group named there and the environment's own processes."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    groups = [int(line) for line in sys.stdin if line.strip().isdigit()]
-    for group in groups:
+    for group in groups_of(sys.stdin):
         end_group(group)
     from reconciler.platforms.local.down import down
 
     asyncio.run(down(Path(arguments[0]), arguments[1]))
+
+
+def groups_of(lines: Iterable[str]) -> list[int]:
+    """Return the groups that were named and not taken back (`-NUMBER`), in their order."""
+    groups: dict[int, None] = {}
+    for line in lines:
+        number = line.strip().removeprefix("-")
+        if number.isdigit() and line.startswith("-"):
+            groups.pop(int(number), None)
+        elif number.isdigit():
+            groups[int(number)] = None
+    return list(groups)
 
 
 def end_group(group: int) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from reconciler.core.plan.change import Change
+from reconciler.core.plan.infrastructure import StackPreview
+from reconciler.core.plan.infrastructure import summary as preview_words
 from reconciler.core.plan.plan import Plan
 from reconciler.output.plan_text import identity_line, measured_line, steps_by_endpoint, steps_by_wave, summary
 
@@ -19,6 +21,8 @@ def plan_markdown(plan: Plan) -> str:
         for change in plan.pending:
             lines += _details(change)
         lines += [*_steps(plan), ""]
+    for preview in plan.infrastructure or ():
+        lines += _infrastructure(preview)
     if plan.findings:
         lines += ["| | Policy | Address | Finding |", "|---|---|---|---|"]
         lines += [f"| {_ICONS[f.level]} | {f.policy} | `{f.address}` | {_cell(f.message)} |" for f in plan.findings]
@@ -34,6 +38,15 @@ def plan_markdown(plan: Plan) -> str:
     identity = identity_line(plan) if plan.compared_with else f"digest `{plan.digest}`"
     lines += ["", f"<sub>{identity}</sub>", ""]
     return "\n".join(lines)
+
+
+def _infrastructure(preview: StackPreview) -> list[str]:
+    head = f"**{preview.project}:** {_cell(preview_words(preview))}"
+    if not preview.changes:
+        return [head, ""]
+    listed = [f"| {c.op} | `{_cell(c.name)}` | {c.type} | {', '.join(c.fields)} |" for c in preview.changes]
+    table = ["| Operation | Resource | Type | Properties |", "|---|---|---|---|", *listed]
+    return [f"<details><summary>{head}</summary>", "", *table, "", "</details>", ""]
 
 
 def _steps(plan: Plan) -> list[str]:

@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from reconciler.core.plan.change import Action, Change
+from reconciler.core.plan.infrastructure import summary as preview_words
 from reconciler.core.plan.measured import MeasuredCapacity
 from reconciler.core.plan.plan import Plan, PlannedStep
 
@@ -20,6 +21,7 @@ _SIGNS = {
     Action.REMOVE: ("-", "red"),
     Action.NONE: (" ", "dim"),
 }
+_OPERATIONS = {"create": ("+", "green"), "delete": ("-", "red"), "replace": ("±", "red")}
 _LEVELS = {"deny": "bold red", "warn": "yellow", "info": "cyan"}
 _MOVES = {
     "pointer": "by pointer: nothing is loaded",
@@ -38,6 +40,7 @@ def print_plan(plan: Plan, console: Console) -> None:
         _print_change(change, console)
     for endpoint in sorted({c.address.endpoint for c in plan.pending}):
         _print_steps(endpoint, steps[endpoint], console)
+    _print_infrastructure(plan, console)
     _print_needs(plan, console)
     for found in plan.drift:
         console.print(
@@ -58,6 +61,11 @@ def summary(plan: Plan) -> Text:
     counts = {action: sum(c.action is action for c in plan.changes) for action in Action}
     if plan.gaps and not plan.changes:
         return Text("Nothing could be planned: this build lacks the adapters named above.", style="yellow")
+    built = f"{sum(len(p.changes) for p in plan.building)} resource(s) of infrastructure to change"
+    if plan.building and not plan.pending:
+        return Text.assemble(
+            ("Plan: ", "bold"), f"{built}; no release moves{_end(plan)}.\n", (identity_line(plan), "dim")
+        )
     if not plan.pending:
         same = f"Nothing to do: {counts[Action.NONE]} endpoint(s) are as declared."
         return Text(same if plan.compared_with is None else f"{same}\n{identity_line(plan)}", style="green")
@@ -69,8 +77,12 @@ def summary(plan: Plan) -> Text:
         Action.NONE: "unchanged",
     }
     words = ", ".join(f"{counts[action]} {said[action]}" for action in Action if counts[action])
-    end = f"; {len(plan.denied)} finding(s) deny it" if plan.denied else ""
-    return Text.assemble(("Plan: ", "bold"), f"{words}{end}.\n", (identity_line(plan), "dim"))
+    first = f"{built}, then " if plan.building else ""
+    return Text.assemble(("Plan: ", "bold"), f"{first}{words}{_end(plan)}.\n", (identity_line(plan), "dim"))
+
+
+def _end(plan: Plan) -> str:
+    return f"; {len(plan.denied)} finding(s) deny it" if plan.denied else ""
 
 
 def identity_line(plan: Plan) -> str:
@@ -142,6 +154,16 @@ def _step(step: PlannedStep) -> str:
     if step.kind == "weigh":
         return f"{step.weight_pct:g} %"
     return step.kind.removeprefix("gate:") + (" gate" if step.kind.startswith("gate:") else "")
+
+
+def _print_infrastructure(plan: Plan, console: Console) -> None:
+    for preview in plan.infrastructure or ():
+        console.print(Text.assemble((f"{plan.environment}/{preview.project}  ", "bold"), preview_words(preview)))
+        for change in preview.changes:
+            sign, style = _OPERATIONS.get(change.op, ("~", "yellow"))
+            fields = f"  {', '.join(change.fields)}" if change.fields else ""
+            line = Text.assemble((f"{sign} {change.name}", style), (f"  {change.type}{fields}", "dim"))
+            console.print(Padding(line, (0, 0, 0, 4), expand=False))
 
 
 def _print_needs(plan: Plan, console: Console) -> None:

@@ -10,19 +10,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cli import Cli, Running, project, until
+from tests.support.cli import SLUICE, Cli, Running, project, until
 from tests.support.lifeline import missing
 from tests.support.traffic import Traffic
 
 pytestmark = pytest.mark.timeout(900)
 
 
-def rolling(cli: Cli, *, step_min_s: float = 4) -> Running:
+# A script's `&` and `nohup` start their commands with SIGINT ignored.
+IN_THE_BACKGROUND = (
+    "-c",
+    "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); from reconciler.cli.main import main; main()",
+)
+
+
+def rolling(cli: Cli, *, step_min_s: float = 4, program: tuple[str, ...] = SLUICE) -> Running:
     """Begin to roll out a second model, and return when the challenger has its first weight."""
     cli.rollout["step_min_s"] = step_min_s
     cli.declare(cli.model("v2"))
     begun = len(cli.entries())
-    applying = cli.begin("apply", cli.name, "--yes")
+    applying = cli.begin("apply", cli.name, "--yes", program=program)
     cli.until_told("weigh.after", after=begun)
     return applying
 
@@ -54,10 +61,16 @@ def test_a_second_apply_says_who_owns_it_and_ends_as_the_first(cli: Cli) -> None
     cli.verified()
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_apply_can_be_resumed_and_says_how(cli: Cli, how: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("how", "program"),
+    [(signal.SIGINT, SLUICE), (signal.SIGTERM, SLUICE), (signal.SIGTERM, IN_THE_BACKGROUND)],
+    ids=["ctrl-c", "term", "term-in-the-background"],
+)
+def test_an_interrupted_apply_can_be_resumed_and_says_how(
+    cli: Cli, how: signal.Signals, program: tuple[str, ...]
+) -> None:
     with Traffic(cli.port) as traffic:
-        applying = rolling(cli)
+        applying = rolling(cli, program=program)
         applying.signal(how)
         told = applying.wait().expect(130).told
         assert f"sluice apply {cli.name} --yes" in told

@@ -23,6 +23,7 @@ from reconciler.core.plan.capacity import PoolNeed, cost_of, need_to_json, pool_
 from reconciler.core.plan.change import Action, Change, FieldChange, MovesBy, change_to_json
 from reconciler.core.plan.diff import diff
 from reconciler.core.plan.drift import Drift, drift_to_json
+from reconciler.core.plan.infrastructure import StackPreview, preview_from_json
 from reconciler.core.plan.measured import (
     MeasuredCapacity,
     Measurement,
@@ -105,6 +106,7 @@ class Plan:
     """What will be done and why. `gaps` says in words what this build has no adapter for.
 
     `compared_with` names what was compared with instead of what is live; such a plan is read and never applied.
+    `infrastructure` holds the previews of Pulumi's projects, None where nobody asked for them.
     """
 
     environment: str
@@ -118,11 +120,17 @@ class Plan:
     drift: tuple[Drift, ...] = ()
     gaps: tuple[str, ...] = ()
     compared_with: str | None = None
+    infrastructure: tuple[StackPreview, ...] | None = None
 
     @property
     def pending(self) -> tuple[Change, ...]:
         """Return the changes that need something done."""
         return tuple(c for c in self.changes if c.action is not Action.NONE)
+
+    @property
+    def building(self) -> tuple[StackPreview, ...]:
+        """Return the projects of infrastructure that are to be brought up."""
+        return tuple(p for p in self.infrastructure or () if p.changes or p.unknown is not None)
 
     @property
     def denied(self) -> tuple[Finding, ...]:
@@ -157,6 +165,12 @@ class World:
     gate_digests: Mapping[str, str] = field(default_factory=dict)
     retiring: Mapping[Address, KeptSlot] = field(default_factory=dict)
     kept: tuple[KeptSlot, ...] = ()
+
+
+def with_infrastructure(plan: Plan, previews: Sequence[StackPreview]) -> Plan:
+    """Return a plan with what its environment's infrastructure would become, and what policies say of that."""
+    findings = {*plan.findings, *(finding for preview in previews for finding in preview.findings)}
+    return replace(plan, infrastructure=tuple(previews), findings=tuple(sorted(findings)))
 
 
 def changes_of(world: World) -> tuple[Change, ...]:
@@ -220,6 +234,7 @@ def plan_body(plan: Plan) -> Json:
         "releases": list(plan.basis.releases),
         "gaps": list(plan.gaps),
         **({} if plan.compared_with is None else {"compared_with": plan.compared_with}),
+        **({} if plan.infrastructure is None else {"infrastructure": [p.to_json() for p in plan.infrastructure]}),
     }
 
 
@@ -282,6 +297,7 @@ def _read(data: Any) -> Plan:
         ),
         drift=tuple(Drift(**d) for d in data["drift"]),
         gaps=tuple(data["gaps"]),
+        infrastructure=tuple(map(preview_from_json, data["infrastructure"])) if "infrastructure" in data else None,
     )
 
 

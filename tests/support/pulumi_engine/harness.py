@@ -120,7 +120,7 @@ class PulumiHarness:
         Raises:
             subprocess.TimeoutExpired: it took too long; it and what it started are killed.
         """
-        environment = self._environment() | dict(env or {})
+        environment = self.environment() | dict(env or {})
         command = ("pulumi", *arguments)
         began = time.monotonic()
         process = subprocess.Popen(
@@ -165,7 +165,8 @@ class PulumiHarness:
         file.write_text(f"{own}\n{salt[0] if salt else ''}\n")
         return ("--stack", stack, "--config-file", str(file))
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """Return the variables with which anything that calls Pulumi finds this installation."""
         own = {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)}
         ports = {name: self._port(name) for name in ("aws", "kubernetes")}
         return own | {

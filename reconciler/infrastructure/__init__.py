@@ -1,0 +1,1 @@
+"""The adapter to infrastructure: Pulumi, by its Automation API."""
