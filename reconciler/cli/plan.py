@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from reconciler.cli.approvals import AUTHOR_VARIABLE
 from reconciler.cli.common import (
     environment_options,
     json_option,
@@ -59,6 +62,7 @@ def plan(
         made, orphans = _unread(env, file, scope, flags), 0
     else:
         made, orphans = with_ports(env, file, lambda composed: _plan(composed, scope))
+    made = replace(made, author=os.environ.get(AUTHOR_VARIABLE) or None)
     _show(made, flags)
     if orphans:
         from reconciler.output.status_text import orphan_words

@@ -105,6 +105,7 @@ class Plan:
     """What will be done and why. `gaps` says in words what this build has no adapter for.
 
     `compared_with` names what was compared with instead of what is live; such a plan is read and never applied.
+    `author` is who made it, where that is known; the digest leaves it out.
     """
 
     environment: str
@@ -118,6 +119,7 @@ class Plan:
     drift: tuple[Drift, ...] = ()
     gaps: tuple[str, ...] = ()
     compared_with: str | None = None
+    author: str | None = None
 
     @property
     def pending(self) -> tuple[Change, ...]:
@@ -131,8 +133,8 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """Return the digest over all but `created_at` and what was measured: the same world gives the same digest."""
-        body = plan_body(replace(self, review=replace(self.review, measured=())))
+        """Return the digest over all but `created_at`, author and measurements: the same world gives the same."""
+        body = plan_body(replace(self, review=replace(self.review, measured=()), author=None))
         del body["created_at"]
         return digest(body)
 
@@ -220,6 +222,7 @@ def plan_body(plan: Plan) -> Json:
         "releases": list(plan.basis.releases),
         "gaps": list(plan.gaps),
         **({} if plan.compared_with is None else {"compared_with": plan.compared_with}),
+        **({} if plan.author is None else {"author": plan.author}),
     }
 
 
@@ -282,6 +285,7 @@ def _read(data: Any) -> Plan:
         ),
         drift=tuple(Drift(**d) for d in data["drift"]),
         gaps=tuple(data["gaps"]),
+        author=data.get("author"),
     )
 
 
