@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from environments.crosscheck_approvals import check_approvals
 from environments.crosscheck_release import check_release, check_rollout, check_traffic_limits
 from environments.errors import Problem, nearest
 from environments.names import SHARED_FOLDERS
@@ -33,6 +34,7 @@ def check_references(
         check_release(check, (*path, "release"), block(spec.get("release")), root)
         check_rollout(check, (*path, "rollout"), block(spec.get("rollout")), regions_of(spec, root))
         check_traffic_limits(check, path, spec)
+    check_approvals(check, block(root.get("approvals")))
     if policy_ids is not None:
         _check_policies(check, block(root.get("policies")), policy_ids)
     return check.problems

@@ -19,6 +19,20 @@ FIELDS = MappingProxyType(
         "EnvironmentSpec.waves": "Regions that move together, in order; each in exactly one wave. Default: one by one.",
         "EnvironmentSpec.endpoints": "The model endpoints, by name.",
         "EnvironmentSpec.policies": "Levels of single policies in this environment; each shows up in plans as POL-001.",
+        "EnvironmentSpec.approvals": "Who may approve a plan; with it, `apply` takes approved plans alone.",
+        "EnvironmentSpec.ledger": "Whose signature stands under the ledger's head at the end of each rollout.",
+        "ApprovalsSpec.needed": "How many people have to approve, the author of the plan left out.",
+        "ApprovalsSpec.keys": "The people who may, with their keys.",
+        "ApproverSpec.name": "The person. Two keys with one name are one person.",
+        "ApproverSpec.public_key": "An Ed25519 or ECDSA P-256 public key, as `openssl pkey -pubout` prints it, or the "
+        "base64 between its first and last line.",
+        "ApproverSpec.accounts": "Other names of the person, such as the login at the git host: who made a plan is "
+        "known by it (`SLUICE_AUTHOR`).",
+        "LedgerSpec.sign_with": "The private key's name: file:PATH, or the ARN of a KMS key. `SLUICE_LEDGER_KEY` goes "
+        "before it.",
+        "LedgerSpec.keys": "Keys whose signatures are believed, those of earlier years too.",
+        "LedgerKeySpec.name": "Whose key it is, for messages.",
+        "LedgerKeySpec.public_key": "An Ed25519 or ECDSA P-256 public key, as in `approvals`.",
         "EnvironmentSpec.teams": "The product teams. When there are any, every endpoint's team is one of them.",
         "EnvironmentSpec.infrastructure": "Choices for networks, clusters and state, read by the Pulumi stacks.",
         "RegistrySpec.mlflow": "Address of the MLflow tracking server. `${env:NAME:-default}` works here.",

@@ -52,6 +52,13 @@ _TOKENS = (
         re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?:[A-Za-z0-9+/=\s:,\-]*?-----END [A-Z ]*PRIVATE KEY-----)?"),
     ),
 )
+_ACCOUNTS = (
+    re.compile(r"(?P<keep>\barn:[a-z0-9-]*:[a-z0-9-]*:[a-z0-9-]*:)\d{12}(?!\d)"),
+    re.compile(r"(?P<keep>)(?<!\d)\d{12}(?=\.dkr\.ecr\.)"),
+    re.compile(r"(?P<keep>s3://[a-z0-9.\-]*-)\d{12}(?![a-z0-9.\-])"),
+    re.compile(r"(?P<keep>\.amazonaws\.com/)\d{12}(?=/)"),
+)
+"""Where the number of an AWS account stands: ARNs, registries, buckets that are named after it, queues."""
 SECRET_KEY = re.compile(r"(^|[_\-])(api_?key|password|passwd|secret|token|credentials?)$", re.I)
 
 
@@ -68,6 +75,13 @@ def redact(text: str) -> str:
         before, text = text, _redacted(text)
         if text == before:
             break
+    return text
+
+
+def hide_accounts(text: str) -> str:
+    """Return `text` without the numbers of AWS accounts: for what is shown to people outside the team."""
+    for pattern in _ACCOUNTS:
+        text = pattern.sub(lambda found: found["keep"] + HIDDEN, text)
     return text
 
 

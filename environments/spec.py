@@ -24,6 +24,7 @@ from environments.infrastructure import Image, InfrastructureSpec, TeamSpec, Zon
 from environments.kinds import Code
 from environments.names import NAME, REGION
 from environments.refs import JSON_SCHEMA_PATTERN, parse_ref
+from environments.signing import ApprovalsSpec, LedgerSpec
 
 
 def _checked_ref(text: str) -> str:
@@ -313,6 +314,8 @@ class EnvironmentSpec(Strict):
     waves: list[Annotated[list[RegionName], Field(min_length=1)]] | None = None
     endpoints: Annotated[dict[Name, EndpointSpec], Field(min_length=1)]
     policies: dict[str, PolicyLevel] = {}
+    approvals: ApprovalsSpec | None = None
+    ledger: LedgerSpec | None = None
     teams: dict[Name, TeamSpec] = {}
     infrastructure: InfrastructureSpec | None = None
 

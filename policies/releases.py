@@ -22,10 +22,12 @@ def index_age(context: PlanContext) -> Iterator[Hit]:
         if index is None or context.now is None:
             continue
         age_h = (context.now - index.built_at).total_seconds() / 3600
+        # The age itself is not told: a plan would get another digest each hour, and an approval would last as long.
+        built = f"{index.built_at:%Y-%m-%dT%H:%MZ}"
         if age_h > index.max_age_h:
-            yield address, f"the index is {age_h:.0f} h old and may be {index.max_age_h:g} h old"
+            yield address, f"the index was built at {built} and is older than {index.max_age_h:g} h"
         if age_h < 0:
-            yield address, f"the index says that it was built {-age_h:.0f} h from now"
+            yield address, f"the index says that it was built at {built}, which is yet to come"
 
 
 def registered(context: PlanContext) -> Iterator[Hit]:

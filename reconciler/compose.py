@@ -21,11 +21,12 @@ from reconciler.core.canonical import Json
 from reconciler.planning.checks import Checks
 from reconciler.planning.planner import Planner
 from reconciler.platforms.kinds import platform_kind
-from reconciler.ports import Gate, KeepsOpen, Registry, Runtime, Store
+from reconciler.ports import Gate, KeepsOpen, Registry, Runtime, Signer, Store
 from reconciler.ports.adapters import Adapters, Region
 from reconciler.ports.kinds import PlatformKind, Site
 
 HOME_VARIABLE = "SLUICE_HOME"
+LEDGER_KEY_VARIABLE = "SLUICE_LEDGER_KEY"
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,16 @@ class Composed:
             root=str(self.loaded.root),
             reports=str(self.home / "reports"),
             rebuild=self._rebuild,
+            signer=self.ledger_signer(),
         )
+
+    def ledger_signer(self) -> Signer | None:
+        """Return what signs the ledger's head: `SLUICE_LEDGER_KEY`, or what the file names; None without either."""
+        from reconciler.signing.select import signer_for
+
+        declared = self.loaded.spec.ledger
+        name = os.environ.get(LEDGER_KEY_VARIABLE) or (declared.sign_with if declared else None)
+        return signer_for(name, root=self.loaded.root) if name else None
 
     async def close(self) -> None:
         """Release the connections of regions and store."""

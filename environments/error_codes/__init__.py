@@ -6,7 +6,7 @@ compares it with the codes in the source. Policies are not here; they explain th
 
 from __future__ import annotations
 
-from environments.error_codes import declared, evidence, kubernetes, running
+from environments.error_codes import declared, evidence, kubernetes, running, signing
 from environments.error_codes.code import ErrorCode
 
 AREAS: tuple[tuple[str, str], ...] = (
@@ -19,6 +19,8 @@ AREAS: tuple[tuple[str, str], ...] = (
     ("INIT", "A repository of one's own"),
     ("PLAN", "Plans"),
     ("APPLY", "Applying a plan"),
+    ("APPR", "Approvals"),
+    ("SIGN", "Keys that sign"),
     ("BUILD", "What this build has no adapter for"),
     ("ROLL", "Rollouts and rollbacks"),
     ("GATE", "Gates"),
@@ -40,7 +42,7 @@ AREAS: tuple[tuple[str, str], ...] = (
 )
 """Prefixes of codes → what they are about, in the order of the reference page."""
 
-_ROWS = (*declared.ROWS, *running.ROWS, *kubernetes.ROWS, *evidence.ROWS)
+_ROWS = (*declared.ROWS, *running.ROWS, *kubernetes.ROWS, *signing.ROWS, *evidence.ROWS)
 REGISTRY: dict[str, ErrorCode] = {row[0]: ErrorCode(*row) for row in sorted(_ROWS)}
 if len(REGISTRY) != len(_ROWS):
     raise ValueError("a code is declared twice in environments/error_codes")

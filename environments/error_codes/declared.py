@@ -56,6 +56,8 @@ ROWS: tuple[Row, ...] = (
     ("SPEC-051", "A prompt has a reserved name", "The flag `ENDPOINT.release` draws the release that a user is given.", "Give the prompt another name."),
     ("SPEC-052", "An environment has a reserved name", "Its state would lie in a folder that all environments share.", "Give the environment another name."),
     ("SPEC-053", "Two registries share a sign-in", "A token is good for one registry; the first pull from the other would be refused.", "Name a secret for each in `infrastructure.image_cache`."),
+    ("SPEC-054", "More approvals than people", "`approvals.needed` is more than there are names in `approvals.keys`, so no plan could be applied.", "List more people, or ask for fewer."),
+    ("SPEC-055", "One key or account for two people", "Who approved could not be told apart.", "Give everybody a key and accounts of their own."),
     ("FILE-001", "A path leads out", "Whoever can change the environment file could read every file of the machine that plans it.", "Move the file below the folder that holds `environments/`, or allow its folder with `SLUICE_FILE_ROOTS`."),
     ("FILE-002", "A path goes through a hidden name", "Such files hold credentials.", "Give the file a name without a dot in front."),
     ("FILE-003", "Not an ordinary file", "A pipe, a device or a socket has no content that could be hashed.", "Name a file or a folder."),

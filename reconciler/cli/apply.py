@@ -51,22 +51,31 @@ def apply(
             do="run sluice apply without it",
         )
     saved = _saved(env)
-    scope = saved.scope if saved else Scope(tuple(sorted(endpoints)), tuple(sorted(regions)))
-    name = saved.environment if saved else env
+    scope = saved[1].scope if saved else Scope(tuple(sorted(endpoints)), tuple(sorted(regions)))
+    name = saved[1].environment if saved else env
     return with_ports(name, file, lambda composed: _apply(composed, scope, saved, flags))
 
 
-def _saved(env: str | None) -> Plan | None:
+def _saved(env: str | None) -> tuple[Path, Plan] | None:
     if env is None or not env.endswith(".json"):
         return None
+    return Path(env), read_plan(Path(env))
+
+
+def read_plan(path: Path) -> Plan:
+    """Return the plan that a file holds.
+
+    Raises:
+        SluiceError: `PLAN-001`, `PLAN-002` or `PLAN-007`.
+    """
     from reconciler.core.plan.plan import plan_from_json
 
     try:
-        data = json.loads(Path(env).read_text())
+        data = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise SluiceError(
             "PLAN-001",
-            where=env,
+            where=str(path),
             what="this file is not a plan that can run",
             why=str(error),
             do="sluice plan ENV -o plan.json",
@@ -74,19 +83,21 @@ def _saved(env: str | None) -> Plan | None:
     return plan_from_json(data)
 
 
-async def _apply(composed: Composed, scope: object, saved: Plan | None, flags: dict[str, object]) -> int:
+async def _apply(composed: Composed, scope: object, saved: tuple[Path, Plan] | None, flags: dict[str, object]) -> int:
+    from reconciler.cli.approvals import granted
     from reconciler.core.plan.plan import Scope
+    from reconciler.operations.approve import record
 
     if not isinstance(scope, Scope):
         raise TypeError("scope")
     planner = composed.planner()
     fresh = await planner.plan(scope, now=time.time())
-    if flags["infra"] or (saved and saved.infrastructure is not None):
+    if flags["infra"] or (saved and saved[1].infrastructure is not None):
         from reconciler.cli.infra import merged
 
         fresh = await merged(composed, fresh)
     if saved:
-        refuse_stale(saved, fresh)
+        refuse_stale(saved[1], fresh)
     _refuse_denied(fresh)
     _refuse_unapproved(fresh, flags["approve"])
     _refuse_gaps(fresh)
@@ -94,8 +105,11 @@ async def _apply(composed: Composed, scope: object, saved: Plan | None, flags: d
         _report(fresh, [], as_json=bool(flags["as_json"]))
         return 0
     _refuse_orphans(composed)
-    if not _agreed(fresh, saved, flags):
+    approvals = await granted(composed, fresh, saved)
+    if not _agreed(fresh, bool(saved), flags):
         return 1
+    if approvals:
+        await record(composed.store, fresh, approvals, now=time.time)
     if fresh.building:
         from reconciler.cli.infra import build
 
@@ -191,7 +205,7 @@ def _refuse_orphans(composed: Composed) -> None:
         )
 
 
-def _agreed(plan: Plan, saved: Plan | None, flags: dict[str, object]) -> bool:
+def _agreed(plan: Plan, saved: bool, flags: dict[str, object]) -> bool:
     import sys
 
     from reconciler.output.console import console, in_ci

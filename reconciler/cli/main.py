@@ -20,6 +20,7 @@ EXIT_CODES = {"POLICY-001": 3, "PLAN-003": 6}
 
 _COMMANDS = {
     "plan": ("reconciler.cli.plan", "Show what would change, why, and how it would be done."),
+    "approve": ("reconciler.cli.approve", "Approve a saved plan with a signature."),
     "apply": ("reconciler.cli.apply", "Carry out a plan: canary, judge, bake, promote or roll back."),
     "status": ("reconciler.cli.status", "Show what serves, what is warm and what is on its way."),
     "outputs": ("reconciler.cli.outputs", "Print where clients call each endpoint."),

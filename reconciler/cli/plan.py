@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from reconciler.cli.approvals import AUTHOR_VARIABLE
 from reconciler.cli.common import (
     environment_options,
     json_option,
@@ -57,7 +60,8 @@ def plan(
         made, orphans = _unread(env, file, scope, flags), 0
     else:
         made, orphans = with_ports(env, file, lambda composed: _plan(composed, scope, infra=bool(flags["infra"])))
-    _show(made, flags)
+    made = replace(made, author=os.environ.get(AUTHOR_VARIABLE) or None)
+    _show(made, flags, env, file)
     if orphans:
         from reconciler.output.status_text import orphan_words
 
@@ -115,23 +119,30 @@ def save(made: Plan, path: Path) -> None:
     partial.replace(path)
 
 
-def _show(made: Plan, flags: dict[str, object]) -> None:
+def _show(made: Plan, flags: dict[str, object], env: str | None, file: Path | None) -> None:
     from reconciler.core.plan.drift import drift_to_json
     from reconciler.core.plan.plan import plan_to_json
     from reconciler.output.console import console
-    from reconciler.output.plan_markdown import plan_markdown
     from reconciler.output.plan_text import print_plan
 
     if flags["as_json"]:
         print_json(plan_to_json(made))
     elif flags["markdown"]:
-        click.echo(plan_markdown(made))
+        click.echo(_markdown(made, env, file))
     elif flags["refresh_only"]:
         for found in map(drift_to_json, made.drift):
             click.echo(f"{found['address']} {found['path']}: {found['recorded']} → {found['live']}")
         click.echo(f"{len(made.drift)} difference(s) between live and what the ledger last recorded")
     else:
         print_plan(made, console())
+
+
+def _markdown(made: Plan, env: str | None, file: Path | None) -> str:
+    from policies.places import path_of
+    from reconciler.output.plan_markdown import Reviewed, plan_markdown
+
+    loaded = load_environment(env, file)
+    return plan_markdown(Reviewed(made, loaded.spec, lambda found: loaded.lines.where(path_of(found, loaded.spec))))
 
 
 def _exit_code(made: Plan, *, detailed: bool, drift_only: bool) -> int:

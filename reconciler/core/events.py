@@ -18,7 +18,7 @@ from reconciler.core.model.rollout import GateResult, Rollout
 from reconciler.core.rollout.describe import describe
 from reconciler.core.rollout.steps import Effect, Finish, SetAlias, Step, Transition, step_kind
 
-STATE, CAPACITY, NOISE = "state", "capacity", "noise"
+STATE, CAPACITY, NOISE, APPROVED, SIGNED = "state", "capacity", "noise", "approved", "signed"
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,30 @@ class NoiseLearned:
     details: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class PlanApproved:
+    """A plan with enough approvals is about to be carried out at an endpoint: who, and what they signed.
+
+    `rule` is the rule that was in force, None where the environment file asks for no approvals any more.
+    """
+
+    address: Address
+    digest: str
+    people: tuple[str, ...]
+    envelopes: tuple[Json, ...]
+    rule: Json | None
+
+
+@dataclass(frozen=True)
+class HeadSigned:
+    """The ledger's head was signed: `seq` is the entry that was last, `envelope` what was signed."""
+
+    address: Address
+    rollout: str | None
+    seq: int
+    envelope: Json
+
+
 Event = (
     RolloutBegun
     | EffectStarted
@@ -121,6 +145,8 @@ Event = (
     | OperatorAction
     | CapacityMeasured
     | NoiseLearned
+    | PlanApproved
+    | HeadSigned
 )
 
 
@@ -164,6 +190,11 @@ def told(event: Event) -> Told:
             return Told(CAPACITY, address, f"{release} keeps its slo {kept}", dict(details))
         case NoiseLearned(address=address, sigma=sigma, minutes=minutes, details=details):
             return Told(NOISE, address, f"noise {sigma:.3f} from {minutes} minutes", dict(details))
+        case PlanApproved(address=address, digest=plan, people=people, envelopes=envelopes, rule=rule):
+            facts = {"digest": plan, "people": list(people), "envelopes": list(envelopes), "rule": rule}
+            return Told(APPROVED, address, f"{plan} approved by {', '.join(people) or 'nobody: none is asked'}", facts)
+        case HeadSigned(address=address, rollout=id, seq=seq, envelope=envelope):
+            return Told(SIGNED, address, f"the ledger up to entry {seq} is signed", {"envelope": envelope}, id)
         case _:
             assert_never(event)
 

@@ -18,6 +18,7 @@ from reconciler.core.plan.retire import slots_of
 from reconciler.core.rollout.begin import empty_endpoint, new_repair, new_rollout, retiring, with_specs
 from reconciler.core.rollout.operator import aborted
 from reconciler.core.times import timestamp
+from reconciler.engine.heads import sign_end
 from reconciler.engine.journal import Record, Versions, stored_rollout
 from reconciler.engine.lease import HeldLease, held, lease_name
 from reconciler.engine.loop import Loop, Snapshot, Watcher
@@ -215,9 +216,23 @@ class Applier:
         if self._leaving:
             loop.leave()
         try:
-            return self._outcome(await loop.run())
+            ended = await loop.run()
         finally:
             self._loops.discard(loop)
+        if ended.ended:
+            await self._sign(ended)
+        return self._outcome(ended)
+
+    async def _sign(self, ended: Rollout) -> None:
+        """Sign the ledger's head; a key that does not answer is told and undoes nothing."""
+        adapters = self._adapters
+        if adapters.signer is None:
+            return
+        try:
+            await sign_end(adapters.store, adapters.signer, self._environment, ended.endpoint, ended.id, adapters.clock)
+        except SluiceError as error:
+            self._message(f"{ended.endpoint}: the ledger was not signed: {error.code}: {error.problem.what}")
+            self._message(f"sign it later with: sluice ledger anchor {self._environment} -o FILE")
 
     async def _remove(self, address: Address, lease: HeldLease) -> Outcome:
         region = self._adapters.regions[address.region]

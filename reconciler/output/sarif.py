@@ -6,7 +6,10 @@ Source: OASIS, Static Analysis Results Interchange Format (SARIF) Version 2.1.0.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import quote
 
+from environments.error_codes import find_code
+from environments.redact import hide_accounts, redact
 from environments.spec import EnvironmentSpec
 from environments.yaml_tree import Lines
 from policies.catalog import CATALOG
@@ -19,35 +22,46 @@ _LEVELS = {"deny": "error", "warn": "warning", "info": "note"}
 
 def sarif_of(findings: Sequence[Finding], lines: Lines, spec: EnvironmentSpec) -> Json:
     """Return one run with every finding, placed at the endpoint's or region's line of the environment file."""
-    used = {f.policy for f in findings}
-    rules = [
-        {
-            "id": p.id,
-            "shortDescription": {"text": p.title},
-            "fullDescription": {"text": p.why},
-            "help": {"text": p.fix},
-        }
-        for p in sorted(CATALOG, key=lambda p: p.id)
-        if p.id in used
-    ]
+    used = sorted({f.policy for f in findings})
+    driver = {"name": "sluice", "informationUri": "https://sluice.dev", "rules": [_rule(id) for id in used]}
     return {
         "version": "2.1.0",
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "runs": [
             {
-                "tool": {"driver": {"name": "sluice", "informationUri": "https://sluice.dev", "rules": rules}},
-                "results": [_result(f, lines, spec) for f in findings],
+                "tool": {"driver": driver},
+                "automationDetails": {"id": f"sluice/{spec.environment}/"},
+                "results": [_result(f, used.index(f.policy), lines, spec) for f in findings],
             }
         ],
     }
 
 
-def _result(finding: Finding, lines: Lines, spec: EnvironmentSpec) -> Json:
+def _rule(id: str) -> Json:
+    """Return what is known of a policy, or of an error's code where a limit of this build speaks."""
+    policy = next((each for each in CATALOG if each.id == id), None)
+    if policy:
+        return _told(id, policy.title, policy.why, policy.fix)
+    found = find_code(id)
+    return _told(id, found.title, found.when, found.do) if found else {"id": id}
+
+
+def _told(id: str, title: str, why: str, fix: str) -> Json:
+    return {
+        "id": id,
+        "shortDescription": {"text": title},
+        "fullDescription": {"text": why},
+        "help": {"text": fix},
+    }
+
+
+def _result(finding: Finding, rule: int, lines: Lines, spec: EnvironmentSpec) -> Json:
     file, _, line = lines.where(path_of(finding, spec)).rpartition(":")
-    place = {"artifactLocation": {"uri": file}, "region": {"startLine": int(line) if line.isdigit() else 1}}
+    place = {"artifactLocation": {"uri": quote(file)}, "region": {"startLine": int(line) if line.isdigit() else 1}}
     return {
         "ruleId": finding.policy,
+        "ruleIndex": rule,
         "level": _LEVELS[finding.level],
-        "message": {"text": f"{finding.address}: {finding.message}"},
+        "message": {"text": hide_accounts(redact(f"{finding.address}: {finding.message}"))},
         "locations": [{"physicalLocation": place}],
     }

@@ -46,6 +46,7 @@ from reconciler.ports.serving import (
     finished,
     read_all,
 )
+from reconciler.ports.signing import Signer, signed
 from reconciler.ports.store import Entry, Lease, NewEntry, Store, StoredRollout, Verification, entry_of
 
 __all__ = [
@@ -86,6 +87,7 @@ __all__ = [
     "Runtime",
     "Sample",
     "ServerOptions",
+    "Signer",
     "SlotAddress",
     "SlotCounts",
     "Store",
@@ -96,5 +98,6 @@ __all__ = [
     "entry_of",
     "finished",
     "read_all",
+    "signed",
     "untold",
 ]

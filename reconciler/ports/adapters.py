@@ -18,6 +18,7 @@ from reconciler.ports import (
     Pointers,
     Registry,
     Runtime,
+    Signer,
     Store,
     capabilities,
 )
@@ -56,6 +57,7 @@ class Adapters:
 
     `clock` gives epoch seconds; `root` is the folder above `environments/`, `reports` the folder that gates write
     reports to. `rebuild` makes a region from what a rollout remembers of it, None where this build cannot.
+    `signer` signs the ledger's head at the end of each rollout, where a key is named.
     """
 
     store: Store
@@ -66,6 +68,7 @@ class Adapters:
     root: str
     reports: str
     rebuild: Callable[[str, Json], Region | None] = _unknown
+    signer: Signer | None = None
 
     def with_regions_of(self, rollout: Rollout) -> Adapters:
         """Return what a loop works with for a rollout some of whose regions the file no longer declares."""

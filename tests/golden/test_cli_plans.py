@@ -21,7 +21,7 @@ from reconciler.core.plan.drift import Drift
 from reconciler.core.plan.measured import Measurement
 from reconciler.core.plan.plan import Plan, World, changes_of, make_plan
 from reconciler.output.console import console
-from reconciler.output.plan_markdown import plan_markdown
+from reconciler.output.plan_markdown import Reviewed, plan_markdown
 from reconciler.output.plan_text import print_plan
 from tests.golden.test_environments import expect_same
 from tests.support.builders.releases import SETTINGS, release, slot
@@ -133,7 +133,7 @@ def test_how_a_plan_reads(name: str, capsys: pytest.CaptureFixture[str]) -> None
 
 @pytest.mark.parametrize("name", sorted(PLANS))
 def test_how_a_plan_reads_in_a_pull_request(name: str) -> None:
-    text = plan_markdown(PLANS[name])
+    text = plan_markdown(Reviewed(PLANS[name], spec(), lambda found: f"environments/test.yaml:{len(found.policy)}"))
     tables = [line for line in text.splitlines() if line.startswith("|")]
     assert all(line.rstrip().endswith("|") for line in tables), "no cell breaks its row"
     expect_same(HERE / f"plan_{name}.md", steady(text))

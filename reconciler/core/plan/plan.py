@@ -107,6 +107,7 @@ class Plan:
 
     `compared_with` names what was compared with instead of what is live; such a plan is read and never applied.
     `infrastructure` holds the previews of Pulumi's projects, None where nobody asked for them.
+    `author` is who made it, where that is known; the digest leaves it out.
     """
 
     environment: str
@@ -121,6 +122,7 @@ class Plan:
     gaps: tuple[str, ...] = ()
     compared_with: str | None = None
     infrastructure: tuple[StackPreview, ...] | None = None
+    author: str | None = None
 
     @property
     def pending(self) -> tuple[Change, ...]:
@@ -139,8 +141,8 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """Return the digest over all but `created_at` and what was measured: the same world gives the same digest."""
-        body = plan_body(replace(self, review=replace(self.review, measured=())))
+        """Return the digest over all but `created_at`, author and measurements: the same world gives the same."""
+        body = plan_body(replace(self, review=replace(self.review, measured=()), author=None))
         del body["created_at"]
         return digest(body)
 
@@ -235,6 +237,7 @@ def plan_body(plan: Plan) -> Json:
         "gaps": list(plan.gaps),
         **({} if plan.compared_with is None else {"compared_with": plan.compared_with}),
         **({} if plan.infrastructure is None else {"infrastructure": [p.to_json() for p in plan.infrastructure]}),
+        **({} if plan.author is None else {"author": plan.author}),
     }
 
 
@@ -298,6 +301,7 @@ def _read(data: Any) -> Plan:
         drift=tuple(Drift(**d) for d in data["drift"]),
         gaps=tuple(data["gaps"]),
         infrastructure=tuple(map(preview_from_json, data["infrastructure"])) if "infrastructure" in data else None,
+        author=data.get("author"),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -79,7 +79,10 @@ CASES = (
         "PLN-002", "3 of 3 endpoints change at once (100 %",
         {}, [change("chat"), change("code"), change("embed")], "warn", "prod",
     ),
-    Case("REL-001", "744 h old", {"endpoints.chat.release.index.built_at": "2026-10-21T00:00:00Z"}, level="warn"),
+    Case(
+        "REL-001", "built at 2026-10-21T00:00Z and is older than",
+        {"endpoints.chat.release.index.built_at": "2026-10-21T00:00:00Z"}, level="warn",
+    ),
     Case("REL-002", "release.model is file:", {"endpoints.chat.release.model": "file:models/x"}),
     Case("REL-002", "adapters.acme is file:", {"endpoints.chat.release.adapters.acme": "file:x"}),
     Case("REL-003", "max_model_len is not set", {"endpoints.chat.release.engine": {}}, level="warn"),
@@ -113,6 +116,14 @@ def test_it_finds_the_violation(case: Case) -> None:
     found = [f for f in judged(case) if f.policy == case.policy]
     assert [(f.level, f.address) for f in found] == [(case.level, case.address)]
     assert case.says in found[0].message
+
+
+def test_what_the_policies_say_does_not_change_from_hour_to_hour() -> None:
+    """Or a plan would get another digest each hour, and what was approved would be stale by then."""
+    stale = edited({"endpoints.chat.release.index.built_at": "2026-10-21T00:00:00Z"})
+    said = [check_plan(stale, [change("chat")], now=NOW + timedelta(hours=hours)) for hours in (0, 5, 100)]
+    assert said[0] == said[1] == said[2]
+    assert "REL-001" in {finding.policy for finding in said[0]}
 
 
 def test_every_plan_policy_has_a_case() -> None:

@@ -1,0 +1,1 @@
+"""Signed statements: DSSE envelopes, what they say, and whether they are enough. Pure."""

@@ -1,0 +1,5 @@
+"""Fixtures of commands that are called in this process."""
+
+from tests.support.reviewed import project, projects
+
+__all__ = ["project", "projects"]
