@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -14,6 +15,7 @@ from loadtests.interval import Interval
 from loadtests.result import ArmResult, Spread
 from loadtests.search import Capacity
 
+_ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _PERCENTILES = ("p50", "p90", "p95", "p99")
 _STYLES = ("champion", "challenger")
 _CSS = """
@@ -77,17 +79,23 @@ def junit_xml(suite: str, cases: Sequence[Case]) -> str:
     failed = [case for case in cases if case.verdict in ("FAIL", "INCONCLUSIVE")]
     broken = [case for case in cases if case.verdict == "ERROR"]
     counts = {"tests": str(len(cases)), "failures": str(len(failed)), "errors": str(len(broken))}
+    suite = _legal(suite)
     root = ElementTree.Element("testsuites", counts)
     group = ElementTree.SubElement(root, "testsuite", {"name": suite} | counts)
     for case in cases:
-        item = ElementTree.SubElement(group, "testcase", {"classname": suite, "name": case.name})
+        item = ElementTree.SubElement(group, "testcase", {"classname": suite, "name": _legal(case.name)})
         if case.verdict == "PASS":
-            ElementTree.SubElement(item, "system-out").text = case.sentence
+            ElementTree.SubElement(item, "system-out").text = _legal(case.sentence)
         else:
             tag = "error" if case.verdict == "ERROR" else "failure"
-            ElementTree.SubElement(item, tag, {"type": case.verdict, "message": case.sentence})
+            ElementTree.SubElement(item, tag, {"type": case.verdict, "message": _legal(case.sentence)})
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _legal(text: str) -> str:
+    """Return text without what XML 1.0 cannot hold, such as control characters that a model answered."""
+    return _ILLEGAL.sub("\ufffd", text)
 
 
 def _metric(figures: MetricFigures) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ _COMMANDS = {
     "judge": ("reconciler.cli.judge", "Replay recorded ticks; learn the noise of an endpoint."),
     "gate": ("reconciler.cli.gate", "Ask one gate by itself."),
     "ledger": ("reconciler.cli.ledger", "Verify or export the ledger."),
+    "report": ("reconciler.cli.report", "Write one rollout as an HTML page that stands alone."),
     "schema": ("reconciler.cli.schema", "Print the JSON Schema of the environment file."),
     "doctor": ("reconciler.cli.doctor", "Say what is missing on this machine and how to get it."),
     "init": ("reconciler.cli.init", "Write a repository of your own, or show what a newer version would write."),

@@ -212,8 +212,15 @@ def make_plan(world: World, changes: tuple[Change, ...], findings: Sequence[Find
 
 
 def spec_digest(spec: EnvironmentSpec) -> str:
-    """Return the digest of an environment file's content."""
-    return digest(spec.model_dump(mode="json"))
+    """Return the digest of an environment file's content; which user of the store asks is left out.
+
+    The job that plans may read and the one that applies may write: they sign in to the same store as different users.
+    """
+    content = spec.model_dump(mode="json")
+    scheme, _, rest = spec.store.partition("://")
+    authority, slash, path = rest.partition("/")
+    content["store"] = f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
+    return digest(content)
 
 
 def plan_body(plan: Plan) -> Json:

@@ -17,9 +17,10 @@ from reconciler.core.model.release import Release, release_from_json, release_to
 from reconciler.core.model.rollout import Phase
 from reconciler.core.plan.change import Action, MovesBy
 from reconciler.core.plan.diff import diff
-from reconciler.core.plan.plan import Plan, World, changes_of, make_plan, plan_from_json, plan_to_json
+from reconciler.core.plan.plan import Plan, World, changes_of, make_plan, plan_from_json, plan_to_json, spec_digest
 from reconciler.core.rollout.ideal import ideal_steps
 from reconciler.core.rollout.steps import Enter, SetWeights, StartSlot
+from tests.golden.test_cli_plans import spec as declared
 from tests.support.builders.releases import changed, desired, endpoint, release, rollout
 
 A, B = release("one"), release("two", prompt="p2")
@@ -157,3 +158,14 @@ def test_a_gateway_that_is_gone_is_an_update_by_weight() -> None:
     assert only(gone, A) == (Action.UPDATE, MovesBy.WEIGHT)
     steps = ideal_steps(rollout(B, {"local": gone}), {"local": gone})
     assert isinstance(next(s for s in steps if not isinstance(s, Enter)), SetWeights), "the gateway comes back first"
+
+
+def test_who_signs_in_to_the_store_leaves_the_digest_and_which_store_it_is_does_not() -> None:
+    def of(store: str) -> str:
+        return spec_digest(declared().model_copy(update={"store": store}))
+
+    base = of("postgresql+psycopg://writer:a%2Fb@db/sluice")
+    assert of("postgresql+psycopg://reader@db/sluice") == base
+    assert of("postgresql+psycopg://db/sluice") == base
+    others = ("postgresql+psycopg://writer@other/sluice", "postgresql+psycopg://db/else", "sqlite:///sluice")
+    assert len({base, *map(of, others)}) == 4
