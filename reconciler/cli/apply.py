@@ -14,6 +14,7 @@ from reconciler.cli.common import environment_options, json_option, print_json, 
 
 if TYPE_CHECKING:
     from reconciler.compose import Composed
+    from reconciler.core.model.finding import Finding
     from reconciler.core.plan.plan import Plan
     from reconciler.engine.apply import Outcome
 
@@ -84,7 +85,9 @@ async def _apply(composed: Composed, scope: object, saved: Plan | None, flags: d
         refuse_stale(saved, fresh)
     _refuse_denied(fresh)
     _refuse_unapproved(fresh, flags["approve"])
+    await _ask_at_apply(composed, fresh)
     _refuse_gaps(fresh)
+    await _note_guards(composed, fresh)
     if not fresh.pending:
         _report(fresh, [], as_json=bool(flags["as_json"]))
         return 0
@@ -134,13 +137,38 @@ def refuse_stale(saved: Plan, fresh: Plan) -> None:
     )
 
 
+async def _ask_at_apply(composed: Composed, plan: Plan) -> None:
+    """Ask the policies what they ask only of whoever applies: a denial refuses, everything else is told.
+
+    Raises:
+        SluiceError: `POLICY-001` (exit 3).
+    """
+    if not plan.pending:
+        return
+    found = await composed.planner().at_apply(plan, now=time.time())
+    for finding in found:
+        click.echo(f"{finding.level:5} {finding.policy}  {finding.address}\n      {finding.message}", err=True)
+    _refuse(tuple(f for f in found if f.level == "deny"))
+
+
+async def _note_guards(composed: Composed, plan: Plan) -> None:
+    from reconciler.operations.note_guards import note_guards
+
+    await note_guards(composed.planner(), composed.store, plan, now=time.time())
+
+
 def _refuse_denied(plan: Plan) -> None:
-    if plan.denied and plan.pending:
-        first = plan.denied[0]
+    if plan.pending:
+        _refuse(plan.denied)
+
+
+def _refuse(denied: tuple[Finding, ...]) -> None:
+    if denied:
+        first = denied[0]
         raise SluiceError(
             "POLICY-001",
             where=first.address,
-            what="; ".join(f"{f.policy}: {f.message}" for f in plan.denied),
+            what="; ".join(f"{f.policy}: {f.message}" for f in denied),
             why="a denying policy is not overridden by a flag",
             do=f"sluice policy explain {first.policy}",
         )

@@ -19,6 +19,7 @@ from reconciler.core.rollout.describe import describe
 from reconciler.core.rollout.steps import Effect, Finish, SetAlias, Step, Transition, step_kind
 
 STATE, CAPACITY, NOISE = "state", "capacity", "noise"
+GUARD, BREAK_GLASS = "guard", "break_glass"
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,25 @@ class NoiseLearned:
     details: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class GuardRecorded:
+    """What stands between an endpoint and a bad release: the next release is compared with it."""
+
+    address: Address
+    guard: Json
+
+
+@dataclass(frozen=True)
+class GlassUsed:
+    """An emergency let pass what policies deny: who decided it, why, until when, and which policies."""
+
+    address: Address
+    policies: tuple[str, ...]
+    who: str
+    reason: str
+    until: str
+
+
 Event = (
     RolloutBegun
     | EffectStarted
@@ -121,6 +141,8 @@ Event = (
     | OperatorAction
     | CapacityMeasured
     | NoiseLearned
+    | GuardRecorded
+    | GlassUsed
 )
 
 
@@ -164,6 +186,12 @@ def told(event: Event) -> Told:
             return Told(CAPACITY, address, f"{release} keeps its slo {kept}", dict(details))
         case NoiseLearned(address=address, sigma=sigma, minutes=minutes, details=details):
             return Told(NOISE, address, f"noise {sigma:.3f} from {minutes} minutes", dict(details))
+        case GuardRecorded(address=address, guard=guard):
+            return Told(GUARD, address, "what guards its releases, as the file declares it", dict(guard))
+        case GlassUsed(address=address, policies=policies, who=who, reason=reason, until=until):
+            words = f"BREAK-GLASS of {who}: denied by {', '.join(policies)} but for it: {reason}"
+            facts = {"policies": list(policies), "who": who, "reason": reason, "until": until}
+            return Told(BREAK_GLASS, address, words, facts)
         case _:
             assert_never(event)
 

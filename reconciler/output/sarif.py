@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from environments.spec import EnvironmentSpec
 from environments.yaml_tree import Lines
-from policies.catalog import CATALOG
+from policies.catalog import policies_of
 from policies.places import path_of
 from reconciler.core.canonical import Json
 from reconciler.core.model.finding import Finding
@@ -27,7 +27,7 @@ def sarif_of(findings: Sequence[Finding], lines: Lines, spec: EnvironmentSpec) -
             "fullDescription": {"text": p.why},
             "help": {"text": p.fix},
         }
-        for p in sorted(CATALOG, key=lambda p: p.id)
+        for p in sorted(policies_of(spec), key=lambda p: p.id)
         if p.id in used
     ]
     return {
