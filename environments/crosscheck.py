@@ -10,6 +10,7 @@ from collections.abc import Collection
 from typing import Any
 
 from environments.crosscheck_approvals import check_approvals
+from environments.crosscheck_policies import check_policies
 from environments.crosscheck_release import check_release, check_rollout, check_traffic_limits
 from environments.errors import Problem, nearest
 from environments.names import SHARED_FOLDERS
@@ -36,7 +37,7 @@ def check_references(
         check_traffic_limits(check, path, spec)
     check_approvals(check, block(root.get("approvals")))
     if policy_ids is not None:
-        _check_policies(check, block(root.get("policies")), policy_ids)
+        check_policies(check, root, policy_ids)
     return check.problems
 
 
@@ -219,15 +220,3 @@ def _check_pool_choice(check: Check, path: Path, spec: Json, region: str, declar
             f"{join_path(path)} needs GPUs in {region} and names no pool",
             do=f"add `pool:` ({nearest('', pools)}), or `gpus_per_replica: 0`",
         )
-
-
-def _check_policies(check: Check, overrides: Json, known: Collection[str]) -> None:
-    for policy in overrides:
-        if policy not in known:
-            check.at(
-                ("policies", policy),
-                "SPEC-033",
-                f'unknown policy "{policy}"',
-                why="an override of nothing would look like a rule",
-                do=nearest(policy, known),
-            )

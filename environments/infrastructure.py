@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, StringConstraints
 
 from environments.names import NAME, REGION
+from environments.policies import Version
 from environments.upstreams import SECRET_PREFIX
 
 
@@ -52,6 +53,7 @@ class ImagesSpec(Block):
     controller: Image | None = None
     vllm: Image | None = None
     triton: Image | None = None
+    vllm_version: Version | None = None
 
 
 class ImageCacheSpec(Block):

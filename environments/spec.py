@@ -5,13 +5,11 @@ Pure: no I/O, no clock. `environments.load` turns YAML into these types; everyth
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     PositiveFloat,
@@ -23,6 +21,7 @@ from environments.gates import GatesSpec
 from environments.infrastructure import Image, InfrastructureSpec, TeamSpec, ZoneId
 from environments.kinds import Code
 from environments.names import NAME, REGION
+from environments.policies import BreakGlassSpec, Instant, PolicyLevel
 from environments.refs import JSON_SCHEMA_PATTERN, parse_ref
 from environments.signing import ApprovalsSpec, LedgerSpec
 
@@ -33,24 +32,6 @@ def _checked_ref(text: str) -> str:
 
 
 REF_EXAMPLES = ("mlflow:chat-llm/7", "file:environments/prompts/chat-system.txt", "s3://bucket/key@VERSION_ID")
-
-
-def _instant(value: object) -> datetime:
-    """Return a point in time in UTC; YAML's own dates are not used, so a time is text with a zone."""
-    found = value if isinstance(value, datetime) else None
-    if isinstance(value, str):
-        try:
-            found = datetime.fromisoformat(value)
-        except ValueError:
-            found = None
-    if found is None or found.tzinfo is None:
-        raise ValueError(f'"{value}" is not a point in time; expected one with a zone, like 2026-11-20T04:00:00Z')
-    return found.astimezone(UTC)
-
-
-def _policy_override(value: object) -> object:
-    return {"level": value} if isinstance(value, str) else value
-
 
 Name = Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
 RegionName = Annotated[str, StringConstraints(pattern=f"^{REGION.pattern}$")]
@@ -64,7 +45,6 @@ KubernetesName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{
 S3Prefix = Annotated[str, StringConstraints(pattern=r"^s3://[a-z0-9][a-z0-9.\-]{1,62}(/[^@\s]*)?$")]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Share = Annotated[float, Field(gt=0, lt=1)]
-Instant = Annotated[datetime, BeforeValidator(_instant, json_schema_input_type=datetime)]
 Seconds = Annotated[float, Field(ge=0, le=7 * 86400)]
 
 
@@ -286,23 +266,6 @@ class EndpointSpec(Strict):
     rollout: RolloutSpec = RolloutSpec()
 
 
-Level = Literal["deny", "warn", "info", "off"]
-
-
-class PolicyOverride(Strict):
-    """A policy's level in this environment, with parameters of its own."""
-
-    level: Level
-    max_increase_pct: PositiveFloat | None = None
-    quota_gpus: PositiveInt | None = None
-    reason: str | None = None
-
-
-PolicyLevel = Annotated[
-    PolicyOverride, BeforeValidator(_policy_override, json_schema_input_type=Level | PolicyOverride)
-]
-
-
 class EnvironmentSpec(Strict):
     """One environment file."""
 
@@ -316,6 +279,7 @@ class EnvironmentSpec(Strict):
     policies: dict[str, PolicyLevel] = {}
     approvals: ApprovalsSpec | None = None
     ledger: LedgerSpec | None = None
+    break_glass: BreakGlassSpec | None = None
     teams: dict[Name, TeamSpec] = {}
     infrastructure: InfrastructureSpec | None = None
 

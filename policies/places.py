@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from environments.spec import EnvironmentSpec
-from policies.catalog import CATALOG, OVERRIDE
+from policies.catalog import CATALOG
 from reconciler.core.model.finding import Finding
 
 
 def path_of(finding: Finding, spec: EnvironmentSpec) -> str:
-    """Return the path of a finding for `Lines.where`, which goes up to the nearest block when the key is not there."""
-    if finding.policy == OVERRIDE:
-        return f"policies.{finding.message.partition(' ')[0]}"
+    """Return the path of a finding for `Lines.where`, which goes up to the nearest block when the key is not there.
+
+    What is said of a policy itself is about its entry in the file, where it has one.
+    """
+    match finding.policy:
+        case "POL-001" | "POL-003" | "POL-004" if (named := finding.message.partition(" ")[0]) in spec.policies:
+            return f"policies.{named}"
+        case "POL-005" | "POL-006":
+            return "break_glass"
+        case _:
+            pass
     place = next((policy.place for policy in CATALOG if policy.id == finding.policy), "")
     return ".".join(part for part in (_block(finding.address, spec), place) if part)
 

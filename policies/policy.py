@@ -11,14 +11,29 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Literal
 
-from environments.spec import EndpointSpec, EnvironmentSpec, Level
-from reconciler.core.plan.change import Change
+from environments.policies import Level, PolicyOverride
+from environments.spec import EndpointSpec, EnvironmentSpec
+from policies.facts import Facts
+from reconciler.core.plan.change import Action, Change
 
 Kind = Literal["dev", "staging", "prod", "other"]
 KINDS: tuple[Kind, ...] = ("dev", "staging", "prod", "other")
 Subject = Literal["infrastructure", "plan"]
+Stage = Literal["plan", "apply"]
 Hit = tuple[str, str]
 """What a rule found: what it is about (an address, a URN, or "" for all of it) and a message."""
+
+
+class NotKnown(str):
+    """The message of a rule that could not tell: it is a finding all the same, and says why nobody knows."""
+
+    def __new__(cls, what: str, because: str) -> NotKnown:
+        """Return the message: what is not known, and because of what."""
+        return super().__new__(cls, f"{what} is not known, because {because}")
+
+
+class Unasked(str):
+    """The message of a rule that could not be asked at all: a missing library, an expression that does not hold."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +66,38 @@ class StackContext:
 class PlanContext:
     """What rules over plans see. `endpoints` are the names to judge: those that a plan touches, or all.
 
-    `now` is None when only the file is judged: rules about time are silent then.
+    `now` is None when only the file is judged: rules about time are silent then. `facts` is None when nobody read
+    anything but the file: rules that need them (`OnPlan.needs`) are not asked then. `stage` is `apply` when the plan is
+    about to be carried out. `levels` are those in force here, by policy; off is left out.
     """
 
     spec: EnvironmentSpec
     endpoints: tuple[str, ...]
     changes: tuple[Change, ...] = ()
     now: datetime | None = None
+    facts: Facts | None = None
+    stage: Stage = "plan"
+    levels: Mapping[str, Level] = field(default_factory=dict)
 
     def each(self) -> Iterable[tuple[str, EndpointSpec]]:
         """Yield the address and the declaration of every endpoint to judge."""
         for name in self.endpoints:
             yield endpoint_address(self.spec, name), self.spec.endpoints[name]
+
+    def moving(self) -> Iterable[tuple[str, EndpointSpec]]:
+        """Yield address and declaration of every endpoint that gets another release, or its first."""
+        names = {c.address.endpoint for c in self.changes if c.action in (Action.CREATE, Action.ROLLOUT)}
+        for name in self.endpoints:
+            if name in names:
+                yield endpoint_address(self.spec, name), self.spec.endpoints[name]
+
+    def known(self) -> Facts:
+        """Return the facts, for rules that say that they need them."""
+        return self.facts or Facts()
+
+    def set_here(self, policy_id: str) -> PolicyOverride | None:
+        """Return what the file says of a policy: its level and its parameters."""
+        return self.spec.policies.get(policy_id)
 
 
 @dataclass(frozen=True)
@@ -82,9 +117,13 @@ class OnStack:
 
 @dataclass(frozen=True)
 class OnPlan:
-    """A rule over an environment file and the changes of a plan."""
+    """A rule over an environment file and the changes of a plan.
+
+    `needs` says that it is about facts that a file alone does not have.
+    """
 
     check: Callable[[PlanContext], Iterable[Hit]]
+    needs: bool = False
 
 
 Rule = OnResource | OnStack | OnPlan
@@ -99,7 +138,9 @@ def levels(*, dev: Level, staging: Level, prod: Level, other: Level | None = Non
 class Policy:
     """One policy. `levels` has one of deny, warn, info and off for each kind of environment.
 
-    `place` is the path below an endpoint, region or pool whose line a finding is about; "" is all of it.
+    `place` is the path below an endpoint, region or pool whose line a finding is about; "" is all of it. `reads` are
+    the parameters that an environment file may give it. `unknown` is the highest level of what it could not tell; None
+    is its own, so that a policy that denies does so where nothing is known.
     """
 
     id: str
@@ -109,6 +150,8 @@ class Policy:
     rule: Rule = field(repr=False)
     levels: Mapping[str, Level]
     place: str = ""
+    reads: tuple[str, ...] = ()
+    unknown: Level | None = None
 
     @property
     def subject(self) -> Subject:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -38,6 +39,37 @@ def registered(context: PlanContext) -> Iterator[Hit]:
         for path, ref in sorted(found.items()):
             if ref.startswith("file:"):
                 yield address, f"release.{path} is {ref}: a file has no lineage and is on one machine only"
+
+
+def pinned(context: PlanContext) -> Iterator[Hit]:
+    """Find references whose content can change under them: an object without a version, a branch of a hub."""
+    for address, endpoint in context.each():
+        release = endpoint.release
+        found = {"model": release.model}
+        found |= {f"adapters.{name}": ref for name, ref in release.adapters.items()}
+        found |= {f"prompts.{name}": ref for name, ref in release.prompts.items()}
+        for path, ref in sorted(found.items()):
+            version = ref.rpartition("@")[2]
+            if ref.startswith("s3:") and (version.lower() in _MOVING or _DATE.match(version)):
+                yield (
+                    address,
+                    f"release.{path} is {ref}: {version} is no version of an object, so its content may change",
+                )
+        revision = release.engine.get("revision")
+        if revision is not None and not (isinstance(revision, str) and _COMMIT.fullmatch(revision)):
+            yield address, f"engine.revision is {revision}: a branch or a tag moves, and the release's digest does not"
+
+
+_MOVING = frozenset({"null", "latest", "head", "main", "master", "current", "newest"})
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def guarded(context: PlanContext) -> Iterator[Hit]:
+    """Find releases that write text for people without guardrails."""
+    for address, endpoint in context.each():
+        if endpoint.runtime == "vllm" and endpoint.release.guardrails is None:
+            yield address, "release.guardrails is not set: nothing looks at what goes in and comes out"
 
 
 def context_length(context: PlanContext) -> Iterator[Hit]:
@@ -183,6 +215,16 @@ POLICIES = (
         levels(dev="deny", staging="deny", prod="deny"), "release.engine",
     ),
     Policy(
+        "REL-006", "References are pinned", "what is not pinned is another model on the day it matters",
+        "name the object's VersionId (s3api head-object shows it), or the full commit", OnPlan(pinned),
+        levels(dev="warn", staging="deny", prod="deny"), "release.model",
+    ),
+    Policy(
+        "REL-007", "Guardrails come with the release", "what they let through depends on the model that they guard",
+        "add release.guardrails", OnPlan(guarded),
+        levels(dev="off", staging="info", prod="info"), "release",
+    ),
+    Policy(
         "GPU-001", "The pool holds champion and challenger", "a rollout that waits for a GPU holds its wave for hours",
         "raise the pool's nodes.max, or use another pool", OnPlan(pool_fits),
         levels(dev="warn", staging="warn", prod="deny"), "nodes",
@@ -190,7 +232,7 @@ POLICIES = (
     Policy(
         "GPU-002", "Pools stay within the quota", "the autoscaler cannot buy what the account may not run",
         "lower nodes.max, or raise the quota and infrastructure.gpu_quota", OnPlan(quota),
-        levels(dev="warn", staging="warn", prod="deny"), "gpu_pools",
+        levels(dev="warn", staging="warn", prod="deny"), "gpu_pools", ("quota_gpus",),
     ),
     Policy(
         "GPU-005", "A spot pool has an on-demand floor", "spot machines of one type are often reclaimed together",
@@ -205,6 +247,6 @@ POLICIES = (
     Policy(
         "COST-002", "A plan raises cost a little at a time", "a large step should be somebody's decision",
         "get it agreed, or raise max_increase_pct of COST-002 with a reason", OnPlan(cost_increase),
-        levels(dev="info", staging="info", prod="warn", other="off"),
+        levels(dev="info", staging="info", prod="warn", other="off"), reads=("max_increase_pct",),
     ),
 )  # fmt: skip

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
+from policies.asking import findings_of
 from policies.catalog import CATALOG
 from policies.policy import Hit, OnPlan, OnResource, OnStack, Policy, Resource, StackContext
 from reconciler.core.model.finding import Finding
@@ -29,7 +31,4 @@ def check_resources(resources: Sequence[Resource], context: StackContext) -> tup
 
 def _judged(resources: Sequence[Resource], context: StackContext) -> Iterator[Finding]:
     for policy in CATALOG:
-        level = policy.level(context.spec)
-        if level != "off":
-            for address, message in hits(policy, resources, context):
-                yield Finding(policy.id, level, address or context.spec.environment, message)
+        yield from findings_of(policy, context.spec, partial(hits, policy, resources, context))

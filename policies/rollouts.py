@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from environments.gates import GATES, asks
 from policies.policy import Hit, OnPlan, PlanContext, Policy, levels
@@ -10,8 +11,9 @@ from reconciler.core.plan.change import Action
 
 FIRST_STEP_MAX_PCT = 10.0
 BAKE_MIN_S = 300.0
+KEEP_WARM_MIN_S = 900.0
 ERROR_CHANCE_MAX = 0.05
-CHANGED_MAX_SHARE = 0.5
+CHANGED_MAX_PCT = 50.0
 _GATES = tuple(kind.name for kind in GATES)
 
 
@@ -38,6 +40,31 @@ def gates(context: PlanContext) -> Iterator[Hit]:
         askable = any(asks(kind, endpoint.runtime) for kind in GATES)
         if askable and not endpoint.rollout.gates.declared():
             yield address, f"no gate ({' or '.join(_GATES)}) stands before the first percent of traffic"
+
+
+def one_gate(gate: str, context: PlanContext) -> Iterator[Hit]:
+    """Find releases that one gate does not ask, where it could."""
+    kind = next(kind for kind in GATES if kind.name == gate)
+    for address, endpoint in context.each():
+        if asks(kind, endpoint.runtime) and gate not in endpoint.rollout.gates.declared():
+            yield address, f"rollout.gates has no {gate}: {_UNASKED[gate]}"
+
+
+_UNASKED = {
+    "eval": "nobody asks the release anything that has a right answer before users do",
+    "load": "nobody knows what it carries before users find out",
+}
+
+
+def keeps_warm(context: PlanContext) -> Iterator[Hit]:
+    """Find rollouts after which the way back is soon a cold load."""
+    for address, endpoint in context.each():
+        kept_s = endpoint.rollout.keep_warm_s
+        if kept_s < KEEP_WARM_MIN_S:
+            yield (
+                address,
+                f"keep_warm_s is {kept_s:g}; what is noticed {KEEP_WARM_MIN_S:g} s later is a cold load to undo",
+            )
 
 
 def bake(context: PlanContext) -> Iterator[Hit]:
@@ -88,9 +115,11 @@ def blast_radius(context: PlanContext) -> Iterator[Hit]:
     """Find plans that change most of an environment at once."""
     moving = [c for c in context.changes if c.action in (Action.ROLLOUT, Action.REMOVE)]
     total = len([c for c in context.changes if c.action is not Action.CREATE])
-    if len(moving) > 2 and len(moving) > total * CHANGED_MAX_SHARE:
-        share = 100 * len(moving) / total
-        yield context.spec.environment, f"{len(moving)} of {total} endpoints change at once ({share:.0f} %, limit 50 %)"
+    override = context.set_here("PLN-002")
+    limit_pct = (override.max_changed_pct if override else None) or CHANGED_MAX_PCT
+    if len(moving) > 2 and 100 * len(moving) > total * limit_pct:
+        share = f"{100 * len(moving) / total:.0f} %, limit {limit_pct:g} %"
+        yield context.spec.environment, f"{len(moving)} of {total} endpoints change at once ({share})"
 
 
 POLICIES = (
@@ -130,6 +159,21 @@ POLICIES = (
         levels(dev="info", staging="warn", prod="deny"), "rollout.judge.protect",
     ),
     Policy(
+        "ROL-008", "An eval gate stands before traffic", "a model that is fast and wrong passes every other gate",
+        "add rollout.gates.eval with a suite; docs/eval.md", OnPlan(partial(one_gate, "eval")),
+        levels(dev="off", staging="warn", prod="deny"), "rollout.gates",
+    ),
+    Policy(
+        "ROL-009", "A load gate stands before traffic", "a canary of 1 % says little about 100 %",
+        "add rollout.gates.load with a profile; docs/load.md", OnPlan(partial(one_gate, "load")),
+        levels(dev="off", staging="info", prod="warn"), "rollout.gates",
+    ),
+    Policy(
+        "ROL-010", "The old slot stays warm for a while", "most mistakes are noticed after the bake",
+        "raise rollout.keep_warm_s to 900 or more", OnPlan(keeps_warm),
+        levels(dev="off", staging="info", prod="warn"), "rollout.keep_warm_s",
+    ),
+    Policy(
         "SLO-001", "Every endpoint has an SLO", "alerts and the load gate are measured against it",
         "add slo.error_rate, and slo.ttft_p95_ms where answers are streamed", OnPlan(slo),
         levels(dev="info", staging="warn", prod="deny"), "slo",
@@ -142,6 +186,6 @@ POLICIES = (
     Policy(
         "PLN-002", "A plan changes a part, not everything", "one wrong line should not reach every endpoint at once",
         "split the pull request, or set PLN-002: info with a reason", OnPlan(blast_radius),
-        levels(dev="off", staging="info", prod="warn"),
+        levels(dev="off", staging="info", prod="warn"), reads=("max_changed_pct",),
     ),
 )  # fmt: skip

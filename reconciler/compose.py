@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,9 @@ from environments.here import thing
 from environments.load import Loaded
 from environments.spec import RegionSpec, RegistrySpec
 from reconciler.core.canonical import Json
+from reconciler.core.model.rollout import Rollout
 from reconciler.planning.checks import Checks
+from reconciler.planning.facts import Elsewhere, not_asked
 from reconciler.planning.planner import Planner
 from reconciler.platforms.kinds import platform_kind
 from reconciler.ports import Gate, KeepsOpen, Registry, Runtime, Signer, Store
@@ -39,13 +41,23 @@ class Composed:
     registry: Registry
     regions: Mapping[str, Region]
     gaps: Mapping[str, str]
+    elsewhere: Elsewhere = not_asked
 
     def planner(self) -> Planner:
         """Return what makes plans; it gets the readers of the regions and no writer."""
         runtimes = {name: build() for name, build in _RUNTIMES.items()}
         registry = self.loaded.spec.registry
         known = {kind.name: partial(build_gate, kind, registry) for kind in GATES}
-        return Planner(self.loaded, self.store, self.registry, self.regions, self.gaps, runtimes=runtimes, gates=known)
+        return Planner(
+            self.loaded,
+            self.store,
+            self.registry,
+            self.regions,
+            self.gaps,
+            runtimes=runtimes,
+            gates=known,
+            elsewhere=self.elsewhere,
+        )
 
     def adapters(self) -> Adapters:
         """Return what the loop works with."""
@@ -108,7 +120,7 @@ def home_of(root: Path, environ: Mapping[str, str] = os.environ) -> Path:
 def compose(loaded: Loaded, *, store: Store | None = None, registry: Registry | None = None) -> Composed:
     """Return the environment with its ports; nothing is started, the store is opened.
 
-    `store` and `registry` take the place of those that the file names.
+    `store` and `registry` take the place of those that the file names; with a `store`, no other environment's is read.
     """
     from reconciler.registries.select import registry_for
     from reconciler.store.connect import open_store
@@ -128,7 +140,14 @@ def compose(loaded: Loaded, *, store: Store | None = None, registry: Registry | 
         registry=registry or registry_for(loaded.spec.registry, root=loaded.root, home=home),
         regions=regions,
         gaps=gaps,
+        elsewhere=not_asked if store else partial(_elsewhere, loaded, home),
     )
+
+
+async def _elsewhere(loaded: Loaded, home: Path, environment: str) -> Sequence[Rollout] | str:
+    from reconciler.store.elsewhere import rollouts_elsewhere
+
+    return await rollouts_elsewhere(loaded, home, environment)
 
 
 def runtime_for(name: str) -> Runtime:

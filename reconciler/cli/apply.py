@@ -14,8 +14,10 @@ from reconciler.cli.common import environment_options, json_option, print_json, 
 
 if TYPE_CHECKING:
     from reconciler.compose import Composed
+    from reconciler.core.model.finding import Finding
     from reconciler.core.plan.plan import Plan
     from reconciler.engine.apply import Outcome
+    from reconciler.operations.approve import Granted
 
 EXIT_ERROR = 1
 EXIT_STOPPED = 4
@@ -101,11 +103,13 @@ async def _apply(composed: Composed, scope: object, saved: tuple[Path, Plan] | N
     _refuse_denied(fresh)
     _refuse_unapproved(fresh, flags["approve"])
     _refuse_gaps(fresh)
+    await _note_guards(composed, fresh)
     if not fresh.pending and not fresh.building:
         _report(fresh, [], as_json=bool(flags["as_json"]))
         return 0
     _refuse_orphans(composed)
     approvals = await granted(composed, fresh, saved)
+    await _ask_at_apply(composed, fresh, approvals)
     if not _agreed(fresh, bool(saved), flags):
         return 1
     if approvals:
@@ -159,13 +163,47 @@ def refuse_stale(saved: Plan, fresh: Plan) -> None:
     )
 
 
+async def _ask_at_apply(composed: Composed, plan: Plan, approvals: Granted | None) -> None:
+    """Ask the policies what they ask only of whoever applies: a denial refuses, everything else is told.
+
+    Raises:
+        SluiceError: `POLICY-001` (exit 3).
+    """
+    from environments.policies import parse_instant
+    from policies.facts import Approval
+    from reconciler.cli.approvals import authors_of
+
+    if not plan.pending:
+        return
+    accepted = approvals.accepted if approvals else ()
+    signed = [
+        Approval(key=a.keyid, name=a.approval.approver, at=parse_instant(a.approval.approved_at)) for a in accepted
+    ]
+    author = next(iter(approvals.subject.authors if approvals else authors_of(plan)), None)
+    found = await composed.planner().at_apply(plan, now=time.time(), approvals=signed, author=author)
+    for finding in found:
+        click.echo(f"{finding.level:5} {finding.policy}  {finding.address}\n      {finding.message}", err=True)
+    _refuse(tuple(f for f in found if f.level == "deny"))
+
+
+async def _note_guards(composed: Composed, plan: Plan) -> None:
+    from reconciler.operations.note_guards import note_guards
+
+    await note_guards(composed.planner(), composed.store, plan, now=time.time())
+
+
 def _refuse_denied(plan: Plan) -> None:
-    if plan.denied and (plan.pending or plan.building):
-        first = plan.denied[0]
+    if plan.pending or plan.building:
+        _refuse(plan.denied)
+
+
+def _refuse(denied: tuple[Finding, ...]) -> None:
+    if denied:
+        first = denied[0]
         raise SluiceError(
             "POLICY-001",
             where=first.address,
-            what="; ".join(f"{f.policy}: {f.message}" for f in plan.denied),
+            what="; ".join(f"{f.policy}: {f.message}" for f in denied),
             why="a denying policy is not overridden by a flag",
             do=f"sluice policy explain {first.policy}",
         )

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from policies.policy import Policy
     from reconciler.core.model.finding import Finding
 
-EXIT_DENIED = 3
+EXIT_DENIED, EXIT_FAILED = 3, 1
 
 
 @click.group()
 def policy() -> None:
-    """List, explain and check policies."""
+    """List, explain, check and test policies."""
 
 
 @policy.command(name="list")
@@ -28,14 +28,15 @@ def policy() -> None:
 @json_option
 def list_(env: str | None, file: Path | None, kind: str, as_json: bool) -> int:
     """List every policy with its level: the one in force with ENV, the default of production without."""
-    from policies.catalog import CATALOG
+    from policies.catalog import CATALOG, policies_of
     from policies.policy import kind_of
 
     spec = load_environment(env, file).spec if env or file else None
+    policies = policies_of(spec) if spec else CATALOG
     if as_json:
-        print_json([_to_json(each) | ({"level": each.level(spec)} if spec else {}) for each in CATALOG])
+        print_json([_to_json(each) | ({"level": each.level(spec)} if spec else {}) for each in policies])
         return 0
-    for each in CATALOG:
+    for each in policies:
         level = each.level(spec) if spec else each.levels[kind_of(kind)]
         click.echo(f"{each.id:10} {level:5} {each.subject:15} {each.title}")
     return 0
@@ -94,6 +95,28 @@ def check(env: str | None, file: Path | None, as_json: bool, sarif: Path | None)
     else:
         _print(findings)
     return EXIT_DENIED if any(f.level == "deny" for f in findings) else 0
+
+
+@policy.command()
+@click.argument("paths", nargs=-1, metavar="[FILE|DIR]...", type=click.Path(path_type=Path, exists=True))
+@json_option
+@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Also write JUnit XML to this file.")
+def test(paths: tuple[Path, ...], as_json: bool, junit: Path | None) -> int:
+    """Run the cases of policies: files called *.cases.yaml, those of the folder policies/ unless some are named.
+
+    A case is an environment file with edits, changes and facts, and the findings that have to come. Reads files alone.
+    Exits 1 when a case fails.
+    """
+    from reconciler.cli.policy_test import json_of, junit_of, run_files, text_of
+
+    results = run_files(paths)
+    if junit:
+        junit.write_text(junit_of(results), encoding="utf-8")
+    if as_json:
+        print_json(json_of(results))
+    else:
+        click.echo(text_of(results))
+    return EXIT_FAILED if any(not each.good for outcomes in results.values() for each in outcomes) else 0
 
 
 def _print(findings: tuple[Finding, ...]) -> None:

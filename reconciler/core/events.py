@@ -19,6 +19,7 @@ from reconciler.core.rollout.describe import describe
 from reconciler.core.rollout.steps import Effect, Finish, SetAlias, Step, Transition, step_kind
 
 STATE, CAPACITY, NOISE, APPROVED, SIGNED = "state", "capacity", "noise", "approved", "signed"
+GUARD, BREAK_GLASS = "guard", "break_glass"
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,25 @@ class HeadSigned:
     envelope: Json
 
 
+@dataclass(frozen=True)
+class GuardRecorded:
+    """What stands between an endpoint and a bad release: the next release is compared with it."""
+
+    address: Address
+    guard: Json
+
+
+@dataclass(frozen=True)
+class GlassUsed:
+    """An emergency let pass what policies deny: who decided it, why, until when, and which policies."""
+
+    address: Address
+    policies: tuple[str, ...]
+    who: str
+    reason: str
+    until: str
+
+
 Event = (
     RolloutBegun
     | EffectStarted
@@ -147,6 +167,8 @@ Event = (
     | NoiseLearned
     | PlanApproved
     | HeadSigned
+    | GuardRecorded
+    | GlassUsed
 )
 
 
@@ -195,6 +217,12 @@ def told(event: Event) -> Told:
             return Told(APPROVED, address, f"{plan} approved by {', '.join(people) or 'nobody: none is asked'}", facts)
         case HeadSigned(address=address, rollout=id, seq=seq, envelope=envelope):
             return Told(SIGNED, address, f"the ledger up to entry {seq} is signed", {"envelope": envelope}, id)
+        case GuardRecorded(address=address, guard=guard):
+            return Told(GUARD, address, "what guards its releases, as the file declares it", dict(guard))
+        case GlassUsed(address=address, policies=policies, who=who, reason=reason, until=until):
+            words = f"BREAK-GLASS of {who}: denied by {', '.join(policies)} but for it: {reason}"
+            facts = {"policies": list(policies), "who": who, "reason": reason, "until": until}
+            return Told(BREAK_GLASS, address, words, facts)
         case _:
             assert_never(event)
 

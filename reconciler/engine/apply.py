@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 
 from environments.errors import SluiceError
 from environments.names import Address
-from reconciler.core.events import STATE, RemovalTold
+from policies.glass import let_pass
+from reconciler.core.events import STATE, Event, GlassUsed, GuardRecorded, RemovalTold, told
+from reconciler.core.model.finding import Finding
 from reconciler.core.model.rollout import REPAIR, Phase, Rollout, rollout_from_json
 from reconciler.core.plan.change import Action, Change
 from reconciler.core.plan.plan import Plan, Scope, World, changes_of
@@ -24,6 +26,7 @@ from reconciler.engine.lease import HeldLease, held, lease_name
 from reconciler.engine.loop import Loop, Snapshot, Watcher
 from reconciler.engine.owner import described, is_dead, owner_id
 from reconciler.evidence.noise import with_learned_noise
+from reconciler.planning.facts import declared_guard
 from reconciler.planning.planner import Planner
 from reconciler.ports import entry_of, finished
 from reconciler.ports.adapters import Adapters
@@ -129,14 +132,15 @@ class Applier:
     async def _own(self, name: str, plan: Plan, lease: HeldLease) -> list[Outcome]:
         """Do what is left to do now that the endpoint is ours: someone may have done it while we waited."""
         outcomes = []
-        world, targets = await self._left(name, plan)
+        world, targets, opened = await self._left(name, plan)
         in_flight = world.active.get(name)
         if in_flight:
             outcome = await self._take_up(in_flight, world.wanted.get(name), lease)
             outcomes.append(outcome)
             if self._leaving or not outcome.good:
                 return outcomes
-            world, targets = await self._left(name, plan)
+            world, targets, opened = await self._left(name, plan)
+        await self._tell(name, targets, opened, lease)
         for change in targets:
             if change.action is Action.REMOVE:
                 outcomes.append(await self._remove(change.address, lease))
@@ -159,8 +163,8 @@ class Applier:
         begun = begin(rollout_id(name, now), group, live, now=now, actor=described(owner_id()))
         return retiring(begun, slots_of(world.retiring)) if begun.mode == REPAIR else begun
 
-    async def _left(self, name: str, plan: Plan) -> tuple[World, list[Change]]:
-        """Return the world, and what of the plan is left to do for one endpoint.
+    async def _left(self, name: str, plan: Plan) -> tuple[World, list[Change], tuple[str, ...]]:
+        """Return the world, what of the plan is left to do for one endpoint, and the policies that break-glass opens.
 
         Raises:
             SluiceError: `PLAN-003` what would run is not what was planned; `POLICY-001` a policy denies it by now.
@@ -173,11 +177,28 @@ class Applier:
         left = [c for c in changes_of(world) if c.address in planned and c.action is not Action.NONE]
         for change in left:
             _refuse_another(planned[change.address], change)
-        self._refuse_denied(world, left)
-        return world, left
+        facts = await self._planner.facts(world, tuple(left))
+        findings = self._planner.judged(world, tuple(left), now=self._adapters.clock(), facts=facts)
+        self._refuse_denied(findings)
+        return world, left, let_pass(findings, world.spec)
 
-    def _refuse_denied(self, world: World, left: list[Change]) -> None:
-        denied = [f for f in self._planner.judged(world, tuple(left), now=self._adapters.clock()) if f.level == "deny"]
+    async def _tell(self, name: str, targets: list[Change], opened: tuple[str, ...], lease: HeldLease) -> None:
+        """Write down what guards the endpoint while it gets a release, and what break-glass let pass."""
+        address, spec = Address.everywhere(self._environment, name), self._planner.loaded.spec
+        events: list[Event] = []
+        guard = declared_guard(spec, name)
+        if guard and any(c.action in (Action.CREATE, Action.ROLLOUT) for c in targets):
+            events.append(GuardRecorded(address, guard.model_dump(mode="json")))
+        if opened and targets and (glass := spec.break_glass):
+            used = GlassUsed(address, opened, glass.who, glass.reason, timestamp(glass.until.timestamp()))
+            self._message(f"{name}: {told(used).summary}")
+            events.append(used)
+        for event in events:
+            entry = entry_of(event, now=self._adapters.clock(), actor=lease.lease.owner)
+            await self._adapters.store.append(entry, lease=lease.lease)
+
+    def _refuse_denied(self, findings: list[Finding]) -> None:
+        denied = [f for f in findings if f.level == "deny"]
         if denied:
             first = denied[0]
             raise SluiceError(

@@ -21,10 +21,14 @@ from reconciler.ports import Signer, Store, entry_of, signed
 
 @dataclass(frozen=True)
 class Granted:
-    """Who approved a plan, and the rule by which they are enough; `rule` is None where none is declared any more."""
+    """Who approved a plan, and the rule by which they are enough; `rule` is None where none is declared any more.
+
+    `accepted` are the approvals whose signatures were checked, by the author and by the same person twice, too.
+    """
 
     subject: Subject
     people: tuple[str, ...]
+    accepted: tuple[Accepted, ...]
     envelopes: tuple[Envelope, ...]
     rule: Rule | None
 
@@ -74,7 +78,7 @@ async def granted(
     envelopes = tuple(present)
     accepted = checked(envelopes, subject, rules, verify)
     people = _counted(accepted, subject, declared, recorded)
-    return Granted(subject, people, envelopes, declared)
+    return Granted(subject, people, tuple(accepted), envelopes, declared)
 
 
 async def record(store: Store, plan: Plan, given: Granted, *, now: Callable[[], float]) -> None:

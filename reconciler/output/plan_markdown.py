@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from environments.error_codes import find_code
 from environments.redact import hide_accounts, redact
 from environments.spec import EnvironmentSpec
-from policies.catalog import CATALOG
+from policies.catalog import CATALOG, policies_of
 from reconciler.core.model.finding import Finding
 from reconciler.core.plan.change import Change
 from reconciler.core.plan.infrastructure import summary as preview_words
@@ -67,9 +67,9 @@ def plan_markdown(reviewed: Reviewed, *, limit: int = COMMENT_MAX) -> str:
     return kept[: kept.rindex("\n")] + "\n\n…\n"
 
 
-def fix_of(finding: Finding) -> str:
+def fix_of(finding: Finding, spec: EnvironmentSpec | None = None) -> str:
     """Return how a finding is put right, as its policy or its code says it."""
-    policy = next((each for each in CATALOG if each.id == finding.policy), None)
+    policy = next((each for each in (policies_of(spec) if spec else CATALOG) if each.id == finding.policy), None)
     found = find_code(finding.policy)
     return policy.fix if policy else found.do if found else ""
 
@@ -129,7 +129,7 @@ def _findings(reviewed: Reviewed, cut: int) -> list[str]:
 def _finding(reviewed: Reviewed, finding: Finding, *, short: bool) -> str:
     line = f"<br>{code(reviewed.where(finding))}" if reviewed.where else ""
     message = finding.message[:_SHORT] if short else finding.message
-    cells = (code(finding.address) + line, plain(message), written(fix_of(finding)))
+    cells = (code(finding.address) + line, plain(message), written(fix_of(finding, reviewed.spec)))
     return f"| {_ICONS[finding.level]} | {finding.policy} | {' | '.join(cells)} |"
 
 

@@ -12,7 +12,7 @@ from environments.error_codes import find_code
 from environments.redact import hide_accounts, redact
 from environments.spec import EnvironmentSpec
 from environments.yaml_tree import Lines
-from policies.catalog import CATALOG
+from policies.catalog import policies_of
 from policies.places import path_of
 from reconciler.core.canonical import Json
 from reconciler.core.model.finding import Finding
@@ -23,7 +23,7 @@ _LEVELS = {"deny": "error", "warn": "warning", "info": "note"}
 def sarif_of(findings: Sequence[Finding], lines: Lines, spec: EnvironmentSpec) -> Json:
     """Return one run with every finding, placed at the endpoint's or region's line of the environment file."""
     used = sorted({f.policy for f in findings})
-    driver = {"name": "sluice", "informationUri": "https://sluice.dev", "rules": [_rule(id) for id in used]}
+    driver = {"name": "sluice", "informationUri": "https://sluice.dev", "rules": [_rule(id, spec) for id in used]}
     return {
         "version": "2.1.0",
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
@@ -37,9 +37,9 @@ def sarif_of(findings: Sequence[Finding], lines: Lines, spec: EnvironmentSpec) -
     }
 
 
-def _rule(id: str) -> Json:
+def _rule(id: str, spec: EnvironmentSpec) -> Json:
     """Return what is known of a policy, or of an error's code where a limit of this build speaks."""
-    policy = next((each for each in CATALOG if each.id == id), None)
+    policy = next((each for each in policies_of(spec) if each.id == id), None)
     if policy:
         return _told(id, policy.title, policy.why, policy.fix)
     found = find_code(id)

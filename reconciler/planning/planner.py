@@ -6,7 +6,7 @@ Imports core, ports and policies; gets readers only, so planning cannot change a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -15,6 +15,7 @@ from environments.load import Loaded
 from environments.names import Address
 from environments.refs import parse_ref
 from environments.spec import EnvironmentSpec
+from policies.facts import Approval, Facts
 from policies.plans import check_plan
 from reconciler.core.model.desired import DesiredEndpoint, ResolvedRef, desired_state, references, release_of
 from reconciler.core.model.finding import Finding
@@ -29,6 +30,7 @@ from reconciler.core.plan.retire import KeptSlot, due, has_idle_slot, kept_slot
 from reconciler.core.times import timestamp
 from reconciler.planning.buildable import unbuildable
 from reconciler.planning.checks import Checks
+from reconciler.planning.facts import Elsewhere, facts_for, not_asked
 from reconciler.planning.foreseen import foreseen
 from reconciler.planning.history import Recalled, recall
 from reconciler.planning.observe import observe
@@ -53,6 +55,7 @@ class Planner:
     gaps: Mapping[str, str]
     runtimes: Mapping[str, Runtime]
     gates: Mapping[str, Callable[[], Gate]]
+    elsewhere: Elsewhere = not_asked
 
     async def plan(self, scope: Scope, *, now: float) -> Plan:
         """Return the plan for what `scope` leaves.
@@ -64,14 +67,32 @@ class Planner:
         world = await self.world(scope, now=now)
         changes = changes_of(world)
         world = replace(world, gate_digests=self.gate_digests(changes))
-        findings = [*self.judged(world, changes, now=now), *await self._recalled(world, changes)]
+        facts = await self.facts(world, changes)
+        findings = [*self.judged(world, changes, now=now, facts=facts), *await self._recalled(world, changes)]
         findings += self._checks().first_rollouts(_created(changes))
         findings += await foreseen(self.readers, [(c, d.release) for c, d in _moving(world, changes)])
         return make_plan(world, changes, findings, timestamp(now))
 
-    def judged(self, world: World, changes: tuple[Change, ...], *, now: float) -> list[Finding]:
+    async def facts(self, world: World, changes: tuple[Change, ...]) -> Facts:
+        """Return what policies know of these changes beyond the file."""
+        overrides = self.loaded.spec.policies.values()
+        wanted = {each.environment for each in overrides if each.environment and each.level != "off"}
+        return await facts_for(world, changes, store=self.store, elsewhere=self.elsewhere, wanted=wanted)
+
+    async def at_apply(
+        self, plan: Plan, *, now: float, approvals: Sequence[Approval] = (), author: str | None = None
+    ) -> tuple[Finding, ...]:
+        """Return what the policies say of a plan only now that somebody wants to apply it; approvals above all."""
+        facts = await self.facts(await self.world(plan.scope, now=now), plan.changes)
+        facts = facts.model_copy(update={"approvals": list(approvals), "author": author})
+        moment = datetime.fromtimestamp(now, UTC)
+        found = check_plan(self.loaded.spec, plan.changes, now=moment, facts=facts, stage="apply")
+        return tuple(each for each in found if each not in plan.findings)
+
+    def judged(self, world: World, changes: tuple[Change, ...], *, now: float, facts: Facts) -> list[Finding]:
         """Return what the policies, and the limits of this build, say of changes: at plan, and again at apply."""
-        found = [*check_plan(world.spec, changes, now=datetime.fromtimestamp(now, UTC)), *self._unbuildable(changes)]
+        asked = check_plan(world.spec, changes, now=datetime.fromtimestamp(now, UTC), facts=facts)
+        found = [*asked, *self._unbuildable(changes)]
         return [*found, *_unreadable(world, changes), *_unpublished(world, changes), *_hasty(world, changes)]
 
     async def world(self, scope: Scope, *, now: float, removed: bool = False) -> World:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from environments.spec import EnvironmentSpec
 from reconciler.core.model.desired import DesiredState, desired_state
 from reconciler.core.model.observed import ObservedState
 from reconciler.core.model.release import Release
@@ -15,6 +16,7 @@ from reconciler.core.plan.diff import narrowed
 from reconciler.core.plan.plan import Plan, Scope, World, changes_of, make_plan
 from reconciler.core.plan.supposed import as_declared, as_recorded
 from reconciler.core.times import timestamp
+from reconciler.planning.facts import unread
 from reconciler.planning.history import recall
 from reconciler.planning.planner import Planner, check_scope
 
@@ -28,7 +30,8 @@ async def plan_against(planner: Planner, before: Planner | None, scope: Scope, *
         SluiceError: `PLAN-004`, and those of files that references and gates name.
     """
     supposed = ObservedState() if before is None else as_declared(await declared(before))
-    return await _plan(planner, supposed, scope, compared_with=name, now=now)
+    earlier = before.loaded.spec if before else None
+    return await _plan(planner, supposed, scope, compared_with=name, now=now, before=earlier)
 
 
 async def plan_recorded(planner: Planner, scope: Scope, *, now: float) -> Plan:
@@ -56,7 +59,15 @@ async def declared(planner: Planner) -> DesiredState:
     return replace(desired, endpoints=here)
 
 
-async def _plan(planner: Planner, supposed: ObservedState, scope: Scope, *, compared_with: str, now: float) -> Plan:
+async def _plan(
+    planner: Planner,
+    supposed: ObservedState,
+    scope: Scope,
+    *,
+    compared_with: str,
+    now: float,
+    before: EnvironmentSpec | None = None,
+) -> Plan:
     spec = planner.loaded.spec
     check_scope(spec, scope)
     desired = await declared(planner)
@@ -73,5 +84,6 @@ async def _plan(planner: Planner, supposed: ObservedState, scope: Scope, *, comp
     )
     changes = changes_of(world)
     world = replace(world, gate_digests=planner.gate_digests(changes))
-    findings = planner.judged(world, changes, now=now)
+    facts = unread(await planner.facts(world, changes), before)
+    findings = planner.judged(world, changes, now=now, facts=facts)
     return replace(make_plan(world, changes, findings, timestamp(now)), compared_with=compared_with)

@@ -16,6 +16,7 @@ from reconciler.core.model.release import Artifact, Lineage
 from reconciler.ports import Resolved
 from reconciler.registries.copies import Copies
 from reconciler.registries.digests import DigestCache, content_digest
+from reconciler.registries.facts import facts_of
 
 DIGESTS = "digests.json"
 _WEIGHTS = ("model", "adapter", "repository")
@@ -78,7 +79,8 @@ class FileRegistry:
                 do="allow this user to read it",
                 retryable=True,
             ) from error
-        return Resolved(Artifact(str(ref), digest), Lineage(source=str(ref)), text)
+        facts = facts_of(path, kind) if is_shown else None
+        return Resolved(Artifact(str(ref), digest), Lineage(source=str(ref), facts=facts), text)
 
     def _place(self, ref: FileRef, kind: str) -> tuple[Path, bool]:
         """Return where a reference leads, and whether errors may say what is there.

@@ -19,6 +19,7 @@ from reconciler.core.model.release import Artifact, Lineage
 from reconciler.ports import Resolved
 from reconciler.registries.artifacts import fetch, recall, remember
 from reconciler.registries.digests import DigestCache, content_digest
+from reconciler.registries.facts import facts_of, facts_of_tags
 from reconciler.registries.file import DIGESTS
 from reconciler.registries.mlflow_api import MlflowApi
 
@@ -40,8 +41,8 @@ class MlflowRegistry:
         tags = {tag["key"]: tag.get("value", "") for tag in version.get("tags", [])}
         _check_kind(named, kind, tags)
         if kind == "prompt":
-            return _prompt(named, version, tags[_PROMPT_TEXT])
-        return await self._files(named, kind, version)
+            return _prompt(named, version, tags)
+        return await self._files(named, kind, version, tags)
 
     async def folder(self, artifact: Artifact, *, kind: str) -> Path:
         """Return the copy with this digest; the server is asked only where this machine has none yet.
@@ -102,7 +103,7 @@ class MlflowRegistry:
             )
         return version
 
-    async def _files(self, ref: MlflowRef, kind: str, version: dict[str, Any]) -> Resolved:
+    async def _files(self, ref: MlflowRef, kind: str, version: dict[str, Any], tags: dict[str, str]) -> Resolved:
         facts, folder = await self._fetched(ref, kind, version)
         digest = await asyncio.to_thread(self._digest, ref, kind, folder)
         if digest != facts["digest"]:
@@ -111,6 +112,7 @@ class MlflowRegistry:
             run_id=version.get("run_id") or None,
             source=version.get("source"),
             datasets=tuple(facts["datasets"]),
+            facts=await asyncio.to_thread(facts_of, folder, kind, tags),
         )
         return Resolved(Artifact(str(ref), digest), lineage)
 
@@ -190,9 +192,10 @@ def _check_kind(ref: MlflowRef, kind: str, tags: dict[str, str]) -> None:
         )
 
 
-def _prompt(ref: MlflowRef, version: dict[str, Any], text: str) -> Resolved:
+def _prompt(ref: MlflowRef, version: dict[str, Any], tags: dict[str, str]) -> Resolved:
+    text = tags[_PROMPT_TEXT]
     digest = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
-    lineage = Lineage(run_id=version.get("run_id") or None, source=str(ref))
+    lineage = Lineage(run_id=version.get("run_id") or None, source=str(ref), facts=facts_of_tags(tags))
     return Resolved(Artifact(str(ref), digest), lineage, text)
 
 

@@ -54,7 +54,7 @@ def _gate(words: Mapping[str, str]) -> tuple[Line, ...]:
 def _policy(words: Mapping[str, str]) -> tuple[Line, ...]:
     name = words["name"]
     return (
-        Line("policies/catalog.py", r"from policies import releases", f"from policies import {name}\n"),
+        Line("policies/catalog.py", r"from policies import adapters", f"from policies import {name}\n"),
         Line("policies/catalog.py", r"\)\nCATALOG", f"    {name},\n"),
         Line("tests/unit/policies/test_plans.py", r"\)  # fmt: skip\n\n\ndef judged", _template("policy_case", words)),
     )

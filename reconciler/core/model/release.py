@@ -27,11 +27,15 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Lineage:
-    """Where an artifact came from, for people and audits; never part of a release's identity, the same everywhere."""
+    """Where an artifact came from, for people and audits; never part of a release's identity, the same everywhere.
+
+    `facts` is what its registry says of it (licence, card, rank…), sorted by name; None where nobody looked.
+    """
 
     run_id: str | None = None
     source: str | None = None
     datasets: tuple[str, ...] = ()
+    facts: tuple[tuple[str, str], ...] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -88,10 +92,7 @@ class Release:
 
 def release_to_json(release: Release) -> Json:
     """Return JSON from which `release_from_json` makes an equal release."""
-    lineage = {
-        key: {"run_id": v.run_id, "source": v.source, "datasets": list(v.datasets)}
-        for key, v in release.lineage.items()
-    }
+    lineage = {key: _lineage_json(found) for key, found in release.lineage.items()}
     return {**release.identity(), "id": release.id, "lineage": lineage, "prompt_texts": dict(release.prompt_texts)}
 
 
@@ -120,7 +121,14 @@ def release_from_json(data: Json) -> Release:
 
 def _lineage(data: Json) -> Lineage:
     """Return the lineage in JSON; earlier versions wrote a `path` of one machine into it, which is passed over."""
-    return Lineage(data.get("run_id"), data.get("source"), tuple(data.get("datasets", ())))
+    facts = data.get("facts")
+    kept = None if facts is None else tuple(sorted(facts.items()))
+    return Lineage(data.get("run_id"), data.get("source"), tuple(data.get("datasets", ())), kept)
+
+
+def _lineage_json(lineage: Lineage) -> Json:
+    plain = {"run_id": lineage.run_id, "source": lineage.source, "datasets": list(lineage.datasets)}
+    return plain if lineage.facts is None else plain | {"facts": dict(lineage.facts)}
 
 
 def _artifact_json(artifact: Artifact) -> Json:
