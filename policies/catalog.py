@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from environments.errors import SluiceError, nearest
 from environments.spec import EnvironmentSpec
-from policies import releases, rollouts
+from policies import gpu_memory, releases, rollouts
 from policies.infrastructure import (
     cluster,
     data,
@@ -24,6 +24,7 @@ OVERRIDE = "POL-001"
 _AREAS = (
     rollouts,
     releases,
+    gpu_memory,
     cluster,
     data,
     iam,

@@ -7,20 +7,24 @@ from datetime import datetime
 
 from environments.spec import EnvironmentSpec
 from policies.catalog import CATALOG, override_findings
-from policies.policy import OnPlan, PlanContext
+from policies.policy import Need, OnPlan, PlanContext
 from reconciler.core.model.finding import Finding
 from reconciler.core.plan.change import Action, Change
 
 
-def check_plan(spec: EnvironmentSpec, changes: Sequence[Change], *, now: datetime) -> tuple[Finding, ...]:
+def check_plan(
+    spec: EnvironmentSpec, changes: Sequence[Change], *, now: datetime, need: Need | None = None
+) -> tuple[Finding, ...]:
     """Return what the policies say of a plan, sorted; endpoints that it leaves alone are not judged.
+
+    Without `need`, rules about GPUs know of the plan what the file and the changes say.
 
     Raises:
         SluiceError: `POL-002` the file overrides a policy that does not exist.
     """
     touched = {c.address.endpoint for c in changes if c.action is not Action.NONE}
     names = tuple(name for name in sorted(spec.endpoints) if name in touched)
-    return _findings(PlanContext(spec, names, tuple(changes), now))
+    return _findings(PlanContext(spec, names, tuple(changes), now, need))
 
 
 def check_spec(spec: EnvironmentSpec, *, now: datetime | None = None) -> tuple[Finding, ...]:

@@ -12,7 +12,9 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from environments.spec import EndpointSpec, EnvironmentSpec, Level
+from reconciler.core.plan.capacity import PoolNeed
 from reconciler.core.plan.change import Change
+from reconciler.core.plan.memory import ReleaseMemory
 
 Kind = Literal["dev", "staging", "prod", "other"]
 KINDS: tuple[Kind, ...] = ("dev", "staging", "prod", "other")
@@ -48,16 +50,25 @@ class StackContext:
 
 
 @dataclass(frozen=True)
+class Need:
+    """What a plan needs of GPUs: of its pools, together at the peak, and of each GPU's memory."""
+
+    pools: tuple[PoolNeed, ...] = ()
+    memory: tuple[ReleaseMemory, ...] = ()
+
+
+@dataclass(frozen=True)
 class PlanContext:
     """What rules over plans see. `endpoints` are the names to judge: those that a plan touches, or all.
 
-    `now` is None when only the file is judged: rules about time are silent then.
+    `now` is None when only the file is judged: rules about time are silent then. `need` is what a plan knows besides.
     """
 
     spec: EnvironmentSpec
     endpoints: tuple[str, ...]
     changes: tuple[Change, ...] = ()
     now: datetime | None = None
+    need: Need | None = None
 
     def each(self) -> Iterable[tuple[str, EndpointSpec]]:
         """Yield the address and the declaration of every endpoint to judge."""

@@ -10,6 +10,7 @@ from policies.engine import escapes
 from policies.policy import Hit, OnPlan, PlanContext, Policy, levels
 from reconciler.core.plan.capacity import node_usd_per_hour
 from reconciler.core.plan.change import Action, MovesBy
+from reconciler.core.plan.surge_choice import surge_gpus
 
 COST_INCREASE_MAX_PCT = 20.0
 LOADS = (MovesBy.COLD_LOAD, MovesBy.NEW_NODES, MovesBy.WARM_LOAD)
@@ -86,11 +87,11 @@ def _gpu_need(context: PlanContext) -> dict[tuple[str, str], tuple[int, int]]:
     loading = {(c.address.region, c.address.endpoint) for c in context.changes if _loads(c.action, c.moves_by)}
     need: dict[tuple[str, str], tuple[int, int]] = defaultdict(lambda: (0, 0))
     for name, endpoint in spec.endpoints.items():
-        gpus = endpoint.replicas.min * endpoint.gpus_per_replica
+        gpus, on_top = endpoint.replicas.min * endpoint.gpus_per_replica, surge_gpus(endpoint)
         for region in spec.regions_of(name):
             if endpoint.pool in spec.regions[region].gpu_pools and endpoint.pool is not None:
                 steady, surge = need[region, endpoint.pool]
-                need[region, endpoint.pool] = (steady + gpus, surge + (gpus if (region, name) in loading else 0))
+                need[region, endpoint.pool] = (steady + gpus, surge + (on_top if (region, name) in loading else 0))
     return need
 
 

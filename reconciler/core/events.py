@@ -18,7 +18,7 @@ from reconciler.core.model.rollout import GateResult, Rollout
 from reconciler.core.rollout.describe import describe
 from reconciler.core.rollout.steps import Effect, Finish, SetAlias, Step, Transition, step_kind
 
-STATE, CAPACITY, NOISE = "state", "capacity", "noise"
+STATE, CAPACITY, NOISE, CACHE = "state", "capacity", "noise", "kv_cache"
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,18 @@ class CapacityMeasured:
 
 
 @dataclass(frozen=True)
+class CacheLogged:
+    """What a server said of its KV cache after it had started, and on which kind of GPU, None where nobody knows."""
+
+    rollout: Rollout
+    address: Address
+    release: str
+    gpu: str | None
+    tokens: int
+    concurrency: float
+
+
+@dataclass(frozen=True)
 class NoiseLearned:
     """How much the arms of an endpoint differ by their machines alone: a log standard deviation, from some minutes."""
 
@@ -120,6 +132,7 @@ Event = (
     | RemovalTold
     | OperatorAction
     | CapacityMeasured
+    | CacheLogged
     | NoiseLearned
 )
 
@@ -162,6 +175,10 @@ def told(event: Event) -> Told:
         case CapacityMeasured(address=address, release=release, rate_rps=rate, details=details):
             kept = f"up to {rate:g} requests/s" if rate else "at no rate that was tried"
             return Told(CAPACITY, address, f"{release} keeps its slo {kept}", dict(details))
+        case CacheLogged(rollout=going, address=address, release=release, tokens=tokens, concurrency=most):
+            body = {"release": release, "gpu": event.gpu, "tokens": tokens, "concurrency": most}
+            words = f"{release} caches {tokens:,} tokens: {most:.2f} requests of the full length"
+            return Told(CACHE, address, words, body, going.id)
         case NoiseLearned(address=address, sigma=sigma, minutes=minutes, details=details):
             return Told(NOISE, address, f"noise {sigma:.3f} from {minutes} minutes", dict(details))
         case _:

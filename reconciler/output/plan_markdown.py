@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reconciler.core.plan.change import Change
 from reconciler.core.plan.plan import Plan
+from reconciler.output.capacity_text import memory_line, surge_line, surge_matters
 from reconciler.output.plan_text import identity_line, measured_line, steps_by_endpoint, steps_by_wave, summary
 
 _ICONS = {"deny": "⛔", "warn": "⚠️", "info": "ℹ️"}
@@ -25,6 +26,8 @@ def plan_markdown(plan: Plan) -> str:
         lines.append("")
     lines += [f"- **Not in this build:** {gap}" for gap in plan.gaps]
     lines += [f"- **Drift:** `{d.address}` {d.path}: {d.recorded} → {d.live}" for d in plan.drift]
+    lines += [f"- **Surge:** {surge_line(line)}" for line in filter(surge_matters, plan.review.surges)]
+    lines += [f"- **Memory:** {memory_line(line)}" for line in plan.review.memory]
     lines += [f"- **Capacity:** {measured_line(found)}" for found in plan.review.measured]
     if plan.review.cost.get("steady_usd_per_hour"):
         cost = plan.review.cost

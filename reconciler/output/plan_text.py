@@ -12,6 +12,7 @@ from rich.text import Text
 from reconciler.core.plan.change import Action, Change
 from reconciler.core.plan.measured import MeasuredCapacity
 from reconciler.core.plan.plan import Plan, PlannedStep
+from reconciler.output.capacity_text import memory_line, memory_style, surge_line, surge_matters
 
 _SIGNS = {
     Action.CREATE: ("+", "green"),
@@ -153,6 +154,10 @@ def _print_needs(plan: Plan, console: Console) -> None:
             f" + {need['gpus_surge']} surge of {need['gpus_max']}: {fits}"
         )
         console.print(Text(words, style=style))
+    for line in filter(surge_matters, plan.review.surges):
+        console.print(Text(f"surge     {surge_line(line)}", style="dim"))
+    for line in plan.review.memory:
+        console.print(Text(f"memory    {memory_line(line)}", style=memory_style(line)))
     for found in plan.review.measured:
         console.print(Text(f"capacity  {measured_line(found)}", style="dim" if found.measured_rps else "bold red"))
     if plan.review.cost.get("steady_usd_per_hour"):

@@ -16,6 +16,7 @@ from environments.names import Address
 from environments.refs import parse_ref
 from environments.spec import EnvironmentSpec
 from policies.plans import check_plan
+from policies.policy import Need
 from reconciler.core.model.desired import DesiredEndpoint, ResolvedRef, desired_state, references, release_of
 from reconciler.core.model.finding import Finding
 from reconciler.core.model.observed import ObservedState
@@ -71,7 +72,8 @@ class Planner:
 
     def judged(self, world: World, changes: tuple[Change, ...], *, now: float) -> list[Finding]:
         """Return what the policies, and the limits of this build, say of changes: at plan, and again at apply."""
-        found = [*check_plan(world.spec, changes, now=datetime.fromtimestamp(now, UTC)), *self._unbuildable(changes)]
+        when, need = datetime.fromtimestamp(now, UTC), Need(memory=world.memory(changes))
+        found = [*check_plan(world.spec, changes, now=when, need=need), *self._unbuildable(changes)]
         return [*found, *_unreadable(world, changes), *_unpublished(world, changes), *_hasty(world, changes)]
 
     async def world(self, scope: Scope, *, now: float, removed: bool = False) -> World:
@@ -102,6 +104,7 @@ class Planner:
             wanted={name: release.id for name, release in releases.items()},
             kept=kept,
             retiring=due(kept, now),
+            logged=recalled.logged,
         )
 
     async def kept_warm(self, live: ObservedState, active: Mapping[str, Rollout]) -> tuple[KeptSlot, ...]:

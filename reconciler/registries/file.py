@@ -16,6 +16,7 @@ from reconciler.core.model.release import Artifact, Lineage
 from reconciler.ports import Resolved
 from reconciler.registries.copies import Copies
 from reconciler.registries.digests import DigestCache, content_digest
+from reconciler.registries.facts import model_facts
 
 DIGESTS = "digests.json"
 _WEIGHTS = ("model", "adapter", "repository")
@@ -78,12 +79,14 @@ class FileRegistry:
                 do="allow this user to read it",
                 retryable=True,
             ) from error
-        return Resolved(Artifact(str(ref), digest), Lineage(source=str(ref)), text)
+        lineage = Lineage(source=str(ref), facts=model_facts(path, kind))
+        return Resolved(Artifact(str(ref), digest), lineage, text)
 
     def _place(self, ref: FileRef, kind: str) -> tuple[Path, bool]:
         """Return where a reference leads, and whether errors may say what is there.
 
-        Weights may lie anywhere, because nothing of them but a digest reaches a plan; the rest stays below the root.
+        Weights may lie anywhere, because nothing of them but a digest and the numbers of their shape reaches a plan;
+        the rest stays below the root.
         """
         try:
             if kind in _WEIGHTS:

@@ -19,6 +19,7 @@ from reconciler.core.model.release import Artifact, Lineage
 from reconciler.ports import Resolved
 from reconciler.registries.artifacts import fetch, recall, remember
 from reconciler.registries.digests import DigestCache, content_digest
+from reconciler.registries.facts import model_facts
 from reconciler.registries.file import DIGESTS
 from reconciler.registries.mlflow_api import MlflowApi
 
@@ -111,6 +112,7 @@ class MlflowRegistry:
             run_id=version.get("run_id") or None,
             source=version.get("source"),
             datasets=tuple(facts["datasets"]),
+            facts=await asyncio.to_thread(model_facts, folder, kind),
         )
         return Resolved(Artifact(str(ref), digest), lineage)
 

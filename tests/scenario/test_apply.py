@@ -79,7 +79,7 @@ async def test_a_policy_that_denies_by_now_is_heard(tmp_path: Path, monkeypatch:
     declared.serve("chat", "v2")
     plan = await declared.plan()
     denies = [Finding("FREEZE-001", "deny", f"{ENVIRONMENT}/local/chat", "nothing moves from now on")]
-    monkeypatch.setattr("reconciler.planning.planner.check_plan", lambda spec, changes, now: denies if changes else [])
+    monkeypatch.setattr("reconciler.planning.planner.check_plan", lambda spec, changes, **_: denies if changes else [])
     done = await declared.apply(plan)
     assert done["chat"].error is not None
     assert done["chat"].error.code == "POLICY-001"

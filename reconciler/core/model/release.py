@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler.core.canonical import Json, canonical_json
+from reconciler.core.model.model_facts import ModelFacts, facts_from_json, facts_to_json
 
 _MODEL_KINDS = {"triton": "repository"}
 
@@ -27,11 +28,15 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Lineage:
-    """Where an artifact came from, for people and audits; never part of a release's identity, the same everywhere."""
+    """Where an artifact came from, for people and audits; never part of a release's identity, the same everywhere.
+
+    `facts` are what its files say of its size, of a model alone; they follow from its digest and compare nothing.
+    """
 
     run_id: str | None = None
     source: str | None = None
     datasets: tuple[str, ...] = ()
+    facts: ModelFacts | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -88,10 +93,7 @@ class Release:
 
 def release_to_json(release: Release) -> Json:
     """Return JSON from which `release_from_json` makes an equal release."""
-    lineage = {
-        key: {"run_id": v.run_id, "source": v.source, "datasets": list(v.datasets)}
-        for key, v in release.lineage.items()
-    }
+    lineage = {key: _lineage_json(v) for key, v in release.lineage.items()}
     return {**release.identity(), "id": release.id, "lineage": lineage, "prompt_texts": dict(release.prompt_texts)}
 
 
@@ -118,9 +120,15 @@ def release_from_json(data: Json) -> Release:
     return release
 
 
+def _lineage_json(lineage: Lineage) -> Json:
+    told: Json = {"run_id": lineage.run_id, "source": lineage.source, "datasets": list(lineage.datasets)}
+    return told | ({"facts": facts_to_json(lineage.facts)} if lineage.facts else {})
+
+
 def _lineage(data: Json) -> Lineage:
     """Return the lineage in JSON; earlier versions wrote a `path` of one machine into it, which is passed over."""
-    return Lineage(data.get("run_id"), data.get("source"), tuple(data.get("datasets", ())))
+    facts = facts_from_json(data.get("facts"))
+    return Lineage(data.get("run_id"), data.get("source"), tuple(data.get("datasets", ())), facts)
 
 
 def _artifact_json(artifact: Artifact) -> Json:

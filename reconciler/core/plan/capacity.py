@@ -13,7 +13,7 @@ from reconciler.core.model.desired import DesiredEndpoint, DesiredState
 from reconciler.core.plan.change import Action, Change, MovesBy
 from reconciler.core.plan.prices import SPOT_SHARE, USD_PER_HOUR, VERSION
 from reconciler.core.plan.retire import KeptSlot
-from reconciler.core.rollout.surge import SWAP
+from reconciler.core.plan.surge_choice import on_top
 
 
 @dataclass(frozen=True, order=True)
@@ -60,10 +60,8 @@ def pool_needs(
 
 def _surge_gpus(spec: EnvironmentSpec, desired: DesiredEndpoint) -> int:
     """Return what a rollout needs on top at its peak: a second slot, or with `swap` the replicas that may exceed it."""
-    if desired.settings.surge != SWAP:
-        return desired.gpus
-    per_replica = spec.endpoints[desired.address.endpoint].gpus_per_replica
-    return min(desired.gpus, desired.settings.surge_replicas * per_replica)
+    declared, how = spec.endpoints.get(desired.address.endpoint), desired.settings
+    return on_top(desired.gpus, declared.gpus_per_replica if declared else 1, how.surge_replicas, how.surge)
 
 
 def _need(spec: EnvironmentSpec, key: tuple[str, str], steady: int, surge: int, warm: int) -> PoolNeed:

@@ -30,7 +30,9 @@ from reconciler.core.plan.measured import (
     measured_from_json,
     measured_to_json,
 )
+from reconciler.core.plan.memory import LoggedCache, ReleaseMemory, memory_of, memory_to_json
 from reconciler.core.plan.retire import KeptSlot, slots_of
+from reconciler.core.plan.surge_choice import surge_choices
 from reconciler.core.rollout.begin import empty_endpoint, new_repair, new_rollout, retiring
 from reconciler.core.rollout.ideal import ideal_run
 from reconciler.core.rollout.operator import aborted, resumed
@@ -77,12 +79,20 @@ class Scope:
 class Review:
     """What a reviewer weighs: what the pools need, what it costs, and what endpoints carry, as it was measured.
 
-    The digest leaves out `measured`, because measuring again changes nothing that is planned.
+    `memory` is each loaded release's, `surges` each rollout's on top of the pools. The digest leaves out `measured` and
+    `memory`: measuring again, and what a server logs, changes nothing that is planned.
     """
 
     pools: tuple[Json, ...] = ()
     cost: Json = field(default_factory=dict)
     measured: tuple[MeasuredCapacity, ...] = ()
+    memory: tuple[Json, ...] = ()
+    surges: tuple[Json, ...] = ()
+
+    @property
+    def capacity(self) -> list[Json]:
+        """Return the lines of the plan's `capacity`; what is in them tells their kinds apart."""
+        return [*self.pools, *self.surges, *self.memory, *map(measured_to_json, self.measured)]
 
 
 @dataclass(frozen=True)
@@ -131,8 +141,8 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """Return the digest over all but `created_at` and what was measured: the same world gives the same digest."""
-        body = plan_body(replace(self, review=replace(self.review, measured=())))
+        """Return the digest over all but `created_at` and what servers said: the same world gives the same digest."""
+        body = plan_body(replace(self, review=replace(self.review, measured=(), memory=())))
         del body["created_at"]
         return digest(body)
 
@@ -142,7 +152,8 @@ class World:
     """What a plan is made from: declared, live, in flight, and what was measured before.
 
     `wanted` is the release id of each declared endpoint, also where `scope` leaves none of its regions. `kept` are the
-    slots that a promotion left warm, `retiring` those of them whose time is over.
+    slots that a promotion left warm, `retiring` those of them whose time is over. `logged` is what servers said of
+    their caches.
     """
 
     spec: EnvironmentSpec
@@ -157,6 +168,11 @@ class World:
     gate_digests: Mapping[str, str] = field(default_factory=dict)
     retiring: Mapping[Address, KeptSlot] = field(default_factory=dict)
     kept: tuple[KeptSlot, ...] = ()
+    logged: Mapping[Address, LoggedCache] = field(default_factory=dict)
+
+    def memory(self, changes: Sequence[Change]) -> tuple[ReleaseMemory, ...]:
+        """Return the GPU memory of what these changes load."""
+        return memory_of(self.spec, self.desired, changes, self.logged)
 
 
 def changes_of(world: World) -> tuple[Change, ...]:
@@ -182,6 +198,8 @@ def make_plan(world: World, changes: tuple[Change, ...], findings: Sequence[Find
             pools=tuple(need_to_json(n) for n in needs),
             cost=cost_of(world.spec, needs),
             measured=measured_capacity(world.spec, world.desired, world.measured),
+            memory=tuple(memory_to_json(each) for each in world.memory(changes)),
+            surges=surge_choices(world.spec, world.desired, changes),
         ),
         basis=Basis(
             observed_fingerprint=world.observed.fingerprint(),
@@ -213,7 +231,7 @@ def plan_body(plan: Plan) -> Json:
         "changes": [change_to_json(c) for c in plan.changes],
         "steps": [s.to_json() for s in plan.steps],
         "findings": [f.to_json() for f in plan.findings],
-        "capacity": [*plan.review.pools, *map(measured_to_json, plan.review.measured)],
+        "capacity": plan.review.capacity,
         "cost": plan.review.cost,
         "drift": [drift_to_json(d) for d in plan.drift],
         "observed": list(plan.basis.observed),
@@ -268,11 +286,7 @@ def _read(data: Any) -> Plan:
         changes=tuple(_change_from_json(c) for c in data["changes"]),
         steps=tuple(PlannedStep(**s) for s in data["steps"]),
         findings=tuple(Finding(**f) for f in data["findings"]),
-        review=Review(
-            pools=tuple(line for line in data["capacity"] if "address" not in line),
-            cost=data["cost"],
-            measured=tuple(measured_from_json(line) for line in data["capacity"] if "address" in line),
-        ),
+        review=_review(data["capacity"], data["cost"]),
         basis=Basis(
             observed_fingerprint=data["observed_fingerprint"],
             spec_digest=data["spec_digest"],
@@ -282,6 +296,18 @@ def _read(data: Any) -> Plan:
         ),
         drift=tuple(Drift(**d) for d in data["drift"]),
         gaps=tuple(data["gaps"]),
+    )
+
+
+def _review(lines: Sequence[Json], cost: Json) -> Review:
+    kinds = {key: tuple(line for line in lines if key in line) for key in ("memory", "surge")}
+    measured = [line for line in lines if "address" in line and not line.keys() & kinds.keys()]
+    return Review(
+        pools=tuple(line for line in lines if "address" not in line),
+        cost=cost,
+        measured=tuple(map(measured_from_json, measured)),
+        memory=kinds["memory"],
+        surges=kinds["surge"],
     )
 
 

@@ -17,9 +17,12 @@ from environments.yaml_tree import split_path
 from policies.catalog import CATALOG, find_policy, known_ids, override_findings
 from policies.places import path_of
 from policies.plans import check_plan, check_spec
-from policies.policy import kind_of
+from policies.policy import Need, kind_of
+from reconciler.core.memory.estimate import Gpu, Memory, estimate, ways_out
 from reconciler.core.model.finding import Finding
+from reconciler.core.model.model_facts import facts_of
 from reconciler.core.plan.change import Action, Change, FieldChange, MovesBy
+from reconciler.core.plan.memory import LoggedCache, ReleaseMemory
 from tests.unit.environments.test_load import SHIPPED
 from tests.unit.policies.fixtures import ROOT, shipped
 
@@ -58,6 +61,24 @@ class Case:
     changes: Sequence[Change] = (change("chat"),)
     level: str = "deny"
     address: str = "prod/*/chat"
+    need: Need | None = None
+
+
+LLAMA = facts_of(
+    {"num_hidden_layers": 32, "hidden_size": 4096, "intermediate_size": 14336, "num_attention_heads": 32,
+     "num_key_value_heads": 8, "vocab_size": 128256}, {"BF16": 16_060_522_496},
+)  # fmt: skip
+CHAT = Address("prod", "eu-central-1", "chat")
+LOGGED = ReleaseMemory(str(CHAT), "chat-1", "l4", Gpu("L4", 24), logged=LoggedCache("chat-1", "L4", 4096, 0.5, "x"))
+
+
+def needed(max_model_len: int) -> Need:
+    """Return the memory of an 8B Llama on an L4 whose requests are so long."""
+    engine, gpu = {"max_model_len": max_model_len}, Gpu("L4", 24)
+    found = estimate(LLAMA, engine, gpu)
+    assert isinstance(found, Memory)
+    ways = ways_out(LLAMA, engine, gpu, found)
+    return Need(memory=(ReleaseMemory(str(CHAT), "chat-1", "l4", gpu, memory=found, ways=ways),))
 
 
 ROLLOUT = "endpoints.chat.rollout"
@@ -95,6 +116,18 @@ CASES = (
         "GPU-005", "all nodes are spot", {"regions.eu-central-1.gpu_pools.l40s.on_demand_floor": 0},
         address="prod/eu-central-1/l40s",
     ),
+    Case("GPU-011", "one request of 65,536 tokens needs more", need=needed(65536), address="prod/eu-central-1/chat"),
+    Case("GPU-011", "it fits with engine.max_model_len up to", need=needed(65536), address="prod/eu-central-1/chat"),
+    Case("GPU-011", "vLLM logged 0.5 requests", need=Need(memory=(LOGGED,)), address="prod/eu-central-1/chat"),
+    Case(
+        "GPU-012", "tokens fit; one request has 34,000", need=needed(34000), level="warn",
+        address="prod/eu-central-1/chat",
+    ),
+    Case(
+        "GPU-013", "2 rollouts need 4 GPUs on top (chat 2, embed 2); 3 are free",
+        {"regions.eu-central-1.gpu_pools.l4.nodes.max": 7}, [change("chat"), change("embed")],
+        address="prod/eu-central-1/l4",
+    ),
     Case("COST-001", "team search has no budget", {"teams.search": {}}, level="warn", address="prod"),
     Case(
         "COST-002", "raise the cost of GPUs", {},
@@ -105,7 +138,7 @@ CASES = (
 
 def judged(case: Case) -> tuple[Finding, ...]:
     """Return what the policies say of a case's plan."""
-    return check_plan(edited(case.edits), case.changes, now=NOW)
+    return check_plan(edited(case.edits), case.changes, now=NOW, need=case.need)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.policy}-{case.says[:20]}".replace(" ", "-"))
