@@ -10,7 +10,7 @@ from reconciler.core.memory.estimate import Fit
 from reconciler.core.memory.interval import GIB, Interval
 from reconciler.core.plan.change import Action, MovesBy
 from reconciler.core.plan.memory import ReleaseMemory
-from reconciler.core.plan.surge_choice import steady_gpus, surge_gpus
+from reconciler.core.plan.surge_choice import steady_by_pool, surge_gpus
 
 _LOADS = (MovesBy.COLD_LOAD, MovesBy.NEW_NODES, MovesBy.WARM_LOAD)
 
@@ -40,9 +40,10 @@ def together(context: PlanContext) -> Iterator[Hit]:
             continue
         if change.action is Action.ROLLOUT and change.moves_by in _LOADS:
             surges[change.address.region, declared.pool][change.address.endpoint] = surge_gpus(declared)
+    steady = steady_by_pool(spec) if surges else {}
     for (region_name, pool), each in sorted(surges.items()):
         bounds = spec.regions[region_name].gpu_pools[pool]
-        free = bounds.nodes.max * bounds.gpus_per_node - steady_gpus(spec, region_name, pool)
+        free = bounds.nodes.max * bounds.gpus_per_node - steady.get((region_name, pool), 0)
         if len(each) > 1 and sum(each.values()) > free >= max(each.values()):
             names = ", ".join(f"{name} {gpus}" for name, gpus in sorted(each.items()))
             what = (

@@ -11,8 +11,8 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Literal
 
+from environments.prices import PriceBook
 from environments.spec import EndpointSpec, EnvironmentSpec, Level
-from reconciler.core.plan.capacity import PoolNeed
 from reconciler.core.plan.change import Change
 from reconciler.core.plan.memory import ReleaseMemory
 
@@ -51,10 +51,13 @@ class StackContext:
 
 @dataclass(frozen=True)
 class Need:
-    """What a plan needs of GPUs: of its pools, together at the peak, and of each GPU's memory."""
+    """What a plan knows besides file and changes: the memory of each release that it loads, and what machines cost.
 
-    pools: tuple[PoolNeed, ...] = ()
+    Without prices, rules about money are silent.
+    """
+
     memory: tuple[ReleaseMemory, ...] = ()
+    prices: PriceBook | None = None
 
 
 @dataclass(frozen=True)

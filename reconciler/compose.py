@@ -16,6 +16,7 @@ from pathlib import Path
 from environments.errors import SluiceError
 from environments.gates import GATES, GateKind
 from environments.load import Loaded
+from environments.prices import prices_beside
 from environments.spec import RegionSpec, RegistrySpec
 from reconciler.core.canonical import Json
 from reconciler.planning.checks import Checks
@@ -44,7 +45,16 @@ class Composed:
         runtimes = {name: build() for name, build in _RUNTIMES.items()}
         registry = self.loaded.spec.registry
         known = {kind.name: partial(build_gate, kind, registry) for kind in GATES}
-        return Planner(self.loaded, self.store, self.registry, self.regions, self.gaps, runtimes=runtimes, gates=known)
+        return Planner(
+            self.loaded,
+            self.store,
+            self.registry,
+            self.regions,
+            self.gaps,
+            runtimes=runtimes,
+            gates=known,
+            prices=prices_beside(self.loaded.path.parent),
+        )
 
     def adapters(self) -> Adapters:
         """Return what the loop works with."""

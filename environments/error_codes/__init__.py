@@ -18,6 +18,7 @@ AREAS: tuple[tuple[str, str], ...] = (
     ("CLI", "The command line"),
     ("PLAN", "Plans"),
     ("APPLY", "Applying a plan"),
+    ("PRICE", "Prices of machines"),
     ("BUILD", "What this build has no adapter for"),
     ("ROLL", "Rollouts and rollbacks"),
     ("GATE", "Gates"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from reconciler.core.plan.change import Change
 from reconciler.core.plan.plan import Plan
 from reconciler.output.capacity_text import memory_line, surge_line, surge_matters
+from reconciler.output.cost_text import cost_lines
 from reconciler.output.plan_text import identity_line, measured_line, steps_by_endpoint, steps_by_wave, summary
 
 _ICONS = {"deny": "⛔", "warn": "⚠️", "info": "ℹ️"}
@@ -29,11 +30,7 @@ def plan_markdown(plan: Plan) -> str:
     lines += [f"- **Surge:** {surge_line(line)}" for line in filter(surge_matters, plan.review.surges)]
     lines += [f"- **Memory:** {memory_line(line)}" for line in plan.review.memory]
     lines += [f"- **Capacity:** {measured_line(found)}" for found in plan.review.measured]
-    if plan.review.cost.get("steady_usd_per_hour"):
-        cost = plan.review.cost
-        lines.append(
-            f"- **Cost:** {cost['steady_usd_per_hour']:.2f} USD/h, {cost['surge_usd_per_hour']:.2f} more in the rollout"
-        )
+    lines += [f"- **{label.capitalize()}:** {words}" for label, words in cost_lines(plan.review.cost, plan.created_at)]
     identity = identity_line(plan) if plan.compared_with else f"digest `{plan.digest}`"
     lines += ["", f"<sub>{identity}</sub>", ""]
     return "\n".join(lines)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from environments.errors import SluiceError, SpecError, nearest
 from environments.load import Loaded
 from environments.names import Address
+from environments.prices import NO_PRICES, PriceBook
 from environments.refs import parse_ref
 from environments.spec import EnvironmentSpec
 from policies.plans import check_plan
@@ -45,6 +46,7 @@ class Planner:
     """Makes plans of one environment.
 
     `gaps` says per region why it cannot be planned in this build; `runtimes` and `gates` are what this build has.
+    `prices` are what machines cost.
     """
 
     loaded: Loaded
@@ -54,6 +56,7 @@ class Planner:
     gaps: Mapping[str, str]
     runtimes: Mapping[str, Runtime]
     gates: Mapping[str, Callable[[], Gate]]
+    prices: PriceBook = NO_PRICES
 
     async def plan(self, scope: Scope, *, now: float) -> Plan:
         """Return the plan for what `scope` leaves.
@@ -72,7 +75,7 @@ class Planner:
 
     def judged(self, world: World, changes: tuple[Change, ...], *, now: float) -> list[Finding]:
         """Return what the policies, and the limits of this build, say of changes: at plan, and again at apply."""
-        when, need = datetime.fromtimestamp(now, UTC), Need(memory=world.memory(changes))
+        when, need = datetime.fromtimestamp(now, UTC), Need(world.memory(changes), world.prices)
         found = [*check_plan(world.spec, changes, now=when, need=need), *self._unbuildable(changes)]
         return [*found, *_unreadable(world, changes), *_unpublished(world, changes), *_hasty(world, changes)]
 
@@ -105,6 +108,7 @@ class Planner:
             kept=kept,
             retiring=due(kept, now),
             logged=recalled.logged,
+            prices=self.prices,
         )
 
     async def kept_warm(self, live: ObservedState, active: Mapping[str, Rollout]) -> tuple[KeptSlot, ...]:

@@ -69,6 +69,7 @@ async def _plan(planner: Planner, supposed: ObservedState, scope: Scope, *, comp
         active={},
         gaps=gaps,
         scope=scope,
+        prices=planner.prices,
         wanted={d.address.endpoint: d.release.id for d in desired.endpoints},
     )
     changes = changes_of(world)

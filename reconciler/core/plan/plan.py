@@ -12,6 +12,7 @@ from typing import Any
 
 from environments.errors import SluiceError
 from environments.names import Address, parse_address
+from environments.prices import NO_PRICES, PriceBook
 from environments.spec import EnvironmentSpec
 from reconciler.core.canonical import Json, digest
 from reconciler.core.model.desired import DesiredEndpoint, DesiredState
@@ -19,8 +20,9 @@ from reconciler.core.model.finding import Finding
 from reconciler.core.model.observed import ObservedState, endpoint_facts
 from reconciler.core.model.release import release_to_json
 from reconciler.core.model.rollout import Intent, Phase, Rollout
-from reconciler.core.plan.capacity import PoolNeed, cost_of, need_to_json, pool_needs
+from reconciler.core.plan.capacity import PoolNeed, need_to_json, pool_needs
 from reconciler.core.plan.change import Action, Change, FieldChange, MovesBy, change_to_json
+from reconciler.core.plan.cost import cost_of, without_measurements
 from reconciler.core.plan.diff import diff
 from reconciler.core.plan.drift import Drift, drift_to_json
 from reconciler.core.plan.measured import (
@@ -29,6 +31,7 @@ from reconciler.core.plan.measured import (
     measured_capacity,
     measured_from_json,
     measured_to_json,
+    rates_of,
 )
 from reconciler.core.plan.memory import LoggedCache, ReleaseMemory, memory_of, memory_to_json
 from reconciler.core.plan.retire import KeptSlot, slots_of
@@ -142,7 +145,8 @@ class Plan:
     @property
     def digest(self) -> str:
         """Return the digest over all but `created_at` and what servers said: the same world gives the same digest."""
-        body = plan_body(replace(self, review=replace(self.review, measured=(), memory=())))
+        firm = replace(self.review, measured=(), memory=(), cost=without_measurements(self.review.cost))
+        body = plan_body(replace(self, review=firm))
         del body["created_at"]
         return digest(body)
 
@@ -169,6 +173,7 @@ class World:
     retiring: Mapping[Address, KeptSlot] = field(default_factory=dict)
     kept: tuple[KeptSlot, ...] = ()
     logged: Mapping[Address, LoggedCache] = field(default_factory=dict)
+    prices: PriceBook = NO_PRICES
 
     def memory(self, changes: Sequence[Change]) -> tuple[ReleaseMemory, ...]:
         """Return the GPU memory of what these changes load."""
@@ -187,6 +192,7 @@ def make_plan(world: World, changes: tuple[Change, ...], findings: Sequence[Find
     """Return the plan for `changes` of `world`; `findings` are what the policies said of them."""
     needs = pool_needs(world.spec, world.desired, changes, world.kept)
     releases = {d.release.id: release_to_json(d.release) for d in world.desired.endpoints}
+    measured = measured_capacity(world.spec, world.desired, world.measured)
     return Plan(
         environment=world.spec.environment,
         created_at=created_at,
@@ -196,8 +202,8 @@ def make_plan(world: World, changes: tuple[Change, ...], findings: Sequence[Find
         findings=tuple(sorted(findings)),
         review=Review(
             pools=tuple(need_to_json(n) for n in needs),
-            cost=cost_of(world.spec, needs),
-            measured=measured_capacity(world.spec, world.desired, world.measured),
+            cost=cost_of(world.spec, needs, world.prices, world.desired, changes, rates_of(measured)),
+            measured=measured,
             memory=tuple(memory_to_json(each) for each in world.memory(changes)),
             surges=surge_choices(world.spec, world.desired, changes),
         ),

@@ -6,12 +6,13 @@ Neither is chosen here: the file chooses, and a reviewer sees what the other one
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from environments.spec import EndpointSpec, EnvironmentSpec
 from reconciler.core.canonical import Json
-from reconciler.core.model.desired import DesiredEndpoint, DesiredState
+from reconciler.core.model.desired import DesiredState
 from reconciler.core.plan.change import Action, Change, MovesBy
 from reconciler.core.plan.duration import start_seconds
 from reconciler.core.rollout.surge import SWAP
@@ -63,33 +64,33 @@ def choices(
 def surge_choices(spec: EnvironmentSpec, desired: DesiredState, changes: Sequence[Change]) -> tuple[Json, ...]:
     """Return both ways of every rollout of a plan that loads, as lines of the plan's `capacity`, sorted by address."""
     loads = {c.address for c in changes if c.action is Action.ROLLOUT and c.moves_by in _LOADS}
-    found = []
+    steady, found = steady_by_pool(spec), []
     for each in desired.endpoints:
         declared = spec.endpoints.get(each.address.endpoint)
         pooled = (each.pool or "") in spec.regions[each.address.region].gpu_pools
         if declared and pooled and each.address in loads:
-            free, start = free_gpus(spec, each), start_seconds(each.release)
+            free = free_gpus(spec, steady, each.address.region, each.pool or "")
             per_replica, spare = declared.gpus_per_replica, each.settings.surge_replicas
-            made = choices(each.gpus, per_replica, spare, free_gpus=free, start_s=start)
+            made = choices(each.gpus, per_replica, spare, free_gpus=free, start_s=start_seconds(each.release))
             told = {way.mode: {k: v for k, v in vars(way).items() if k != "mode"} for way in made}
             found.append({"address": str(each.address), "surge": {"declared": each.settings.surge, **told}})
     return tuple(found)
 
 
-def free_gpus(spec: EnvironmentSpec, desired: DesiredEndpoint) -> int:
-    """Return the GPUs of an endpoint's pool that nothing declared needs, or the quota where that is less."""
-    region, name = desired.address.region, desired.pool or ""
+def free_gpus(spec: EnvironmentSpec, steady: Mapping[tuple[str, str], int], region: str, pool: str) -> int:
+    """Return the GPUs of a pool that nothing declared needs, or what the quota leaves where that is less."""
     pools = spec.regions[region].gpu_pools
-    used = {pool: steady_gpus(spec, region, pool) for pool in pools}
-    free = pools[name].nodes.max * pools[name].gpus_per_node - used[name]
+    free = pools[pool].nodes.max * pools[pool].gpus_per_node - steady.get((region, pool), 0)
     quota = spec.infrastructure.gpu_quota.get(region) if spec.infrastructure else None
-    return max(0, free if quota is None else min(free, quota - sum(used.values())))
+    used = sum(steady.get((region, name), 0) for name in pools)
+    return max(0, free if quota is None else min(free, quota - used))
 
 
-def steady_gpus(spec: EnvironmentSpec, region: str, pool: str) -> int:
-    """Return what all endpoints of a pool need at their smallest, those that no plan touches too."""
-    return sum(
-        endpoint.replicas.min * endpoint.gpus_per_replica
-        for name, endpoint in spec.endpoints.items()
-        if endpoint.pool == pool and region in spec.regions_of(name)
-    )
+def steady_by_pool(spec: EnvironmentSpec) -> dict[tuple[str, str], int]:
+    """Return by (region, pool) what all endpoints need at their smallest, those that no plan touches too."""
+    found: dict[tuple[str, str], int] = defaultdict(int)
+    for name, endpoint in spec.endpoints.items():
+        for region in spec.regions_of(name):
+            if endpoint.pool and endpoint.pool in spec.regions[region].gpu_pools:
+                found[region, endpoint.pool] += endpoint.replicas.min * endpoint.gpus_per_replica
+    return dict(found)

@@ -12,6 +12,7 @@ import pytest
 from environments.errors import SluiceError
 from environments.load import load
 from environments.names import Address
+from environments.prices import packaged
 from environments.spec import EnvironmentSpec
 from environments.yaml_tree import split_path
 from policies.catalog import CATALOG, find_policy, known_ids, override_findings
@@ -69,6 +70,7 @@ LLAMA = facts_of(
      "num_key_value_heads": 8, "vocab_size": 128256}, {"BF16": 16_060_522_496},
 )  # fmt: skip
 CHAT = Address("prod", "eu-central-1", "chat")
+PRICED = Need(prices=packaged())
 LOGGED = ReleaseMemory(str(CHAT), "chat-1", "l4", Gpu("L4", 24), logged=LoggedCache("chat-1", "L4", 4096, 0.5, "x"))
 
 
@@ -131,7 +133,7 @@ CASES = (
     Case("COST-001", "team search has no budget", {"teams.search": {}}, level="warn", address="prod"),
     Case(
         "COST-002", "raise the cost of GPUs", {},
-        [change("code", action=Action.CREATE), change("code", "us-east-1", Action.CREATE)], "warn", "prod",
+        [change("code", action=Action.CREATE), change("code", "us-east-1", Action.CREATE)], "warn", "prod", PRICED,
     ),
 )  # fmt: skip
 
@@ -194,9 +196,10 @@ def test_an_override_of_nothing_is_an_error() -> None:
 
 def test_parameters_of_an_override_count() -> None:
     changes = [change("embed", action=Action.CREATE)]
-    assert not [f for f in check_plan(PROD, changes, now=NOW) if f.policy == "COST-002"]
+    assert not [f for f in check_plan(PROD, changes, now=NOW, need=PRICED) if f.policy == "COST-002"]
     tight = edited({"policies.COST-002": {"level": "deny", "max_increase_pct": 5.0}})
-    assert [f.level for f in check_plan(tight, changes, now=NOW) if f.policy == "COST-002"] == ["deny"]
+    assert [f.level for f in check_plan(tight, changes, now=NOW, need=PRICED) if f.policy == "COST-002"] == ["deny"]
+    assert not [f for f in check_plan(tight, changes, now=NOW) if f.policy == "COST-002"], "nobody says what it costs"
 
 
 def test_same_input_same_findings_whatever_the_order() -> None:
