@@ -248,6 +248,17 @@ class TokenPricesSpec(Strict):
     output_usd_per_million: Annotated[float, Field(ge=0, le=1e6)]
 
 
+class TrafficSpec(Strict):
+    """What an endpoint gets, on average: lengths of requests and answers in tokens, and requests a second.
+
+    Without a rate, what the load gate measured is taken.
+    """
+
+    requests_per_s: PositiveFloat | None = None
+    input_tokens: Annotated[float, Field(gt=0, le=1e7)]
+    output_tokens: Annotated[float, Field(gt=0, le=1e7)]
+
+
 class EndpointSpec(Strict):
     """One model endpoint: the team that owns it, where it fits, what it promises, what runs and how that changes."""
 
@@ -262,6 +273,7 @@ class EndpointSpec(Strict):
     weights_from: Literal["image_volume", "stream", "pvc"] | None = None
     slo: SloSpec = SloSpec()
     token_prices: TokenPricesSpec | None = None
+    traffic: TrafficSpec | None = None
     release: ReleaseSpec
     rollout: RolloutSpec = RolloutSpec()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from environments.errors import SluiceError, nearest
 from environments.policies import Level, PolicyOverride
 from environments.spec import EnvironmentSpec
-from policies import adapters, changes, lineage, offers, promotions, releases, rollouts
+from policies import adapters, changes, gpu_memory, lineage, offers, promotions, releases, rollouts
 from policies.infrastructure import (
     cluster,
     data,
@@ -31,6 +31,7 @@ _AREAS = (
     lineage,
     adapters,
     offers,
+    gpu_memory,
     cluster,
     data,
     iam,

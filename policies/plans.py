@@ -12,7 +12,7 @@ from policies.asking import findings_of
 from policies.catalog import levels_in_force, override_findings, policies_of
 from policies.facts import Facts
 from policies.glass import through_glass
-from policies.policy import OnPlan, PlanContext, Policy, Stage
+from policies.policy import Need, OnPlan, PlanContext, Policy, Stage
 from reconciler.core.model.finding import Finding
 from reconciler.core.plan.change import Action, Change
 
@@ -26,15 +26,18 @@ def check_plan(
     now: datetime,
     facts: Facts | None = None,
     stage: Stage = "plan",
+    need: Need | None = None,
 ) -> tuple[Finding, ...]:
     """Return what the policies say of a plan, sorted; endpoints that it leaves alone are not judged.
+
+    Without `need`, rules about GPUs know of the plan what the file and the changes say.
 
     Raises:
         SluiceError: `POL-002` the file overrides a policy that does not exist, `POL-008` with a parameter it ignores.
     """
     touched = {c.address.endpoint for c in changes if c.action is not Action.NONE}
     names = tuple(name for name in sorted(spec.endpoints) if name in touched)
-    return judge(PlanContext(spec, names, tuple(changes), now, facts, stage))
+    return judge(PlanContext(spec, names, tuple(changes), now, facts, stage, need=need))
 
 
 def check_spec(spec: EnvironmentSpec, *, now: datetime | None = None) -> tuple[Finding, ...]:

@@ -12,9 +12,11 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from environments.policies import Level, PolicyOverride
+from environments.prices import PriceBook
 from environments.spec import EndpointSpec, EnvironmentSpec
 from policies.facts import Facts
 from reconciler.core.plan.change import Action, Change
+from reconciler.core.plan.memory import ReleaseMemory
 
 Kind = Literal["dev", "staging", "prod", "other"]
 KINDS: tuple[Kind, ...] = ("dev", "staging", "prod", "other")
@@ -63,12 +65,24 @@ class StackContext:
 
 
 @dataclass(frozen=True)
+class Need:
+    """What a plan knows besides file and changes: the memory of each release that it loads, and what machines cost.
+
+    Without prices, rules about money are silent.
+    """
+
+    memory: tuple[ReleaseMemory, ...] = ()
+    prices: PriceBook | None = None
+
+
+@dataclass(frozen=True)
 class PlanContext:
     """What rules over plans see. `endpoints` are the names to judge: those that a plan touches, or all.
 
     `now` is None when only the file is judged: rules about time are silent then. `facts` is None when nobody read
     anything but the file: rules that need them (`OnPlan.needs`) are not asked then. `stage` is `apply` when the plan is
     about to be carried out. `levels` are those in force here, by policy; off is left out.
+    `need` is what a plan knows of GPUs and prices.
     """
 
     spec: EnvironmentSpec
@@ -78,6 +92,7 @@ class PlanContext:
     facts: Facts | None = None
     stage: Stage = "plan"
     levels: Mapping[str, Level] = field(default_factory=dict)
+    need: Need | None = None
 
     def each(self) -> Iterable[tuple[str, EndpointSpec]]:
         """Yield the address and the declaration of every endpoint to judge."""

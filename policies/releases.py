@@ -6,11 +6,13 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 
+from environments.prices import PriceBook
 from environments.spec import EnvironmentSpec
 from policies.engine import escapes
 from policies.policy import Hit, OnPlan, PlanContext, Policy, levels
-from reconciler.core.plan.capacity import node_usd_per_hour
 from reconciler.core.plan.change import Action, MovesBy
+from reconciler.core.plan.cost import pool_price
+from reconciler.core.plan.surge_choice import surge_gpus
 
 COST_INCREASE_MAX_PCT = 20.0
 LOADS = (MovesBy.COLD_LOAD, MovesBy.NEW_NODES, MovesBy.WARM_LOAD)
@@ -120,11 +122,11 @@ def _gpu_need(context: PlanContext) -> dict[tuple[str, str], tuple[int, int]]:
     loading = {(c.address.region, c.address.endpoint) for c in context.changes if _loads(c.action, c.moves_by)}
     need: dict[tuple[str, str], tuple[int, int]] = defaultdict(lambda: (0, 0))
     for name, endpoint in spec.endpoints.items():
-        gpus = endpoint.replicas.min * endpoint.gpus_per_replica
+        gpus, on_top = endpoint.replicas.min * endpoint.gpus_per_replica, surge_gpus(endpoint)
         for region in spec.regions_of(name):
             if endpoint.pool in spec.regions[region].gpu_pools and endpoint.pool is not None:
                 steady, surge = need[region, endpoint.pool]
-                need[region, endpoint.pool] = (steady + gpus, surge + (gpus if (region, name) in loading else 0))
+                need[region, endpoint.pool] = (steady + gpus, surge + (on_top if (region, name) in loading else 0))
     return need
 
 
@@ -165,23 +167,25 @@ def team_budget(context: PlanContext) -> Iterator[Hit]:
 def cost_increase(context: PlanContext) -> Iterator[Hit]:
     """Find plans whose new endpoints raise the hourly cost of what runs by more than the limit."""
     spec, override = context.spec, context.spec.policies.get("COST-002")
+    if context.need is None or context.need.prices is None:
+        return
     limit = (override.max_increase_pct if override else None) or COST_INCREASE_MAX_PCT
     created = {(c.address.region, c.address.endpoint) for c in context.changes if c.action is Action.CREATE}
     kept = added = 0.0
     for name in spec.endpoints:
         for region in spec.regions_of(name):
-            usd = _usd_per_hour(spec, name, region)
+            usd = _usd_per_hour(spec, context.need.prices, name, region)
             kept, added = (kept, added + usd) if (region, name) in created else (kept + usd, added)
     if kept > 0 and 100 * added / kept > limit:
         grows = f"from {kept:.2f} to {kept + added:.2f} USD an hour ({100 * added / kept:.0f} %, limit {limit:g} %)"
         yield spec.environment, f"new endpoints raise the cost of GPUs {grows}"
 
 
-def _usd_per_hour(spec: EnvironmentSpec, endpoint: str, region: str) -> float:
+def _usd_per_hour(spec: EnvironmentSpec, prices: PriceBook, endpoint: str, region: str) -> float:
     """Return the estimated cost of an endpoint's GPUs at its smallest size; 0 where no price is known."""
     declared = spec.endpoints[endpoint]
     pool = spec.regions[region].gpu_pools.get(declared.pool or "")
-    price = node_usd_per_hour(pool) if pool else None
+    price = pool_price(spec, prices, region, declared.pool or "").usd_per_hour(1.0) if pool else None
     if pool is None or price is None:
         return 0.0
     return declared.replicas.min * declared.gpus_per_replica * price / pool.gpus_per_node

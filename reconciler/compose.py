@@ -16,6 +16,7 @@ from environments.errors import SluiceError
 from environments.gates import GATES, GateKind
 from environments.here import thing
 from environments.load import Loaded
+from environments.prices import prices_beside
 from environments.spec import RegionSpec, RegistrySpec
 from reconciler.core.canonical import Json
 from reconciler.core.model.rollout import Rollout
@@ -57,6 +58,7 @@ class Composed:
             runtimes=runtimes,
             gates=known,
             elsewhere=self.elsewhere,
+            prices=prices_beside(self.loaded.path.parent),
         )
 
     def adapters(self) -> Adapters:

@@ -21,6 +21,7 @@ AREAS: tuple[tuple[str, str], ...] = (
     ("APPLY", "Applying a plan"),
     ("APPR", "Approvals"),
     ("SIGN", "Keys that sign"),
+    ("PRICE", "Prices of machines"),
     ("BUILD", "What this build has no adapter for"),
     ("ROLL", "Rollouts and rollbacks"),
     ("GATE", "Gates"),

@@ -16,6 +16,8 @@ ROWS: tuple[Row, ...] = (
     ("PLAN-007", "A plan that read no live state", "It was made with `--against` or `--recorded`, for reviewers.", "Make one of what is live: `sluice plan ENV -o plan.json`."),
     ("PLAN-008", "A recorded release is forgotten", "The ledger says that it serves, and no stored rollout says what it is made of.", "Make the plan of what is live: `sluice plan ENV`."),
     ("PLAN-009", "A revision cannot be read", "There is no git, no work tree, or no such revision here; or its environment file is refused.", "Name a branch, tag or commit that is here; in CI fetch it first."),
+    ("PRICE-001", "The snapshot of prices cannot be used", "Its file is damaged, or a row has neither a price nor a reason for having none.", "Correct the row, or take `aws_prices.json` beside the environment files away."),
+    ("PRICE-002", "AWS's price list was not read", "There is no boto3, no credentials or no right to `pricing:GetProducts`, or AWS did not answer. The snapshot is as it was.", "Sign in and run `sluice prices refresh` again; plans go on with the snapshot."),
     ("APPLY-001", "Nothing that this build could apply", "Every region is of a platform without an adapter.", "Use a region with `platform: local`, or a build with that adapter."),
     ("APPLY-002", "`--detach` needs a controller", "This build has none yet.", "Run `sluice apply` without it."),
     ("APPLY-003", "Cannot prompt", "There is no terminal to ask for approval.", "Add `--yes`, or `--approve DIGEST`."),

@@ -67,9 +67,10 @@ def model_server_limits(resource: Resource, context: StackContext) -> Iterator[s
     """Find vLLM and Triton containers that may take a node's memory or share its GPUs."""
     for container in items(at(pod_spec(resource), "containers")):
         if MODEL_SERVER.search(_image(container)):
+            limits = at(container, "resources.limits")
+            known = limits if isinstance(limits, Mapping) else {}
             for limit in ("memory", GPU_RESOURCE):
-                limits = at(container, "resources.limits")
-                if limits is not UNKNOWN and absent((limits or {}).get(limit)):
+                if limits is not UNKNOWN and absent(known.get(limit)):
                     yield f"{_name(container)} serves a model without a limit for {limit}"
 
 

@@ -32,6 +32,7 @@ _COMMANDS = {
     "abort": ("reconciler.cli.operator", "Roll a rollout back."),
     "promote": ("reconciler.cli.operator", "Promote a rollout past gates, judge and bake."),
     "policy": ("reconciler.cli.policy", "List, explain, check and test policies."),
+    "prices": ("reconciler.cli.prices", "Show what machines cost, and read it from AWS."),
     "judge": ("reconciler.cli.judge", "Replay recorded ticks; learn the noise of an endpoint."),
     "gate": ("reconciler.cli.gate", "Ask one gate by itself."),
     "ledger": ("reconciler.cli.ledger", "Verify or export the ledger."),

@@ -18,7 +18,7 @@ from reconciler.core.model.rollout import GateResult, Rollout
 from reconciler.core.rollout.describe import describe
 from reconciler.core.rollout.steps import Effect, Finish, SetAlias, Step, Transition, step_kind
 
-STATE, CAPACITY, NOISE, APPROVED, SIGNED = "state", "capacity", "noise", "approved", "signed"
+STATE, CAPACITY, NOISE, CACHE, APPROVED, SIGNED = "state", "capacity", "noise", "kv_cache", "approved", "signed"
 GUARD, BREAK_GLASS = "guard", "break_glass"
 
 
@@ -102,6 +102,18 @@ class CapacityMeasured:
 
 
 @dataclass(frozen=True)
+class CacheLogged:
+    """What a server said of its KV cache after it had started, and on which kind of GPU, None where nobody knows."""
+
+    rollout: Rollout
+    address: Address
+    release: str
+    gpu: str | None
+    tokens: int
+    concurrency: float
+
+
+@dataclass(frozen=True)
 class NoiseLearned:
     """How much the arms of an endpoint differ by their machines alone: a log standard deviation, from some minutes."""
 
@@ -164,6 +176,7 @@ Event = (
     | RemovalTold
     | OperatorAction
     | CapacityMeasured
+    | CacheLogged
     | NoiseLearned
     | PlanApproved
     | HeadSigned
@@ -210,6 +223,10 @@ def told(event: Event) -> Told:
         case CapacityMeasured(address=address, release=release, rate_rps=rate, details=details):
             kept = f"up to {rate:g} requests/s" if rate else "at no rate that was tried"
             return Told(CAPACITY, address, f"{release} keeps its slo {kept}", dict(details))
+        case CacheLogged(rollout=going, address=address, release=release, tokens=tokens, concurrency=most):
+            body = {"release": release, "gpu": event.gpu, "tokens": tokens, "concurrency": most}
+            words = f"{release} caches {tokens:,} tokens: {most:.2f} requests of the full length"
+            return Told(CACHE, address, words, body, going.id)
         case NoiseLearned(address=address, sigma=sigma, minutes=minutes, details=details):
             return Told(NOISE, address, f"noise {sigma:.3f} from {minutes} minutes", dict(details))
         case PlanApproved(address=address, digest=plan, people=people, envelopes=envelopes, rule=rule):

@@ -153,6 +153,12 @@ class Record:
                 lambda rollout: after(rollout, step, self.clock(), found), lambda rollout: [entry], always=True
             )
 
+    async def note(self, event: Event) -> None:
+        """Say in the ledger what was learned by the way; it changes nothing of the rollout."""
+        entry = self._entry(event)
+        async with self._writing:
+            await self._kept(lambda: self.store.append(entry, lease=self.held.lease))
+
     async def underway(self, step: RegionEffect, why: str) -> None:
         """Remember that an effect has begun and what it waits for; the ledger tells when it is done."""
         await self.change(lambda rollout: underway(rollout, step, self.clock(), why=why))

@@ -37,6 +37,7 @@ from reconciler.core.rollout.steps import (
 from reconciler.core.rollout.view import NO_EVIDENCE, Evidence
 from reconciler.engine.execute import Doing, carry_out
 from reconciler.engine.journal import Record
+from reconciler.engine.note_cache import cache_logged
 from reconciler.engine.read_when_changed import ReadWhenChanged
 from reconciler.planning.observe import observe
 from reconciler.ports import GateProgress, InProgress, SlotCounts, untold
@@ -294,10 +295,18 @@ class Loop:
                 await self._go_on(step, found)
             else:
                 await self._record.after(step, found)
+                await self._learn(step, seen)
         finally:
             if isinstance(step, RunGate):
                 self._asking.pop(step.region, None)
         self._changed.set()
+
+    async def _learn(self, step: Effect, seen: ObservedEndpoint | None) -> None:
+        """Keep for the next plan what servers say of themselves once they are warm."""
+        if isinstance(step, WarmSlot):
+            told = await cache_logged(self._record.rollout, self._adapters.regions[step.region], seen)
+            if told:
+                await self._record.note(told)
 
     async def _go_on(self, step: Effect, found: InProgress) -> None:
         """Remember what an effect waits for that has begun, and let some time pass before it is asked again."""

@@ -14,6 +14,8 @@ from reconciler.core.model.finding import Finding
 from reconciler.core.plan.change import Change
 from reconciler.core.plan.infrastructure import summary as preview_words
 from reconciler.core.plan.plan import Plan
+from reconciler.output.capacity_text import memory_line, surge_line, surge_matters
+from reconciler.output.cost_text import cost_lines
 from reconciler.output.going_back import ways_back
 from reconciler.output.markdown import code, fenced, plain, written
 from reconciler.output.plan_text import identity_line, measured_line, steps_by_endpoint, steps_by_wave, summary
@@ -190,7 +192,13 @@ def _notes(reviewed: Reviewed, most: int | None) -> list[str]:
             f"- **Drift:** {code(d.address)} {code(d.path)}: {code(str(d.recorded))} → {code(str(d.live))}"
             for d in plan.drift
         ],
+        [f"- **Surge:** {plain(surge_line(line))}" for line in filter(surge_matters, plan.review.surges)],
+        [f"- **Memory:** {plain(memory_line(line))}" for line in plan.review.memory],
         [f"- **Capacity:** {plain(measured_line(found))}" for found in plan.review.measured],
+        [
+            f"- **{label.capitalize()}:** {plain(words)}"
+            for label, words in cost_lines(plan.review.cost, plan.created_at)
+        ],
     )
     more = [[f"- … and {len(k) - most} more"] if most is not None and len(k) > most else [] for k in kinds]
     return [line for kind, rest in zip(kinds, more, strict=True) for line in (*kind[:most], *rest)]

@@ -13,6 +13,8 @@ from reconciler.core.plan.change import Action, Change
 from reconciler.core.plan.infrastructure import summary as preview_words
 from reconciler.core.plan.measured import MeasuredCapacity
 from reconciler.core.plan.plan import Plan, PlannedStep
+from reconciler.output.capacity_text import memory_line, memory_style, surge_line, surge_matters
+from reconciler.output.cost_text import cost_lines
 
 _SIGNS = {
     Action.CREATE: ("+", "green"),
@@ -175,14 +177,14 @@ def _print_needs(plan: Plan, console: Console) -> None:
             f" + {need['gpus_surge']} surge of {need['gpus_max']}: {fits}"
         )
         console.print(Text(words, style=style))
+    for line in filter(surge_matters, plan.review.surges):
+        console.print(Text(f"surge     {surge_line(line)}", style="dim"))
+    for line in plan.review.memory:
+        console.print(Text(f"memory    {memory_line(line)}", style=memory_style(line)))
     for found in plan.review.measured:
         console.print(Text(f"capacity  {measured_line(found)}", style="dim" if found.measured_rps else "bold red"))
-    if plan.review.cost.get("steady_usd_per_hour"):
-        cost = plan.review.cost
-        words = (
-            f"cost      {cost['steady_usd_per_hour']:.2f} USD/h, {cost['surge_usd_per_hour']:.2f} more in the rollout"
-        )
-        console.print(Text(f"{words} (list prices)", style="dim"))
+    for label, words in cost_lines(plan.review.cost, plan.created_at, width=console.width):
+        console.print(Text(f"{label:8}  {words}", style="dim"))
 
 
 def steps_by_endpoint(steps: Iterable[PlannedStep]) -> dict[str, list[PlannedStep]]:

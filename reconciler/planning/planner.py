@@ -13,10 +13,12 @@ from datetime import UTC, datetime
 from environments.errors import SluiceError, SpecError, nearest
 from environments.load import Loaded
 from environments.names import Address
+from environments.prices import NO_PRICES, PriceBook
 from environments.refs import parse_ref
 from environments.spec import EnvironmentSpec
 from policies.facts import Approval, Facts
 from policies.plans import check_plan
+from policies.policy import Need
 from reconciler.core.model.desired import DesiredEndpoint, ResolvedRef, desired_state, references, release_of
 from reconciler.core.model.finding import Finding
 from reconciler.core.model.observed import ObservedState
@@ -46,6 +48,7 @@ class Planner:
     """Makes plans of one environment.
 
     `gaps` says per region why it cannot be planned in this build; `runtimes` and `gates` are what this build has.
+    `prices` are what machines cost.
     """
 
     loaded: Loaded
@@ -56,6 +59,7 @@ class Planner:
     runtimes: Mapping[str, Runtime]
     gates: Mapping[str, Callable[[], Gate]]
     elsewhere: Elsewhere = not_asked
+    prices: PriceBook = NO_PRICES
 
     async def plan(self, scope: Scope, *, now: float) -> Plan:
         """Return the plan for what `scope` leaves.
@@ -91,8 +95,8 @@ class Planner:
 
     def judged(self, world: World, changes: tuple[Change, ...], *, now: float, facts: Facts) -> list[Finding]:
         """Return what the policies, and the limits of this build, say of changes: at plan, and again at apply."""
-        asked = check_plan(world.spec, changes, now=datetime.fromtimestamp(now, UTC), facts=facts)
-        found = [*asked, *self._unbuildable(changes)]
+        when, need = datetime.fromtimestamp(now, UTC), Need(world.memory(changes), world.prices)
+        found = [*check_plan(world.spec, changes, now=when, facts=facts, need=need), *self._unbuildable(changes)]
         return [*found, *_unreadable(world, changes), *_unpublished(world, changes), *_hasty(world, changes)]
 
     async def world(self, scope: Scope, *, now: float, removed: bool = False) -> World:
@@ -123,6 +127,8 @@ class Planner:
             wanted={name: release.id for name, release in releases.items()},
             kept=kept,
             retiring=due(kept, now),
+            logged=recalled.logged,
+            prices=self.prices,
         )
 
     async def kept_warm(self, live: ObservedState, active: Mapping[str, Rollout]) -> tuple[KeptSlot, ...]:

@@ -80,6 +80,7 @@ async def _plan(
         active={},
         gaps=gaps,
         scope=scope,
+        prices=planner.prices,
         wanted={d.address.endpoint: d.release.id for d in desired.endpoints},
     )
     changes = changes_of(world)

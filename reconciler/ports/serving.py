@@ -228,6 +228,27 @@ class LaysOutFiles(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class KvCache:
+    """What one server keeps of requests: tokens, and how many requests of the full length those are."""
+
+    tokens: int
+    concurrency: float
+
+
+@runtime_checkable
+class TellsCache(Protocol):
+    """A runtime whose servers say how large their KV cache is once they have started."""
+
+    async def kv_cache(self, url: str) -> KvCache | None:
+        """Return a server's cache, None where it does not say.
+
+        Raises:
+            SluiceError: `RUN-005` the server cannot be read (retryable).
+        """
+        ...
+
+
 @runtime_checkable
 class CountsTraffic(Protocol):
     """A platform whose gateway counts requests, errors and rejections for each slot, as clients saw them."""

@@ -17,6 +17,7 @@ from reconciler.ports import Resolved
 from reconciler.registries.copies import Copies
 from reconciler.registries.digests import DigestCache, content_digest
 from reconciler.registries.facts import facts_of
+from reconciler.registries.sizes import model_facts
 
 DIGESTS = "digests.json"
 _WEIGHTS = ("model", "adapter", "repository")
@@ -80,12 +81,14 @@ class FileRegistry:
                 retryable=True,
             ) from error
         facts = facts_of(path, kind) if is_shown else None
-        return Resolved(Artifact(str(ref), digest), Lineage(source=str(ref), facts=facts), text)
+        lineage = Lineage(source=str(ref), facts=facts, size=model_facts(path, kind))
+        return Resolved(Artifact(str(ref), digest), lineage, text)
 
     def _place(self, ref: FileRef, kind: str) -> tuple[Path, bool]:
         """Return where a reference leads, and whether errors may say what is there.
 
-        Weights may lie anywhere, because nothing of them but a digest reaches a plan; the rest stays below the root.
+        Weights may lie anywhere, because nothing of them but a digest and the numbers of their shape reaches a plan;
+        the rest stays below the root.
         """
         try:
             if kind in _WEIGHTS:

@@ -22,6 +22,7 @@ from reconciler.registries.digests import DigestCache, content_digest
 from reconciler.registries.facts import facts_of, facts_of_tags
 from reconciler.registries.file import DIGESTS
 from reconciler.registries.mlflow_api import MlflowApi
+from reconciler.registries.sizes import model_facts
 
 _IS_PROMPT = "mlflow.prompt.is_prompt"
 _PROMPT_TEXT = "mlflow.prompt.text"
@@ -113,6 +114,7 @@ class MlflowRegistry:
             source=version.get("source"),
             datasets=tuple(facts["datasets"]),
             facts=await asyncio.to_thread(facts_of, folder, kind, tags),
+            size=await asyncio.to_thread(model_facts, folder, kind),
         )
         return Resolved(Artifact(str(ref), digest), lineage)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from environments.errors import SluiceError
 
@@ -83,15 +84,7 @@ def check_weights(ref: str, path: Path) -> None:
     Raises:
         SluiceError: `REG-002`.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        text = file.read(length) if length <= min(size - 8, _HEADER_MAX) else b""
-    try:
-        sound = isinstance(json.loads(text), dict)
-    except ValueError:
-        sound = False
-    if not sound:
+    if header_of(path) is None:
         raise SluiceError(
             "REG-002",
             where=ref,
@@ -99,3 +92,16 @@ def check_weights(ref: str, path: Path) -> None:
             why="its header cannot be read: it was cut short, or another format was renamed",
             do="download or save it again",
         )
+
+
+def header_of(path: Path) -> dict[str, Any] | None:
+    """Return the header of a safetensors file, which names its tensors; None for what is none. Reads nothing more."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        text = file.read(length) if length <= min(size - 8, _HEADER_MAX) else b""
+    try:
+        header = json.loads(text)
+    except ValueError:
+        return None
+    return header if isinstance(header, dict) else None

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from environments.errors import SluiceError
 from reconciler.core.model.release import Release
-from reconciler.ports import OPENAI, Offers, ServerOptions, SlotCounts
+from reconciler.ports import OPENAI, KvCache, Offers, ServerOptions, SlotCounts
 from reconciler.runtimes.asking import ASK_TIMEOUT_S, WARM_TIMEOUT_S, client_of, get, unreadable, warmed
+from reconciler.runtimes.vllm_cache import cache_of
 from reconciler.runtimes.vllm_command import check_engine, serve_arguments
 from reconciler.runtimes.vllm_counts import counts_of
 
@@ -86,15 +87,27 @@ class VllmRuntime:
         Raises:
             SluiceError: `RUN-005` they cannot be read, retryable.
         """
-        import httpx
+        return counts_of(await _metrics(url), where=url)
 
-        async with client_of(url, ASK_TIMEOUT_S) as client:
-            try:
-                answer = await client.get("/metrics")
-                answer.raise_for_status()
-            except httpx.HTTPError as error:
-                raise unreadable(url, error) from error
-        return counts_of(answer.text, where=url)
+    async def kv_cache(self, url: str) -> KvCache | None:
+        """Return the server's KV cache; None for one that does not say, as vLLM did before 0.32.
+
+        Raises:
+            SluiceError: `RUN-005` it cannot be read, retryable.
+        """
+        return cache_of(await _metrics(url))
+
+
+async def _metrics(url: str) -> str:
+    import httpx
+
+    async with client_of(url, ASK_TIMEOUT_S) as client:
+        try:
+            answer = await client.get("/metrics")
+            answer.raise_for_status()
+        except httpx.HTTPError as error:
+            raise unreadable(url, error) from error
+    return answer.text
 
 
 def _check_served(text: str, release: Release, url: str, model_path: str) -> None:

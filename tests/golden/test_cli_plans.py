@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from environments.names import Address
+from environments.prices import packaged
 from environments.spec import EnvironmentSpec
 from reconciler.core.model.desired import DesiredEndpoint, DesiredState
 from reconciler.core.model.finding import Finding
@@ -83,7 +84,7 @@ def made(
     measured: Mapping[Address, Measurement] | None = None,
 ) -> Plan:
     drifted = (Drift("test/north/chat", "slots.a.weight_pct", "100", "90"),) if observed.endpoints else ()
-    world = World(spec(), desired(NEW), observed, {}, drift=drifted, measured=measured or {})
+    world = World(spec(), desired(NEW), observed, {}, drift=drifted, measured=measured or {}, prices=packaged())
     changes = changes_of(world)
     return make_plan(world, changes, findings(changes), "2026-11-20T04:00:00.000Z")
 
@@ -110,7 +111,10 @@ PLANS = {
     "nothing": replace(made(live(*(serving(region, NEW) for region in REGIONS))), drift=()),
     "measured": made(live(*(serving(region, OLD) for region in REGIONS)), measured=MEASURED),
     "remove": make_plan(
-        world := World(spec(), DesiredState("test", ()), live(serving("north", OLD)), {}), changes_of(world), [], "2026"
+        world := World(spec(), DesiredState("test", ()), live(serving("north", OLD)), {}, prices=packaged()),
+        changes_of(world),
+        [],
+        "2026",
     ),
     "gaps": replace(
         made(ObservedState()), gaps=("region east: this build has no adapter for platform kubernetes yet",)

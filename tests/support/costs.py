@@ -13,7 +13,7 @@ from typing import Any
 
 from components.declared import Declared
 from components.gpu_node_group import disk_gib
-from reconciler.core.plan.prices import SPOT_SHARE, USD_PER_HOUR
+from environments.prices import EC2, ELSEWHERE, SPOT_SHARE, packaged
 
 HOURS = 730
 GP3_USD_PER_GIB = 0.08
@@ -104,7 +104,7 @@ def _gpus(found: Declared) -> Iterator[Line]:
             on_demand = nodes if pool.capacity != "spot" else min(nodes, pool.on_demand_floor)
             for count, how, share in ((on_demand, "on demand", 1.0), (nodes - on_demand, "spot", SPOT_SHARE)):
                 if count:
-                    hourly, disk = USD_PER_HOUR[pool.instance] * share, disk_gib(pool) * GP3_USD_PER_GIB
+                    hourly, disk = _usd_per_hour(pool.instance) * share, disk_gib(pool) * GP3_USD_PER_GIB
                     yield Line(f"GPU machine, {pool.instance}, {how}", count, count * (hourly * HOURS + disk))
 
 
@@ -114,3 +114,9 @@ def table(found: Declared, items: list[Line]) -> str:
     total = sum(line.usd for line in items)
     head = [f"| **{found.environment}** at rest | count | USD a month |", "|---|---|---|"]
     return "\n".join([*head, *rows, f"| **together** | | **{total:,.0f}** |"])
+
+
+def _usd_per_hour(instance: str) -> float:
+    usd = packaged().find(EC2, ELSEWHERE, instance).usd_per_hour
+    assert usd is not None, f"the snapshot has no price of {instance}"
+    return usd

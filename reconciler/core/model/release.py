@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler.core.canonical import Json, canonical_json
+from reconciler.core.model.model_facts import ModelFacts, facts_from_json, facts_to_json
 
 _MODEL_KINDS = {"triton": "repository"}
 
@@ -30,12 +31,14 @@ class Lineage:
     """Where an artifact came from, for people and audits; never part of a release's identity, the same everywhere.
 
     `facts` is what its registry says of it (licence, card, rank…), sorted by name; None where nobody looked.
+    `size` is what a model's files say of its size; it follows from its digest and compares nothing.
     """
 
     run_id: str | None = None
     source: str | None = None
     datasets: tuple[str, ...] = ()
     facts: tuple[tuple[str, str], ...] | None = field(default=None, compare=False)
+    size: ModelFacts | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -119,16 +122,18 @@ def release_from_json(data: Json) -> Release:
     return release
 
 
+def _lineage_json(lineage: Lineage) -> Json:
+    told: Json = {"run_id": lineage.run_id, "source": lineage.source, "datasets": list(lineage.datasets)}
+    told |= {} if lineage.facts is None else {"facts": dict(lineage.facts)}
+    return told | ({"size": facts_to_json(lineage.size)} if lineage.size else {})
+
+
 def _lineage(data: Json) -> Lineage:
     """Return the lineage in JSON; earlier versions wrote a `path` of one machine into it, which is passed over."""
     facts = data.get("facts")
     kept = None if facts is None else tuple(sorted(facts.items()))
-    return Lineage(data.get("run_id"), data.get("source"), tuple(data.get("datasets", ())), kept)
-
-
-def _lineage_json(lineage: Lineage) -> Json:
-    plain = {"run_id": lineage.run_id, "source": lineage.source, "datasets": list(lineage.datasets)}
-    return plain if lineage.facts is None else plain | {"facts": dict(lineage.facts)}
+    size = facts_from_json(data.get("size"))
+    return Lineage(data.get("run_id"), data.get("source"), tuple(data.get("datasets", ())), kept, size)
 
 
 def _artifact_json(artifact: Artifact) -> Json:

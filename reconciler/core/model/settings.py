@@ -57,6 +57,7 @@ class RolloutSettings:
     runtime: str = "vllm"
     surge: str = "follow"
     surge_replicas: int = 1
+    pool: str | None = None
 
     @property
     def ladder(self) -> tuple[float, ...]:
@@ -99,6 +100,7 @@ def settings_of(endpoint: EndpointSpec) -> RolloutSettings:
         runtime=endpoint.runtime,
         surge=rollout.surge,
         surge_replicas=rollout.surge_replicas,
+        pool=endpoint.pool,
     )
 
 

@@ -1,4 +1,4 @@
-"""GPU need and cost of a plan: what every pool holds now, at the peak of the rollout and afterwards. Pure."""
+"""GPU need of a plan: what every pool holds now, at the peak of the rollout and afterwards. Pure."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from environments.spec import EnvironmentSpec, GpuPool
+from environments.spec import EnvironmentSpec
 from reconciler.core.canonical import Json
 from reconciler.core.model.desired import DesiredEndpoint, DesiredState
 from reconciler.core.plan.change import Action, Change, MovesBy
-from reconciler.core.plan.prices import SPOT_SHARE, USD_PER_HOUR, VERSION
 from reconciler.core.plan.retire import KeptSlot
-from reconciler.core.rollout.surge import SWAP
+from reconciler.core.plan.surge_choice import on_top
 
 
 @dataclass(frozen=True, order=True)
@@ -60,10 +59,8 @@ def pool_needs(
 
 def _surge_gpus(spec: EnvironmentSpec, desired: DesiredEndpoint) -> int:
     """Return what a rollout needs on top at its peak: a second slot, or with `swap` the replicas that may exceed it."""
-    if desired.settings.surge != SWAP:
-        return desired.gpus
-    per_replica = spec.endpoints[desired.address.endpoint].gpus_per_replica
-    return min(desired.gpus, desired.settings.surge_replicas * per_replica)
+    declared, how = spec.endpoints.get(desired.address.endpoint), desired.settings
+    return on_top(desired.gpus, declared.gpus_per_replica if declared else 1, how.surge_replicas, how.surge)
 
 
 def _need(spec: EnvironmentSpec, key: tuple[str, str], steady: int, surge: int, warm: int) -> PoolNeed:
@@ -85,32 +82,3 @@ def need_to_json(need: PoolNeed) -> Json:
         "nodes_at_peak": need.nodes_at_peak,
         "fits": need.fits,
     }
-
-
-def cost_of(spec: EnvironmentSpec, needs: Sequence[PoolNeed]) -> Json:
-    """Return the estimate in USD per hour: steady, and what rollouts add while they run; `unpriced` is unknown."""
-    steady = surge = 0.0
-    unpriced = set()
-    for need in needs:
-        pool = spec.regions[need.region].gpu_pools[need.pool]
-        price = node_usd_per_hour(pool)
-        if price is None:
-            unpriced.add(pool.instance)
-            continue
-        nodes = max(pool.nodes.min, math.ceil(need.gpus_steady / pool.gpus_per_node))
-        steady += nodes * price
-        surge += max(0, need.nodes_at_peak - nodes) * price
-    return {
-        "steady_usd_per_hour": round(steady, 4),
-        "surge_usd_per_hour": round(surge, 4),
-        "prices": VERSION,
-        "unpriced": sorted(unpriced),
-    }
-
-
-def node_usd_per_hour(pool: GpuPool) -> float | None:
-    """Return the estimated price of one node, None for an instance type without a list price here."""
-    price = USD_PER_HOUR.get(pool.instance)
-    if price is None:
-        return None
-    return price * SPOT_SHARE if pool.capacity == "spot" else price

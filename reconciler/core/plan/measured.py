@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from environments.names import Address
+from environments.names import Address, parse_address
 from environments.spec import EnvironmentSpec
 from reconciler.core.canonical import Json
 from reconciler.core.model.desired import DesiredState
@@ -69,6 +69,11 @@ def measured_capacity(
             )
         )
     return tuple(found)
+
+
+def rates_of(measured: Iterable[MeasuredCapacity]) -> dict[Address, float]:
+    """Return what the fewest replicas carry by address, where any rate kept the SLO."""
+    return {parse_address(each.address): each.carries_rps[0] for each in measured if each.carries_rps[0] > 0}
 
 
 def measured_to_json(found: MeasuredCapacity) -> Json:

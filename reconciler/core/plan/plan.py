@@ -12,6 +12,7 @@ from typing import Any
 
 from environments.errors import SluiceError
 from environments.names import Address, parse_address
+from environments.prices import NO_PRICES, PriceBook
 from environments.spec import EnvironmentSpec
 from reconciler.core.canonical import Json, digest
 from reconciler.core.model.desired import DesiredEndpoint, DesiredState
@@ -19,8 +20,9 @@ from reconciler.core.model.finding import Finding
 from reconciler.core.model.observed import ObservedState, endpoint_facts
 from reconciler.core.model.release import release_to_json
 from reconciler.core.model.rollout import Intent, Phase, Rollout
-from reconciler.core.plan.capacity import PoolNeed, cost_of, need_to_json, pool_needs
+from reconciler.core.plan.capacity import PoolNeed, need_to_json, pool_needs
 from reconciler.core.plan.change import Action, Change, FieldChange, MovesBy, change_to_json
+from reconciler.core.plan.cost import cost_of, without_measurements
 from reconciler.core.plan.diff import diff
 from reconciler.core.plan.drift import Drift, drift_to_json
 from reconciler.core.plan.infrastructure import StackPreview, preview_from_json
@@ -30,8 +32,11 @@ from reconciler.core.plan.measured import (
     measured_capacity,
     measured_from_json,
     measured_to_json,
+    rates_of,
 )
+from reconciler.core.plan.memory import LoggedCache, ReleaseMemory, memory_of, memory_to_json
 from reconciler.core.plan.retire import KeptSlot, slots_of
+from reconciler.core.plan.surge_choice import surge_choices
 from reconciler.core.rollout.begin import empty_endpoint, new_repair, new_rollout, retiring
 from reconciler.core.rollout.ideal import ideal_run
 from reconciler.core.rollout.operator import aborted, resumed
@@ -78,12 +83,20 @@ class Scope:
 class Review:
     """What a reviewer weighs: what the pools need, what it costs, and what endpoints carry, as it was measured.
 
-    The digest leaves out `measured`, because measuring again changes nothing that is planned.
+    `memory` is each loaded release's, `surges` each rollout's on top of the pools. The digest leaves out `measured` and
+    `memory`: measuring again, and what a server logs, changes nothing that is planned.
     """
 
     pools: tuple[Json, ...] = ()
     cost: Json = field(default_factory=dict)
     measured: tuple[MeasuredCapacity, ...] = ()
+    memory: tuple[Json, ...] = ()
+    surges: tuple[Json, ...] = ()
+
+    @property
+    def capacity(self) -> list[Json]:
+        """Return the lines of the plan's `capacity`; what is in them tells their kinds apart."""
+        return [*self.pools, *self.surges, *self.memory, *map(measured_to_json, self.measured)]
 
 
 @dataclass(frozen=True)
@@ -141,8 +154,9 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """Return the digest over all but `created_at`, author and measurements: the same world gives the same."""
-        body = plan_body(replace(self, review=replace(self.review, measured=()), author=None))
+        """Return the digest over all but `created_at`, author and what servers said: the same world gives the same."""
+        firm = replace(self.review, measured=(), memory=(), cost=without_measurements(self.review.cost))
+        body = plan_body(replace(self, review=firm, author=None))
         del body["created_at"]
         return digest(body)
 
@@ -152,7 +166,8 @@ class World:
     """What a plan is made from: declared, live, in flight, and what was measured before.
 
     `wanted` is the release id of each declared endpoint, also where `scope` leaves none of its regions. `kept` are the
-    slots that a promotion left warm, `retiring` those of them whose time is over.
+    slots that a promotion left warm, `retiring` those of them whose time is over. `logged` is what servers said of
+    their caches.
     """
 
     spec: EnvironmentSpec
@@ -167,6 +182,12 @@ class World:
     gate_digests: Mapping[str, str] = field(default_factory=dict)
     retiring: Mapping[Address, KeptSlot] = field(default_factory=dict)
     kept: tuple[KeptSlot, ...] = ()
+    logged: Mapping[Address, LoggedCache] = field(default_factory=dict)
+    prices: PriceBook = NO_PRICES
+
+    def memory(self, changes: Sequence[Change]) -> tuple[ReleaseMemory, ...]:
+        """Return the GPU memory of what these changes load."""
+        return memory_of(self.spec, self.desired, changes, self.logged)
 
 
 def with_infrastructure(plan: Plan, previews: Sequence[StackPreview]) -> Plan:
@@ -187,6 +208,7 @@ def make_plan(world: World, changes: tuple[Change, ...], findings: Sequence[Find
     """Return the plan for `changes` of `world`; `findings` are what the policies said of them."""
     needs = pool_needs(world.spec, world.desired, changes, world.kept)
     releases = {d.release.id: release_to_json(d.release) for d in world.desired.endpoints}
+    measured = measured_capacity(world.spec, world.desired, world.measured)
     return Plan(
         environment=world.spec.environment,
         created_at=created_at,
@@ -196,8 +218,10 @@ def make_plan(world: World, changes: tuple[Change, ...], findings: Sequence[Find
         findings=tuple(sorted(findings)),
         review=Review(
             pools=tuple(need_to_json(n) for n in needs),
-            cost=cost_of(world.spec, needs),
-            measured=measured_capacity(world.spec, world.desired, world.measured),
+            cost=cost_of(world.spec, needs, world.prices, world.desired, changes, rates_of(measured)),
+            measured=measured,
+            memory=tuple(memory_to_json(each) for each in world.memory(changes)),
+            surges=surge_choices(world.spec, world.desired, changes),
         ),
         basis=Basis(
             observed_fingerprint=world.observed.fingerprint(),
@@ -236,7 +260,7 @@ def plan_body(plan: Plan) -> Json:
         "changes": [change_to_json(c) for c in plan.changes],
         "steps": [s.to_json() for s in plan.steps],
         "findings": [f.to_json() for f in plan.findings],
-        "capacity": [*plan.review.pools, *map(measured_to_json, plan.review.measured)],
+        "capacity": plan.review.capacity,
         "cost": plan.review.cost,
         "drift": [drift_to_json(d) for d in plan.drift],
         "observed": list(plan.basis.observed),
@@ -293,11 +317,7 @@ def _read(data: Any) -> Plan:
         changes=tuple(_change_from_json(c) for c in data["changes"]),
         steps=tuple(PlannedStep(**s) for s in data["steps"]),
         findings=tuple(Finding(**f) for f in data["findings"]),
-        review=Review(
-            pools=tuple(line for line in data["capacity"] if "address" not in line),
-            cost=data["cost"],
-            measured=tuple(measured_from_json(line) for line in data["capacity"] if "address" in line),
-        ),
+        review=_review(data["capacity"], data["cost"]),
         basis=Basis(
             observed_fingerprint=data["observed_fingerprint"],
             spec_digest=data["spec_digest"],
@@ -309,6 +329,18 @@ def _read(data: Any) -> Plan:
         gaps=tuple(data["gaps"]),
         infrastructure=tuple(map(preview_from_json, data["infrastructure"])) if "infrastructure" in data else None,
         author=data.get("author"),
+    )
+
+
+def _review(lines: Sequence[Json], cost: Json) -> Review:
+    kinds = {key: tuple(line for line in lines if key in line) for key in ("memory", "surge")}
+    measured = [line for line in lines if "address" in line and not line.keys() & kinds.keys()]
+    return Review(
+        pools=tuple(line for line in lines if "address" not in line),
+        cost=cost,
+        measured=tuple(map(measured_from_json, measured)),
+        memory=kinds["memory"],
+        surges=kinds["surge"],
     )
 
 

@@ -99,7 +99,7 @@ def test_what_was_approved_in_one_checkout_is_applied_in_another(projects: Make,
     assert told["digest"] == data["digest"]
     assert "PLAT-008" in told["outcomes"][0]["reason"], "it was carried out as far as it goes without a server"
     entries = json.loads(other.call("history", "dev", "--json"))
-    assert [e["kind"] for e in entries][-2:] == ["begin", "approved"]
+    assert [e["kind"] for e in entries if e["kind"] != "guard"][-2:] == ["begin", "approved"]
 
 
 @pytest.mark.parametrize("folder", ["one", "two"])

@@ -1,4 +1,4 @@
-"""What a plan needs of its GPU pools and what that costs: now, at the peak of its rollouts, and afterwards."""
+"""What a plan needs of its GPU pools: now, at the peak of its rollouts, and afterwards."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import pytest
 from environments.names import Address
 from environments.spec import EnvironmentSpec
 from reconciler.core.model.desired import DesiredEndpoint, DesiredState
-from reconciler.core.plan.capacity import PoolNeed, cost_of, need_to_json, node_usd_per_hour, pool_needs
+from reconciler.core.plan.capacity import PoolNeed, need_to_json, pool_needs
 from reconciler.core.plan.change import Action, Change, FieldChange, MovesBy
-from reconciler.core.plan.prices import VERSION
 from reconciler.core.plan.retire import KeptSlot
 from tests.support.builders.releases import SETTINGS, release
 
@@ -90,40 +89,6 @@ def test_a_pool_fits_up_to_its_largest_size() -> None:
         "region": "east", "pool": "l4", "gpus_steady": 8, "gpus_surge": 4, "gpus_kept_warm": 0,
         "gpus_max": 12, "nodes_at_peak": 3, "fits": True,
     }  # fmt: skip
-
-
-def test_a_node_costs_its_list_price_and_a_spot_node_four_tenths_of_it() -> None:
-    regions = spec(l4=pool(), spot=pool(capacity="spot"), odd=pool("zz1.huge")).regions
-    pools = regions["east"].gpu_pools
-    assert node_usd_per_hour(pools["l4"]) == 4.6016
-    assert node_usd_per_hour(pools["spot"]) == pytest.approx(1.84064)
-    assert node_usd_per_hour(pools["odd"]) is None
-
-
-def test_the_cost_counts_nodes_that_run_anyway_and_those_that_come_for_the_peak() -> None:
-    priced = spec(l4=pool(low=1), kept=pool(low=3), odd=pool("zz1.huge"), late=pool("zz2.huge"))
-    cost = cost_of(
-        priced,
-        [
-            PoolNeed("east", "odd", 4, 4, 12, 1, 2),
-            PoolNeed("east", "late", 4, 4, 12, 1, 2),
-            PoolNeed("east", "l4", 5, 4, 12, 1, 3),
-            PoolNeed("west", "kept", 4, 4, 12, 3, 2),
-        ],
-    )
-    assert cost == {
-        "steady_usd_per_hour": round(5 * 4.6016, 4),
-        "surge_usd_per_hour": 4.6016,
-        "prices": VERSION,
-        "unpriced": ["zz1.huge", "zz2.huge"],
-    }
-    nothing = {"steady_usd_per_hour": 0.0, "surge_usd_per_hour": 0.0, "prices": VERSION, "unpriced": []}
-    assert cost_of(priced, []) == nothing
-
-
-def test_cents_are_rounded_to_a_hundredth() -> None:
-    thirds = cost_of(spec(l4=pool("g6e.2xlarge", gpus_per_node=1)), [PoolNeed("east", "l4", 1, 1, 3, 1, 2)])
-    assert (thirds["steady_usd_per_hour"], thirds["surge_usd_per_hour"]) == (2.2421, 2.2421)
 
 
 def test_what_is_kept_warm_takes_room_until_it_is_retired_or_a_challenger_takes_it() -> None:

@@ -55,7 +55,7 @@ def test_what_the_file_declares_is_what_the_rollout_goes_by(tmp_path: Path) -> N
         start_timeout_s=901, warmup_requests=21, bake_s=902, slo={"ttft_p95_ms": 800, "error_rate": 0.01},
         gates={"eval": {"suite": "environments/evals/chat.yaml", "max_drop": 0.02},
                "load": {"profile": "profiles/chat.yaml", "max_regression": 0.1, "max_duration_s": 600.0}},
-        runtime="vllm",
+        runtime="vllm", pool="l4",
     )  # fmt: skip
     assert settings.judge == declared.rollout.judge.model_dump(mode="json")
     assert [asdict(limit) for limit in settings.limits] == [

@@ -12,14 +12,18 @@ import pytest
 from environments.errors import SluiceError
 from environments.load import load
 from environments.names import Address
+from environments.prices import packaged
 from environments.spec import EnvironmentSpec
 from environments.yaml_tree import split_path
 from policies.catalog import CATALOG, find_policy, known_ids, override_findings
 from policies.places import path_of
 from policies.plans import check_plan, check_spec
-from policies.policy import kind_of
+from policies.policy import Need, kind_of
+from reconciler.core.memory.estimate import Gpu, Memory, estimate, ways_out
 from reconciler.core.model.finding import Finding
+from reconciler.core.model.model_facts import facts_of
 from reconciler.core.plan.change import Action, Change, FieldChange, MovesBy
+from reconciler.core.plan.memory import LoggedCache, ReleaseMemory
 from tests.unit.environments.test_load import SHIPPED
 from tests.unit.policies.fixtures import ROOT, shipped
 
@@ -58,6 +62,25 @@ class Case:
     changes: Sequence[Change] = (change("chat"),)
     level: str = "deny"
     address: str = "prod/*/chat"
+    need: Need | None = None
+
+
+LLAMA = facts_of(
+    {"num_hidden_layers": 32, "hidden_size": 4096, "intermediate_size": 14336, "num_attention_heads": 32,
+     "num_key_value_heads": 8, "vocab_size": 128256}, {"BF16": 16_060_522_496},
+)  # fmt: skip
+CHAT = Address("prod", "eu-central-1", "chat")
+PRICED = Need(prices=packaged())
+LOGGED = ReleaseMemory(str(CHAT), "chat-1", "l4", Gpu("L4", 24), logged=LoggedCache("chat-1", "L4", 4096, 0.5, "x"))
+
+
+def needed(max_model_len: int) -> Need:
+    """Return the memory of an 8B Llama on an L4 whose requests are so long."""
+    engine, gpu = {"max_model_len": max_model_len}, Gpu("L4", 24)
+    found = estimate(LLAMA, engine, gpu)
+    assert isinstance(found, Memory)
+    ways = ways_out(LLAMA, engine, gpu, found)
+    return Need(memory=(ReleaseMemory(str(CHAT), "chat-1", "l4", gpu, memory=found, ways=ways),))
 
 
 ROLLOUT = "endpoints.chat.rollout"
@@ -98,17 +121,29 @@ CASES = (
         "GPU-005", "all nodes are spot", {"regions.eu-central-1.gpu_pools.l40s.on_demand_floor": 0},
         address="prod/eu-central-1/l40s",
     ),
+    Case("GPU-012", "one request of 65,536 tokens needs more", need=needed(65536), address="prod/eu-central-1/chat"),
+    Case("GPU-012", "it fits with engine.max_model_len up to", need=needed(65536), address="prod/eu-central-1/chat"),
+    Case("GPU-012", "vLLM logged 0.5 requests", need=Need(memory=(LOGGED,)), address="prod/eu-central-1/chat"),
+    Case(
+        "GPU-013", "tokens fit; one request has 34,000", need=needed(34000), level="warn",
+        address="prod/eu-central-1/chat",
+    ),
+    Case(
+        "GPU-014", "2 rollouts need 4 GPUs on top (chat 2, embed 2); 3 are free",
+        {"regions.eu-central-1.gpu_pools.l4.nodes.max": 7}, [change("chat"), change("embed")],
+        address="prod/eu-central-1/l4",
+    ),
     Case("COST-001", "team search has no budget", {"teams.search": {}}, level="warn", address="prod"),
     Case(
         "COST-002", "raise the cost of GPUs", {},
-        [change("code", action=Action.CREATE), change("code", "us-east-1", Action.CREATE)], "warn", "prod",
+        [change("code", action=Action.CREATE), change("code", "us-east-1", Action.CREATE)], "warn", "prod", PRICED,
     ),
 )  # fmt: skip
 
 
 def judged(case: Case) -> tuple[Finding, ...]:
     """Return what the policies say of a case's plan."""
-    return check_plan(edited(case.edits), case.changes, now=NOW)
+    return check_plan(edited(case.edits), case.changes, now=NOW, need=case.need)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.policy}-{case.says[:20]}".replace(" ", "-"))
@@ -174,9 +209,10 @@ def test_an_override_of_nothing_is_an_error() -> None:
 
 def test_parameters_of_an_override_count() -> None:
     changes = [change("embed", action=Action.CREATE)]
-    assert not [f for f in check_plan(PROD, changes, now=NOW) if f.policy == "COST-002"]
+    assert not [f for f in check_plan(PROD, changes, now=NOW, need=PRICED) if f.policy == "COST-002"]
     tight = edited({"policies.COST-002": {"level": "deny", "max_increase_pct": 5.0}})
-    assert [f.level for f in check_plan(tight, changes, now=NOW) if f.policy == "COST-002"] == ["deny"]
+    assert [f.level for f in check_plan(tight, changes, now=NOW, need=PRICED) if f.policy == "COST-002"] == ["deny"]
+    assert not [f for f in check_plan(tight, changes, now=NOW) if f.policy == "COST-002"], "nobody says what it costs"
 
 
 def test_same_input_same_findings_whatever_the_order() -> None:
