@@ -30,6 +30,8 @@ _COMMANDS = {
     "resume": ("reconciler.cli.operator", "Let a paused rollout go on."),
     "abort": ("reconciler.cli.operator", "Roll a rollout back."),
     "promote": ("reconciler.cli.operator", "Promote a rollout past gates, judge and bake."),
+    "adopt": ("reconciler.cli.adopt", "Take over fields of an endpoint's objects that somebody else manages."),
+    "models": ("reconciler.cli.models", "Copy models to where servers stream them from."),
     "policy": ("reconciler.cli.policy", "List, explain and check policies."),
     "judge": ("reconciler.cli.judge", "Replay recorded ticks; learn the noise of an endpoint."),
     "gate": ("reconciler.cli.gate", "Ask one gate by itself."),

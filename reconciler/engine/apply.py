@@ -24,7 +24,7 @@ from reconciler.engine.loop import Loop, Snapshot, Watcher
 from reconciler.engine.owner import described, is_dead, owner_id
 from reconciler.evidence.noise import with_learned_noise
 from reconciler.planning.planner import Planner
-from reconciler.ports import entry_of, finished
+from reconciler.ports import BorrowsScalers, entry_of, finished
 from reconciler.ports.adapters import Adapters
 
 _ATTACH_POLL_S = 0.5
@@ -136,6 +136,8 @@ class Applier:
             if self._leaving or not outcome.good:
                 return outcomes
             world, targets = await self._left(name, plan)
+        else:
+            await self._give_back(name, self._planner.loaded.spec.regions, lease.lease.token)
         for change in targets:
             if change.action is Action.REMOVE:
                 outcomes.append(await self._remove(change.address, lease))
@@ -215,9 +217,24 @@ class Applier:
         if self._leaving:
             loop.leave()
         try:
-            return self._outcome(await loop.run())
+            ended = await loop.run()
+            if ended.ended:
+                await self._give_back(ended.endpoint, [r.region for r in ended.regions], record.held.lease.token)
+            return self._outcome(ended)
         finally:
             self._loops.discard(loop)
+
+    async def _give_back(self, endpoint: str, regions: Iterable[str], fence: int) -> None:
+        """Give back autoscalers; a region that cannot do it now is told, and does it in the next apply."""
+        for name in regions:
+            region = self._adapters.regions.get(name)
+            if region is None or not isinstance(region.writer, BorrowsScalers):
+                continue
+            address = Address(self._environment, name, endpoint)
+            try:
+                await region.writer.give_back(address, fence=fence)
+            except SluiceError as error:
+                self._message(f"{address}: its autoscaler is still held: {error.code}: {error.problem.what}")
 
     async def _remove(self, address: Address, lease: HeldLease) -> Outcome:
         region = self._adapters.regions[address.region]
