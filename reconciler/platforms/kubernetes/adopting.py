@@ -48,13 +48,13 @@ class Adopting:
         return found
 
     async def _take(self, kind: Kind, body: Body, endpoint: Address, *, scaled: bool, fence: int) -> None:
-        metadata = body["metadata"]
-        change = disowned(kind, body, scaled=scaled)
-        freed = await self._client.patch(kind, metadata["name"], change, namespace=metadata["namespace"])
+        """Own the object beside the others first: one without any owner would get one of Kubernetes' own making."""
         if kind == HTTP_ROUTE:
-            whole = stamped(freed, fence)
+            whole = stamped(body, fence)
             whole["metadata"]["annotations"][marks.ADDRESS] = str(endpoint)
-            await self._client.apply(whole, kind=kind, force=True)
+            body = (await self._client.apply(whole, kind=kind, force=True)).body
+        metadata, change = body["metadata"], disowned(kind, body, scaled=scaled)
+        await self._client.patch(kind, metadata["name"], change, namespace=metadata["namespace"])
 
 
 def _of(kind: Kind, body: Body, scaled: bool) -> tuple[ForeignField, ...]:

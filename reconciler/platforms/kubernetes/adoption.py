@@ -34,15 +34,17 @@ def foreign(kind: Kind, body: Body, *, scaled: bool = False) -> tuple[ForeignFie
 
 
 def disowned(kind: Kind, body: Body, *, scaled: bool = False) -> Json:
-    """Return the change that takes those fields from their owners, for the version that was read."""
+    """Return the change that takes those fields from their owners, for the version that was read.
+
+    Somebody has to be left who owns something of the object: the API server ignores an empty list of owners.
+    """
     kept = []
     for entry in body["metadata"].get("managedFields") or ():
         paths = list(_paths(kind, entry, scaled=scaled)) if _is_other(entry) else []
         fields = _without(entry.get("fieldsV1") or {}, paths)
         if fields:
             kept.append({**entry, "fieldsV1": fields})
-    # An empty list would leave the owners as they are; a list of one empty entry is how the API server is told "none".
-    metadata = {"resourceVersion": body["metadata"]["resourceVersion"], "managedFields": kept or [{}]}
+    metadata = {"resourceVersion": body["metadata"]["resourceVersion"], "managedFields": kept}
     return {"metadata": metadata}
 
 

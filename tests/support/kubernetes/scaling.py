@@ -63,7 +63,7 @@ class Keda:
                 for scaled in self._api.list(*SCALED, self._namespace):
                     self._hold(scaled)
             except ApiError as error:
-                if error.code not in (404, 409):
+                if error.code not in (404, 409, 429, 503):  # gone, moved meanwhile, or a definition that is quite new
                     self.problem = error
                     return
             except Exception as error:  # noqa: BLE001 - the test is told, at the end
