@@ -47,7 +47,7 @@ ROWS: tuple[Row, ...] = (
     ("REG-006", "The planned content is gone", "What was planned is neither copied on this machine nor at its source.", "Put that content back, or declare what is there now and plan again."),
     ("REG-007", "No region takes copies of models", "`sluice models push` copies into the `model_bucket` of regions with `platform: kubernetes`, and none of those that were meant names one.", "Add `model_bucket: s3://BUCKET/PREFIX` to the region."),
     ("REG-008", "A copy in a bucket is not what was sent", "Its SHA-256 is another after it was sent. No manifest was written, so the model is not there for a plan.", "Run the same command again; then look at who else writes to the bucket."),
-    ("REG-009", "The package for S3 is missing", "An `s3:` reference or a `model_bucket` needs boto3.", "pip install 'sluice[s3]'"),
+    ("REG-009", "The package for S3 is missing", "An `s3:` reference or a `model_bucket` needs boto3.", "`pip install 'sluice[s3]'`."),
     ("RUN-001", "An engine argument cannot be used", "It is unknown, set by Sluice itself, or has a value that the runtime does not take.", "Use the names of `vllm serve --help=all`, or of `tritonserver --help`, in snake_case."),
     ("RUN-002", "A server does not serve its release", "It answers with another model than it was started with.", "Look at the slot's log and at `serve_command`: it must pass on MODEL_DIR and `--served-model-name`."),
     ("RUN-003", "A warm-up request failed", "The challenger answered a warm-up request with an error or not at all.", "Look at the slot's log; the champion still serves."),
