@@ -30,7 +30,11 @@ READS: Sequence[tuple[str, Sequence[str]]] = (
     ("", ("pods", "pods/log", "services", "events")),
     ("apps", ("replicasets",)),
     ("discovery.k8s.io", ("endpointslices",)),
+)
+# A rollout borrows an autoscaler for its time: it pauses one of KEDA's, or raises the lower bound of another.
+BORROWS: Sequence[tuple[str, Sequence[str]]] = (
     ("keda.sh", ("scaledobjects",)),
+    ("autoscaling", ("horizontalpodautoscalers",)),
 )
 # Slots are warmed and judged past the gateway, through the API server's proxy where another region's pods are meant.
 PROXIES: Sequence[tuple[str, Sequence[str]]] = (("", ("services/proxy", "pods/proxy")),)
@@ -42,6 +46,7 @@ CLUSTER_READS: Sequence[tuple[str, Sequence[str]]] = (
     ("gateway.networking.k8s.io", ("gateways", "gatewayclasses")),
 )
 READ_VERBS, WRITE_VERBS = ("get", "list", "watch"), ("get", "list", "watch", "create", "update", "patch", "delete")
+BORROW_VERBS = (*READ_VERBS, "patch")
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,8 @@ class ControllerRights(pulumi.ComponentResource):
         own = pulumi.ResourceOptions(parent=self)
         group: SubjectArgsDict = {"api_group": "rbac.authorization.k8s.io", "kind": "Group", "name": CONTROLLER_GROUP}
         for team, namespace in sorted(args.namespaces.items()):
-            theirs = [*rules(WRITES, WRITE_VERBS), *rules(READS, READ_VERBS), *rules(PROXIES, ("get", "create"))]
+            theirs = [*rules(WRITES, WRITE_VERBS), *rules(READS, READ_VERBS), *rules(BORROWS, BORROW_VERBS)]
+            theirs += rules(PROXIES, ("get", "create"))
             _role(f"{name}-{team}", namespace, theirs, group, args.owned.by(team), own)
         counters = [*rules(GATEWAY_READS, READ_VERBS), *rules(GATEWAY_PROXIES, ("get",))]
         _role(f"{name}-proxies", PROXY_NAMESPACE, counters, group, args.owned, own)

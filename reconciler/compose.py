@@ -24,7 +24,7 @@ from reconciler.planning.checks import Checks
 from reconciler.planning.facts import Elsewhere, not_asked
 from reconciler.planning.planner import Planner
 from reconciler.platforms.kinds import platform_kind
-from reconciler.ports import Gate, KeepsOpen, Registry, Runtime, Signer, Store
+from reconciler.ports import Files, Gate, KeepsOpen, ModelCopies, Registry, Runtime, Signer, Store
 from reconciler.ports.adapters import Adapters, Region
 from reconciler.ports.kinds import PlatformKind, Site
 
@@ -82,6 +82,16 @@ class Composed:
         declared = self.loaded.spec.ledger
         name = os.environ.get(LEDGER_KEY_VARIABLE) or (declared.sign_with if declared else None)
         return signer_for(name, root=self.loaded.root) if name else None
+
+    def files(self) -> Files:
+        """Return what finds the files of models on this machine."""
+        from reconciler.registries.select import registry_for
+
+        return registry_for(self.loaded.spec.registry, root=self.loaded.root, home=self.home)
+
+    def copies(self, address: str) -> ModelCopies:
+        """Return the copies of models in a bucket."""
+        return copies_at(self.home, address)
 
     async def close(self) -> None:
         """Release the connections of regions and store."""
@@ -152,6 +162,14 @@ async def _elsewhere(loaded: Loaded, home: Path, environment: str) -> Sequence[R
     return await rollouts_elsewhere(loaded, home, environment)
 
 
+def copies_at(home: Path, address: str) -> ModelCopies:
+    """Return the copies of models at an address such as `s3://BUCKET/PREFIX`; nothing is contacted."""
+    from reconciler.registries.file import DIGESTS
+    from reconciler.registries.model_bucket import S3ModelBucket
+
+    return S3ModelBucket(address, home / "cache" / DIGESTS)
+
+
 def runtime_for(name: str) -> Runtime:
     """Return the runtime called `name`.
 
@@ -201,7 +219,8 @@ def _region(kind: PlatformKind, loaded: Loaded, name: str, spec: RegionSpec, hom
     files = registry_for(loaded.spec.registry, root=loaded.root, home=home)
     # A rollout may remember a region that the file does not declare any more.
     declared = loaded.spec.model_copy(update={"regions": {**loaded.spec.regions, name: spec}})
-    platform = kind.build(Site(environment, name, spec, loaded.root, home, files, runtime_for, declared))
+    copies = partial(copies_at, home)
+    platform = kind.build(Site(environment, name, spec, loaded.root, home, files, runtime_for, declared, copies))
     return Region(
         name=name,
         reader=platform,

@@ -9,7 +9,7 @@ ROWS: tuple[Row, ...] = (
     ("KUBE-002", "The cluster refuses the credentials", "They are wrong or have expired, or the program that makes them failed.", "Sign in again, or correct the user of that context."),
     ("KUBE-003", "A right in the cluster is missing", "RBAC does not allow this user or service account to do it.", "Add the rule that the message prints to its role."),
     ("KUBE-004", "The cluster does not know a kind", "Its CRD is not installed, or not at that version.", "Install the CRD that the message names."),
-    ("KUBE-005", "Somebody else manages a field", "A server-side apply would have changed fields of another field manager.", "Let that manager give the fields up, or adopt the object."),
+    ("KUBE-005", "Somebody else manages a field", "A server-side apply would have changed fields of another field manager.", "Let that manager give the fields up, or take them over with `sluice adopt`."),
     ("KUBE-006", "An admission rule refuses an object", "The namespace's Pod Security level, a webhook or a policy does not allow it.", "Change the fields that the message names, or talk to the owner of the rule."),
     ("KUBE-007", "A quota is used up", "The namespace may not hold more of what the quota counts.", "Free some, or ask for a larger quota."),
     ("KUBE-008", "The API server does not answer", "It is out of reach, or its certificate is not trusted.", "Check address, network and CA; then run the same command again."),

@@ -31,6 +31,8 @@ _COMMANDS = {
     "resume": ("reconciler.cli.operator", "Let a paused rollout go on."),
     "abort": ("reconciler.cli.operator", "Roll a rollout back."),
     "promote": ("reconciler.cli.operator", "Promote a rollout past gates, judge and bake."),
+    "adopt": ("reconciler.cli.adopt", "Take over fields of an endpoint's objects that somebody else manages."),
+    "models": ("reconciler.cli.models", "Copy models to where servers stream them from."),
     "policy": ("reconciler.cli.policy", "List, explain, check and test policies."),
     "prices": ("reconciler.cli.prices", "Show what machines cost, and read it from AWS."),
     "judge": ("reconciler.cli.judge", "Replay recorded ticks; learn the noise of an endpoint."),

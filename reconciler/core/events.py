@@ -82,6 +82,20 @@ class RemovalTold:
 
 
 @dataclass(frozen=True)
+class AdoptionTold:
+    """A person takes fields of an endpoint's objects over from others: about to be (`before`), or done (`after`).
+
+    `fields` has of each its object, field, manager, operation and time.
+    """
+
+    address: Address
+    kind: str
+    fields: tuple[Mapping[str, str], ...]
+    who: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class OperatorAction:
     """A person wants something of a rollout: `action` is `pause`, `resume`, `abort`, `promote` or `rollback`."""
 
@@ -174,6 +188,7 @@ Event = (
     | Decided
     | StateRecorded
     | RemovalTold
+    | AdoptionTold
     | OperatorAction
     | CapacityMeasured
     | CacheLogged
@@ -217,6 +232,10 @@ def told(event: Event) -> Told:
             return Told(STATE, seen.address, "live state recorded", endpoint_facts(seen), going.id)
         case RemovalTold(address=address, kind=kind):
             return Told(kind, address, "the environment file no longer declares it", {"removed": True})
+        case AdoptionTold(address=address, kind=kind, fields=fields, who=who, reason=reason):
+            owners = ", ".join(sorted({field["manager"] for field in fields})) or "nobody"
+            words = f"{len(fields)} fields taken from {owners} by {who}: {reason}"
+            return Told(kind, address, words, {"reason": reason, "fields": [dict(field) for field in fields]})
         case OperatorAction(rollout=going, action=action, who=who, reason=reason):
             words = f"{action} by {who}: {reason}"
             return Told(f"operator:{action}", _everywhere(going), words, {"reason": reason}, going.id)

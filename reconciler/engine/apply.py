@@ -28,7 +28,7 @@ from reconciler.engine.owner import described, is_dead, owner_id
 from reconciler.evidence.noise import with_learned_noise
 from reconciler.planning.facts import declared_guard
 from reconciler.planning.planner import Planner
-from reconciler.ports import entry_of, finished
+from reconciler.ports import BorrowsScalers, entry_of, finished
 from reconciler.ports.adapters import Adapters
 
 _ATTACH_POLL_S = 0.5
@@ -140,6 +140,8 @@ class Applier:
             if self._leaving or not outcome.good:
                 return outcomes
             world, targets, opened = await self._left(name, plan)
+        else:
+            await self._give_back(name, self._planner.loaded.spec.regions, lease.lease.token)
         await self._tell(name, targets, opened, lease)
         for change in targets:
             if change.action is Action.REMOVE:
@@ -238,6 +240,8 @@ class Applier:
             loop.leave()
         try:
             ended = await loop.run()
+            if ended.ended:
+                await self._give_back(ended.endpoint, [r.region for r in ended.regions], record.held.lease.token)
         finally:
             self._loops.discard(loop)
         if ended.ended:
@@ -254,6 +258,18 @@ class Applier:
         except SluiceError as error:
             self._message(f"{ended.endpoint}: the ledger was not signed: {error.code}: {error.problem.what}")
             self._message(f"sign it later with: sluice ledger anchor {self._environment} -o FILE")
+
+    async def _give_back(self, endpoint: str, regions: Iterable[str], fence: int) -> None:
+        """Give back autoscalers; a region that cannot do it now is told, and does it in the next apply."""
+        for name in regions:
+            region = self._adapters.regions.get(name)
+            if region is None or not isinstance(region.writer, BorrowsScalers):
+                continue
+            address = Address(self._environment, name, endpoint)
+            try:
+                await region.writer.give_back(address, fence=fence)
+            except SluiceError as error:
+                self._message(f"{address}: its autoscaler is still held: {error.code}: {error.problem.what}")
 
     async def _remove(self, address: Address, lease: HeldLease) -> Outcome:
         region = self._adapters.regions[address.region]

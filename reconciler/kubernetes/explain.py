@@ -154,7 +154,7 @@ def _conflict(problem: Refusal, asked: Asked, managed: Sequence[Body]) -> Sluice
         where=asked.where,
         what="; ".join(lines),
         why="a field that somebody else manages is never taken without being asked to",
-        do=f"let {', '.join(sorted({o.manager for o in held}))} give up these fields, or adopt the object",
+        do=f"let {', '.join(sorted({o.manager for o in held}))} give up these fields, or take them: `sluice adopt`",
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from environments.spec import EnvironmentSpec
+from reconciler.ports.copies import CopiesAt
 from reconciler.ports.references import Files
 from reconciler.ports.serving import PlatformReader, PlatformWriter, Runtime
 
@@ -30,7 +31,8 @@ class Platform(PlatformReader, PlatformWriter, Protocol):
 class Site:
     """What a region is built from. `root` is the folder above `environments/`, `home` where state lives.
 
-    `declared` is the whole environment file, in which `spec` is the region's block.
+    `declared` is the whole environment file, in which `spec` is the region's block. `copies` reads buckets of models;
+    None where nobody may ask them.
     """
 
     environment: str
@@ -41,6 +43,7 @@ class Site:
     files: Files
     runtime_for: Callable[[str], Runtime]
     declared: EnvironmentSpec
+    copies: CopiesAt | None = None
 
 
 def _no_checks(region: str, spec: Any) -> Iterable[Check]:

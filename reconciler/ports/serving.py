@@ -290,6 +290,51 @@ class KeepsReplicas(Protocol):
 
 
 @runtime_checkable
+class BorrowsScalers(Protocol):
+    """A platform on which autoscalers keep the number of servers, and `scale` borrows them for a rollout's time."""
+
+    async def give_back(self, endpoint: Address, *, fence: int) -> None:
+        """Let the endpoint's autoscalers be as they were; succeed if none is borrowed.
+
+        Raises:
+            SluiceError: `LEASE-002`; `PLAT-001` the region cannot be changed (retryable).
+        """
+        ...
+
+
+@dataclass(frozen=True, order=True)
+class ForeignField:
+    """A field that the reconciler writes and somebody else owns. `at` is when they last did, empty where unknown."""
+
+    object: str
+    field: str
+    manager: str
+    operation: str
+    at: str = ""
+
+
+@runtime_checkable
+class Adopts(Protocol):
+    """A platform whose objects' fields have owners, and that takes them over when a person asks for it."""
+
+    async def foreign(self, endpoint: Address) -> tuple[ForeignField, ...]:
+        """Return what others own of an endpoint's objects.
+
+        Raises:
+            SluiceError: `PLAT-001` the region cannot be read (retryable).
+        """
+        ...
+
+    async def adopt(self, endpoint: Address, *, fence: int) -> tuple[ForeignField, ...]:
+        """Take over all of it, values as they are, and return what was taken; succeed if that is nothing.
+
+        Raises:
+            SluiceError: `LEASE-002`; `PLAT-001` the region cannot be changed (retryable).
+        """
+        ...
+
+
+@runtime_checkable
 class TellsChanges(Protocol):
     """A platform that tells which endpoints have changed, so that they need not be read again and again."""
 
@@ -366,7 +411,17 @@ async def read_all(reader: PlatformReader, endpoints: Sequence[str] | None = Non
     return tuple([endpoint async for page in reader.observe(endpoints) for endpoint in page])
 
 
-CAPABILITIES = (CountsTraffic, CountsByStart, KeepsReplicas, TellsChanges, ForeseesStarts, LoadsAdapters, Mirrors)
+CAPABILITIES = (
+    CountsTraffic,
+    CountsByStart,
+    KeepsReplicas,
+    BorrowsScalers,
+    Adopts,
+    TellsChanges,
+    ForeseesStarts,
+    LoadsAdapters,
+    Mirrors,
+)
 
 
 def capabilities(platform: object) -> frozenset[type]:

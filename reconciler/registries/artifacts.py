@@ -62,7 +62,7 @@ async def fetch(api: MlflowApi, *, ref: str, kind: str, uri: str, folder: Path) 
     """
     path = proxied_path(ref, uri)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    async with _locked(folder.with_name(f"{folder.name}.lock")):
+    async with locked(folder.with_name(f"{folder.name}.lock")):
         if _is_there(folder):
             return
         files = await _listed(api, ref, path)
@@ -159,7 +159,7 @@ async def _download(api: MlflowApi, ref: str, path: str, file: RemoteFile, targe
 
 
 @asynccontextmanager
-async def _locked(path: Path) -> AsyncIterator[None]:
+async def locked(path: Path) -> AsyncIterator[None]:
     """Hold an advisory lock on a file; the kernel gives it back when the process dies."""
     with path.open("a") as file:
         while True:

@@ -20,7 +20,7 @@ class ByText(Registries):
     """Relative paths begin at the first of `roots` that has them: what git does not keep, every revision shares."""
 
     def __init__(self, roots: Sequence[Path], home: Path) -> None:
-        super().__init__(FileRegistry(roots[0], home), None)
+        super().__init__(FileRegistry(roots[0], home), None, home)
         self._roots = [FileRegistry(root, home) for root in roots]
 
     async def resolve(self, ref: Ref, *, kind: str) -> Resolved:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from environments.redact import redact
 
@@ -71,12 +71,17 @@ def _of_adapter(folder: Path) -> dict[str, str]:
     config = _json(folder / "adapter_config.json")
     rank, base = config.get("r"), config.get("base_model_name_or_path")
     found = {"rank": str(rank)} if isinstance(rank, int) and not isinstance(rank, bool) else {}
-    return found | ({"base": base} if isinstance(base, str) and base else {})
+    return found | ({"base": base} if _is_name(base) else {})
 
 
 def _of_model(folder: Path) -> dict[str, str]:
     name = _json(folder / "config.json").get("_name_or_path")
-    return {"name": name} if isinstance(name, str) and name else {}
+    return {"name": name} if _is_name(name) else {}
+
+
+def _is_name(text: object) -> TypeGuard[str]:
+    """Say whether a configuration names a model: trainers write the path of their own machine there, too."""
+    return isinstance(text, str) and bool(text) and not text.startswith(("/", ".", "~")) and "\\" not in text
 
 
 def _front_matter(path: Path) -> Mapping[str, Any]:

@@ -39,6 +39,20 @@ def refuse_pickles(ref: str, names: Iterable[str]) -> None:
         )
 
 
+def check_names(ref: str, names: Iterable[str]) -> None:
+    """Refuse names with which somebody else could make us write outside a folder.
+
+    Raises:
+        SluiceError: `REG-002`.
+    """
+    for name in names:
+        parts = name.split("/")
+        if "\\" in name or "\x00" in name or any(part in ("", ".", "..") for part in parts):
+            raise SluiceError(
+                "REG-002", where=ref, what=f"it lists a file called {name!r}", do="look at what the reference leads to"
+            )
+
+
 def require_servable(ref: str, kind: str, names: Iterable[str]) -> None:
     """Refuse a model or an adapter that no runtime could load: it needs its configuration and safetensors weights.
 

@@ -15,21 +15,23 @@ from environments.spec import RegistrySpec
 from reconciler.core.model.release import Artifact
 from reconciler.ports import Resolved
 from reconciler.registries.file import FileRegistry
+from reconciler.registries.hub import HubRegistry
 from reconciler.registries.mlflow import MlflowRegistry
+from reconciler.registries.s3 import S3Registry
 
 
 class Registries:
     """A registry that hands each reference to the adapter for its kind."""
 
-    def __init__(self, files: FileRegistry, mlflow: MlflowRegistry | None) -> None:
-        self._files = files
-        self._mlflow = mlflow
+    def __init__(self, files: FileRegistry, mlflow: MlflowRegistry | None, home: Path) -> None:
+        self._files, self._mlflow = files, mlflow
+        self._hub, self._s3 = HubRegistry(home), S3Registry(home)
 
     async def resolve(self, ref: Ref, *, kind: str) -> Resolved:
         """Return digest and lineage.
 
         Raises:
-            SluiceError: `REG-004` no adapter for such references, `REG-005` no server declared, and the adapter's own.
+            SluiceError: `REG-005` no server declared, and the adapter's own.
         """
         return await self._for(ref).resolve(ref, kind=kind)
 
@@ -50,20 +52,16 @@ class Registries:
         if isinstance(ref, MlflowRef) and self._mlflow:
             await self._mlflow.unmark(ref, alias)
 
-    def _for(self, ref: Ref) -> FileRegistry | MlflowRegistry:
+    def _for(self, ref: Ref) -> FileRegistry | MlflowRegistry | HubRegistry | S3Registry:
         match ref:
             case FileRef():
                 return self._files
             case MlflowRef():
                 return self._mlflow or _undeclared(ref)
-            case HfRef() | S3Ref():
-                raise SluiceError(
-                    "REG-004",
-                    where=str(ref),
-                    what=f"this build has no adapter for {str(ref).partition(':')[0]}: references",
-                    why="file: and mlflow: are the ones it has",
-                    do="register it in MLflow, or put it into a folder, and declare that reference",
-                )
+            case HfRef():
+                return self._hub
+            case S3Ref():
+                return self._s3
             case _:
                 assert_never(ref)
 
@@ -73,7 +71,7 @@ def registry_for(spec: RegistrySpec, root: Path, home: Path) -> Registries:
 
     `root` is the folder that holds `environments/`; `home` keeps copies and digests under `cache/`.
     """
-    return Registries(FileRegistry(root, home), MlflowRegistry(spec.mlflow, home) if spec.mlflow else None)
+    return Registries(FileRegistry(root, home), MlflowRegistry(spec.mlflow, home) if spec.mlflow else None, home)
 
 
 def _undeclared(ref: MlflowRef) -> MlflowRegistry:

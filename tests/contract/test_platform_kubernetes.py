@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 
-from components.controller_rights import CLUSTER_READS, READ_VERBS, READS, WRITE_VERBS, WRITES, rules
+from components.controller_rights import (
+    BORROW_VERBS,
+    BORROWS,
+    CLUSTER_READS,
+    READ_VERBS,
+    READS,
+    WRITE_VERBS,
+    WRITES,
+    rules,
+)
 from environments.errors import SluiceError
 from environments.names import slot_object
 from reconciler.platforms.kubernetes.placement import placement
@@ -251,6 +260,7 @@ def as_the_controllers(world: KubernetesWorld, folder: Path) -> None:
     subject = {"kind": "ServiceAccount", **inside}
     api.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": inside})
     theirs = kubernetes_rules(WRITES, WRITE_VERBS) + kubernetes_rules(READS, READ_VERBS)
+    theirs += kubernetes_rules(BORROWS, BORROW_VERBS)
     api.apply({"apiVersion": rbac, "kind": "Role", "metadata": inside, "rules": theirs})
     ref = {"apiGroup": group, "kind": "Role", "name": "controllers"}
     api.apply({"apiVersion": rbac, "kind": "RoleBinding", "metadata": inside, "roleRef": ref, "subjects": [subject]})

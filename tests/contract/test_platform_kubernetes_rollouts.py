@@ -24,6 +24,7 @@ from reconciler.core.plan.plan import Plan, Scope
 from reconciler.engine.apply import Applier, Outcome
 from reconciler.engine.loop import Snapshot
 from reconciler.planning.planner import Planner
+from reconciler.platforms.kubernetes.scalers import PAUSED_AT
 from reconciler.pointers.flagd import FlagdPointers
 from reconciler.ports import Store, read_all
 from reconciler.ports.adapters import Adapters, Region
@@ -32,7 +33,9 @@ from tests.support.builders.declared import FAST, Contents
 from tests.support.kubernetes.api import Body
 from tests.support.kubernetes.control_plane import ControlPlane
 from tests.support.kubernetes.flow import Flow, FlowRuntime, FlowStats
+from tests.support.kubernetes.scaling import Keda
 from tests.support.kubernetes.world import REGION, KubernetesWorld, on_a_cluster
+from tests.support.worlds import until
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("kubernetes")]
 QUICK: dict[str, Any] = {
@@ -255,3 +258,32 @@ async def test_an_autoscaler_that_keeps_too_few_servers_holds_the_rollout_and_is
     assert "PLAT-025" in outcome.summary + (outcome.rollout.reason if outcome.rollout else "") + str(outcome.error)
     assert rig.world.deployment("b")["spec"]["replicas"] == 1
     assert (await rig.serving())["mlflow:one/1"] >= 50
+
+
+@pytest.mark.parametrize("model", ["two", "bad"])
+async def test_an_autoscaler_is_borrowed_for_a_rollout_and_given_back_however_it_ends(rig: Rig, model: str) -> None:
+    """The champion has four servers by its load, the file declares two, and the challenger's own load asks for one."""
+    rig.flow.bad["mlflow:bad/1"] = 0.3
+    with Keda(rig.world.plane, rig.world.namespace).at_work() as keda:
+        keda.desired["chat-a"] = 4
+        for slot in "ab":
+            keda.scale(f"chat-{slot}", most=8)
+        await until(rig.world, "a", lambda s: s.ready_count == 4)
+        before = {slot: keda.scaled(f"chat-{slot}") for slot in "ab"}
+        rig.declare(model)
+        plan = await rig.plan()
+        assert [f.level for f in plan.findings if f.policy == "PLAT-025"] == ["info"]
+        paused: set[str] = set()
+
+        def watch(snapshot: Snapshot) -> None:
+            notes = keda.scaled("chat-b")["metadata"].get("annotations", {})
+            paused.update({notes[PAUSED_AT]} if PAUSED_AT in notes else ())
+
+        outcome = await rig.apply(plan, watch)
+        after = {slot: keda.scaled(f"chat-{slot}") for slot in "ab"}
+    assert outcome.rollout is not None
+    assert outcome.rollout.phase is (Phase.PROMOTED if model == "two" else Phase.ROLLED_BACK), outcome
+    assert ("4" in paused) == (model == "two"), "all of the traffic needs as many as the champion has"
+    for slot in "ab":
+        assert after[slot]["metadata"].get("annotations", {}) == before[slot]["metadata"].get("annotations", {})
+        assert after[slot]["spec"] == before[slot]["spec"]

@@ -80,6 +80,10 @@ class Fences:
         check_fence(held)
         return held
 
+    async def peek(self, address: Address, namespace: str) -> Held:
+        """Return the endpoint's objects for somebody who holds no token and writes nothing."""
+        return await self._read(address, namespace, 0)
+
     async def _held(self, address: Address, namespace: str, fence: int) -> Held:
         held = await self.look(address, namespace, fence)
         if held.route is not None and marks.ours(held.route) and marks.fence_of(held.route) < fence:
@@ -108,13 +112,13 @@ class Fences:
         return held
 
 
-def check_fence(held: Held) -> None:
-    """Refuse a token that is older than one on the endpoint's objects.
+def check_fence(held: Held, seen: int = 0) -> None:
+    """Refuse a token that is older than one on the endpoint's objects, or than one that was `seen` elsewhere.
 
     Raises:
         SluiceError: `LEASE-002`.
     """
-    newest = marks.fence_of(held.route, *(body for _, body in held.workloads.values()))
+    newest = max(seen, marks.fence_of(held.route, *(body for _, body in held.workloads.values())))
     if held.fence < newest:
         raise SluiceError(
             "LEASE-002",

@@ -31,7 +31,9 @@ def _build(site: Site) -> KubernetesPlatform:
             return await doors_inside()
         return await Doorway(config.connect(config.config_of(site.spec.context))).open()
 
-    return KubernetesPlatform(site.declared, site.region, site.runtime_for, connect, stats=ProxyStats, doors=doors)
+    return KubernetesPlatform(
+        site.declared, site.region, site.runtime_for, connect, stats=ProxyStats, doors=doors, copies=site.copies
+    )
 
 
 def _checks(region: str, spec: KubernetesRegion) -> Iterator[Check]:

@@ -25,13 +25,15 @@ _LINE = 300
 class Cluster:
     """What pods that wait are judged by: events by pod, machines by pool, the pools as declared, and the time.
 
-    `events` are the newest last. `now` is in epoch seconds, `since` gives when a pod was made.
+    `events` are the newest last. `lost` says in words what ails a machine, by its name: those that are well are not
+    in it.
     """
 
     events: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     nodes: Mapping[str, int] = field(default_factory=dict)
     pools: Mapping[str, GpuPool] = field(default_factory=dict)
     waited_s: Mapping[str, float] = field(default_factory=dict)
+    lost: Mapping[str, str] = field(default_factory=dict)
 
 
 def why_unscheduled(pod: Mapping[str, Any], cluster: Cluster) -> str:

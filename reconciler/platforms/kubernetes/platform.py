@@ -10,9 +10,12 @@ from environments.names import ENDPOINT_LABEL, SLOT_LABEL, SLOTS, Address
 from environments.spec import EnvironmentSpec, KubernetesRegion
 from reconciler.core.model.observed import ObservedEndpoint
 from reconciler.core.model.release import Release
+from reconciler.platforms.kubernetes.adopting import Adopting
 from reconciler.platforms.kubernetes.artifacts import cold_start_s
+from reconciler.platforms.kubernetes.copies import Copies
 from reconciler.platforms.kubernetes.doors import doors_inside
 from reconciler.platforms.kubernetes.fences import Fences
+from reconciler.platforms.kubernetes.machines import blameless
 from reconciler.platforms.kubernetes.observed import Doors, EndpointObjects, View, observed
 from reconciler.platforms.kubernetes.placement import gateway_of, placement
 from reconciler.platforms.kubernetes.reading import KubeClient, Reading
@@ -20,7 +23,7 @@ from reconciler.platforms.kubernetes.refusals import autoscaled, check_placement
 from reconciler.platforms.kubernetes.slots import Slots
 from reconciler.platforms.kubernetes.traffic import Stats, Totals
 from reconciler.platforms.kubernetes.weights import Weights
-from reconciler.ports import InProgress, Remark, Runtime, SlotAddress, SlotCounts
+from reconciler.ports import CopiesAt, ForeignField, InProgress, Remark, Runtime, SlotAddress, SlotCounts
 
 PAGE = 200
 Connect = Callable[[], Awaitable[KubeClient]]
@@ -43,11 +46,12 @@ class _Open:
         self.reading = Reading(client, spec, region, gateway)
         fences = Fences(client, self.reading.workload_kinds)
         self.slots = Slots(client, self.reading, fences, gateway, runtime_for)
+        self.adopting = Adopting(client, fences)
         self.weights = Weights(client, self.reading, fences, gateway, pins=pins)
 
 
 class KubernetesPlatform:
-    """PlatformReader, PlatformWriter, KeepsReplicas, CountsTraffic and ForeseesStarts of one region's cluster.
+    """Reader, writer and counts of one region's cluster; it keeps replicas, borrows scalers, adopts and foresees.
 
     Nothing is opened before the first call. What it knows is in the cluster: another process goes on where this ends.
     """
@@ -61,11 +65,13 @@ class KubernetesPlatform:
         *,
         stats: Callable[[KubeClient], Stats],
         doors: Callable[[], Awaitable[Doors]] = doors_inside,
+        copies: CopiesAt | None = None,
     ) -> None:
         self._spec, self._region = declared, region
         self._runtime_for, self._connect = runtime_for, connect
         self._gateway = gateway_of(declared, region)
         self._open_doors, self._stats, self._totals = doors, stats, Totals()
+        self._copies = Copies(copies)
         self._lock = asyncio.Lock()
         self._opened: _Open | None = None
 
@@ -142,15 +148,47 @@ class KubernetesPlatform:
         there, namespace = await self._open(), await self._namespace(endpoint)
         return await there.slots.remove(endpoint, namespace, fence=fence) if namespace else None
 
+    async def give_back(self, endpoint: Address, *, fence: int) -> None:
+        """Give back the autoscalers that a rollout has borrowed.
+
+        Raises:
+            SluiceError: `LEASE-002`; `KUBE-…`.
+        """
+        there, namespace = await self._open(), await self._namespace(endpoint)
+        if namespace:
+            await there.slots.give_back(endpoint, namespace, fence=fence)
+
+    async def foreign(self, endpoint: Address) -> tuple[ForeignField, ...]:
+        """Return what others own of an endpoint's route and workloads.
+
+        Raises:
+            SluiceError: `KUBE-…`.
+        """
+        there, namespace = await self._open(), await self._namespace(endpoint)
+        return await there.adopting.foreign(endpoint, namespace) if namespace else ()
+
+    async def adopt(self, endpoint: Address, *, fence: int) -> tuple[ForeignField, ...]:
+        """Take it over, values as they are.
+
+        Raises:
+            SluiceError: `LEASE-002`; `KUBE-…`.
+        """
+        there, namespace = await self._open(), await self._namespace(endpoint)
+        return await there.adopting.adopt(endpoint, namespace, fence=fence) if namespace else ()
+
     async def traffic(self, endpoint: Address) -> Mapping[str, SlotCounts]:
         """Return requests and errors by slot, as the gateway's proxies counted them since this was first asked.
+
+        What fails at a server whose machine is lost or drained says nothing of its release, and is left out.
 
         Raises:
             SluiceError: `KUBE-…` the proxies cannot be read (retryable).
         """
         there, namespace = await self._open(), await self._namespace(endpoint)
         pods = await there.reading.pods(namespace, lambda pod: _endpoint(pod) == endpoint.endpoint)
-        addresses = {pod["status"]["podIP"]: _slot(pod) for pod in pods if (pod.get("status") or {}).get("podIP")}
+        lost = (await there.reading.around_pods(pods)).lost
+        counting = [p for p in pods if (p.get("status") or {}).get("podIP") and not blameless(p, lost)]
+        addresses = {pod["status"]["podIP"]: _slot(pod) for pod in counting}
         readings = await self._stats(there.client).read(namespace, endpoint.endpoint)
         return self._totals.take(endpoint.endpoint, addresses, readings)
 
@@ -177,7 +215,9 @@ class KubernetesPlatform:
         message = f"weights get into pods as follows: {ways}. A cold start takes about {minutes:.0f} min at most"
         there_now = (await there.reading.endpoints()).get(endpoint.endpoint, EndpointObjects())
         steady = max(1, self._spec.endpoints[endpoint.endpoint].replicas.min)
-        return (Remark("PLAT-027", "info", message), *autoscaled(there_now, steady))
+        lacking = await self._copies.lacking(endpoint, release, brought.sources["model"], place)
+        scalers = await there.slots.scalers(endpoint, place.namespace) if there_now.workloads else {}
+        return (Remark("PLAT-027", "info", message), *lacking, *autoscaled(there_now, steady, scalers))
 
     async def close(self) -> None:
         """End watches and connections; the next call opens them again."""

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from reconciler.core.model.observed import Replica, ServerState
+from reconciler.platforms.kubernetes.machines import machine_of, told_off
 from reconciler.platforms.kubernetes.pending import Cluster, why_unscheduled, why_waiting
 
 
@@ -59,13 +60,20 @@ def state_of(pod: Mapping[str, Any]) -> ServerState:
 
 
 def _reason(pod: Mapping[str, Any], state: ServerState, cluster: Cluster) -> str:
+    taken = told_off(pod)
     if state is ServerState.STOPPING:
-        return "it finishes its requests and ends"
+        return (
+            f"{taken}; it finishes its requests, and another one starts"
+            if taken
+            else "it finishes its requests and ends"
+        )
     if state is ServerState.DEAD:
         status = pod.get("status") or {}
         return f"the pod has ended: {status.get('reason') or status.get('phase')} {status.get('message', '')}".strip()
     if not (pod.get("spec") or {}).get("nodeName"):
         return why_unscheduled(pod, cluster)
+    if (ails := cluster.lost.get(machine_of(pod))) and "does not answer" in ails:
+        return f"{ails}; another one starts elsewhere when Kubernetes gives it up, some minutes later"
     found = _container(pod) or {}
     waiting = (found.get("state") or {}).get("waiting") or {}
     if state is ServerState.RESTARTING or waiting.get("reason"):

@@ -22,9 +22,11 @@ from reconciler.kubernetes.kinds import (
     NODE,
     POD,
 )
+from reconciler.platforms.kubernetes.machines import lost_machines
 from reconciler.platforms.kubernetes.observed import EndpointObjects, by_endpoint
 from reconciler.platforms.kubernetes.pending import Cluster
 from reconciler.platforms.kubernetes.placement import GatewayRef, team_namespaces
+from reconciler.platforms.kubernetes.pods import ready
 
 SYNC_S = 30.0
 MAX_AGE_S = 180.0
@@ -93,14 +95,12 @@ class Reading:
         return self._controller
 
     async def around(self, found: Iterable[EndpointObjects]) -> Cluster:
-        """Return what waiting pods are judged by: nothing is asked while none waits, and not at every look."""
-        waiting = [
-            pod
-            for each in found
-            for pods in each.pods.values()
-            for pod in pods
-            if not pod["spec"].get("nodeName") and "deletionTimestamp" not in pod["metadata"]
-        ]
+        """Return what pods that are not ready are judged by: nothing is asked while all are, and not at every look."""
+        return await self.around_pods([pod for each in found for pods in each.pods.values() for pod in pods])
+
+    async def around_pods(self, pods: Iterable[Mapping[str, Any]]) -> Cluster:
+        """Return what these pods are judged by."""
+        waiting = [pod for pod in pods if not ready(pod) and "deletionTimestamp" not in pod["metadata"]]
         if not waiting:
             return Cluster(pools=self._pools)
         since, known = self._around
@@ -108,7 +108,7 @@ class Reading:
             known = await self._ask_around({pod["metadata"]["namespace"] for pod in waiting})
             self._around = (time.monotonic(), known)
         waited = {pod["metadata"]["name"]: _age_s(pod) for pod in waiting}
-        return Cluster(known.events, known.nodes, self._pools, waited)
+        return Cluster(known.events, known.nodes, self._pools, waited, known.lost)
 
     async def _ask_around(self, namespaces: set[str]) -> Cluster:
         nodes, *events = await asyncio.gather(
@@ -123,7 +123,7 @@ class Reading:
         for node in nodes:
             pool = node["metadata"]["labels"][POOL_LABEL]
             counted[pool] = counted.get(pool, 0) + 1
-        return Cluster(by_pod, counted)
+        return Cluster(by_pod, counted, lost=lost_machines(nodes))
 
     async def _all(self, kind: Kind) -> list[Body]:
         """Return the objects of a kind in all namespaces.

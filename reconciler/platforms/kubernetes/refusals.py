@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from environments.errors import SluiceError
 from environments.names import Address
 from reconciler.platforms.kubernetes.observed import EndpointObjects
 from reconciler.platforms.kubernetes.placement import GatewayRef, Placement
+from reconciler.platforms.kubernetes.scalers import Scaler
 from reconciler.platforms.kubernetes.workload import replica_owners
 from reconciler.ports import Remark, SlotAddress
 
@@ -78,32 +79,46 @@ def stranger(slot: SlotAddress, kind: str, name: str) -> SluiceError:
     )
 
 
-def foreign_replicas(slot: SlotAddress, owners: Sequence[str], *, have: int, wanted: int) -> SluiceError:
-    """Return that somebody else keeps the number of a slot's servers."""
+def foreign_replicas(slot: SlotAddress, owners: Sequence[str], *, have: int, wanted: int, why: str = "") -> SluiceError:
+    """Return that somebody else keeps the number of a slot's servers; `why` their autoscaler cannot be borrowed."""
     scaler = f"ScaledObject or HorizontalPodAutoscaler {slot.address.endpoint}-{slot.slot}"
     bound = "minReplicas" if wanted > have else "maxReplicas"
     return SluiceError(
         "PLAT-025",
         where=str(slot),
         what=f"the slot has {have} servers and cannot be given {wanted}",
-        why=f"spec.replicas belongs to {', '.join(owners)}, which would set it back; it was not taken from there",
+        why=why
+        or f"spec.replicas belongs to {', '.join(owners)}, which would set it back; it was not taken from there",
         do=f"set {bound} of the {scaler} to {wanted}, or remove it while the rollout lasts",
     )
 
 
-def autoscaled(found: EndpointObjects, steady: int) -> tuple[Remark, ...]:
-    """Return a warning for each slot that an autoscaler has taken beyond what the file declares.
+def autoscaled(found: EndpointObjects, steady: int, scalers: Mapping[str, Scaler]) -> tuple[Remark, ...]:
+    """Return what a plan says of each slot that somebody has taken beyond what the file declares.
 
-    A challenger needs as many servers as its champion has, and only its own autoscaler may bring them.
+    A challenger needs as many servers as its champion has: its own autoscaler is borrowed to bring them, and where
+    there is none nobody may. `scalers` has the autoscaler of each slot.
     """
     remarks = []
     for slot, body in sorted(found.workloads.items()):
         have, owners = int(body["spec"].get("replicas", 1)), replica_owners(body)
-        if owners and have > steady:
+        lent = {other: scaler for other, scaler in scalers.items() if other != slot}
+        if not owners or have <= steady:
+            continue
+        problem = next((why for scaler in lent.values() if (why := scaler.cannot(steady, have))), None)
+        if lent and problem is None:
+            (other, scaler), *_ = sorted(lent.items())
+            message = (
+                f"slot {slot} has {have} servers by {', '.join(owners)}, and the file declares {steady}: {scaler.name}"
+                f" is held at up to {have} for slot {other} while a rollout lasts, and given back after it"
+            )
+            remarks.append(Remark("PLAT-025", "info", message))
+        else:
             message = (
                 f"slot {slot} has {have} servers by {', '.join(owners)}, and the file declares {steady}: a challenger"
-                f" needs up to {have}, which nobody but its autoscaler may bring. Raise replicas.min to {have} and its"
-                " minReplicas with it, or wait for a quieter hour"
+                f" needs up to {have}, which nobody but its autoscaler may bring"
+                f"{f', and {problem}' if problem else ''}. Raise replicas.min to {have} and its minReplicas with it, or"
+                " wait for a quieter hour"
             )
             remarks.append(Remark("PLAT-025", "warn", message))
     return tuple(remarks)

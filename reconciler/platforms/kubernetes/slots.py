@@ -11,6 +11,7 @@ from reconciler.kubernetes import Body, Key, Kind
 from reconciler.kubernetes.kinds import HTTP_ROUTE
 from reconciler.platforms.kubernetes import marks
 from reconciler.platforms.kubernetes.artifacts import Source, source_of
+from reconciler.platforms.kubernetes.borrowing import Borrowing
 from reconciler.platforms.kubernetes.fences import Fences, Held
 from reconciler.platforms.kubernetes.placement import GatewayRef, Placement
 from reconciler.platforms.kubernetes.pod import Brought
@@ -24,6 +25,7 @@ from reconciler.platforms.kubernetes.refusals import (
     stranger,
 )
 from reconciler.platforms.kubernetes.route import unseen, weights_of
+from reconciler.platforms.kubernetes.scalers import Scaler
 from reconciler.platforms.kubernetes.services import delete_service, ensure_service
 from reconciler.platforms.kubernetes.workload import kind_of, replica_owners, workload
 from reconciler.ports import InProgress, Runtime, SlotAddress
@@ -44,6 +46,7 @@ class Slots:
     ) -> None:
         self._client, self._reading, self._fences = client, reading, fences
         self._gateway, self._runtime_for = gateway, runtime_for
+        self._borrowing = Borrowing(client)
         self._version: tuple[int, int] | None = None
 
     async def start(
@@ -86,7 +89,7 @@ class Slots:
         return Brought(release, sources)
 
     async def scale(self, slot: SlotAddress, namespace: str, replicas: int, *, fence: int) -> InProgress | None:
-        """Give a slot so many servers; whoever else keeps their number is never overruled."""
+        """Give a slot so many servers; an autoscaler is borrowed for it, and nobody else is overruled."""
 
         async def act(held: Held) -> InProgress | None:
             found = held.workloads.get(slot.slot)
@@ -96,7 +99,14 @@ class Slots:
             have = int(body["spec"].get("replicas", 1))
             if have == replicas:
                 return None
-            if owners := replica_owners(body):
+            owners = replica_owners(body)
+            if scaler := await self._borrowing.scaler(slot.address.endpoint, slot.slot, namespace):
+                if why := scaler.cannot(have, replicas):
+                    raise foreign_replicas(slot, owners or (scaler.name,), have=have, wanted=replicas, why=why)
+                waiting = await self._borrowing.hold(scaler, slot, replicas, held)
+                if owners:
+                    return waiting
+            elif owners:
                 raise foreign_replicas(slot, owners, have=have, wanted=replicas)
             metadata = body["metadata"]
             change = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "spec": {"replicas": replicas}}
@@ -120,6 +130,19 @@ class Slots:
             return await self._shown(kind, await self._fences.note(kind, body, {marks.WARM: " ".join(names)}))
 
         return await self._fences.act(slot.address, namespace, fence, act)
+
+    async def scalers(self, endpoint: Address, namespace: str) -> dict[str, Scaler]:
+        """Return the autoscalers of an endpoint's slots."""
+        found = {slot: await self._borrowing.scaler(endpoint.endpoint, slot, namespace) for slot in SLOTS}
+        return {slot: scaler for slot, scaler in found.items() if scaler is not None}
+
+    async def give_back(self, endpoint: Address, namespace: str, *, fence: int) -> None:
+        """Give back the autoscalers that a rollout has borrowed; do nothing where it has borrowed none."""
+
+        async def act(held: Held) -> None:
+            await self._borrowing.give_back(endpoint, namespace, held)
+
+        await self._fences.act(endpoint, namespace, fence, act)
 
     async def stop(self, slot: SlotAddress, namespace: str, *, fence: int) -> InProgress | None:
         """Empty a slot, once the gateway has seen that it has no weight."""

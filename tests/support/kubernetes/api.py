@@ -126,6 +126,17 @@ class Api:
         headers = {"Content-Type": "application/merge-patch+json"}
         return self._call("PATCH", path, params={"fieldManager": manager}, content=json.dumps(change), headers=headers)
 
+    def evict(self, pod: str, namespace: str) -> None:
+        """Ask for a pod to go, as a drain does.
+
+        Raises:
+            ApiError: 429 where a disruption budget forbids it now.
+        """
+        metadata = {"name": pod, "namespace": namespace}
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata}
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/eviction"
+        self._call("POST", path, content=json.dumps(body), headers={"Content-Type": "application/json"})
+
     def token(self, service_account: str, namespace: str) -> str:
         """Return a new token of a service account."""
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token"

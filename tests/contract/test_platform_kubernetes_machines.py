@@ -1,0 +1,120 @@
+"""Machines that are drained or lost: what servers say of it, what is counted, and that they come back."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from environments.names import ENDPOINT_LABEL, POOL_LABEL, SLOT_LABEL, slot_labels
+from reconciler.core.model.observed import ObservedSlot, ServerState
+from reconciler.platforms.kubernetes.traffic import Counted, Place, Readings
+from reconciler.ports import finished
+from tests.support.kubernetes.api import ApiError, Body
+from tests.support.kubernetes.control_plane import ControlPlane
+from tests.support.kubernetes.world import (
+    KubernetesWorld,
+    on_a_cluster,
+    world_on_a_cluster,  # noqa: F401 - the fixture `world`
+)
+from tests.support.worlds import place, serve, until
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("kubernetes")]
+SLOT_A = f"{ENDPOINT_LABEL}=chat,{SLOT_LABEL}=a"
+
+
+def budget(world: KubernetesWorld) -> None:
+    """Make the disruption budget that the stacks make for a slot."""
+    metadata = {"name": "chat-a", "namespace": world.namespace}
+    spec = {"maxUnavailable": 1, "selector": {"matchLabels": slot_labels("chat", "a")}}
+    kind = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget"}
+    world.plane.api.apply({**kind, "metadata": metadata, "spec": spec})
+
+    def known() -> bool:
+        found = world.plane.api.get("policy/v1", "PodDisruptionBudget", "chat-a", world.namespace) or {}
+        return bool((found.get("status") or {}).get("disruptionsAllowed"))
+
+    world.plane.wait_for("the budget to be worked out", known)
+
+
+def ready_names(slot: ObservedSlot) -> set[str]:
+    return {server.name for server in slot.replicas if server.state is ServerState.READY}
+
+
+async def test_a_drain_takes_one_server_at_a_time_and_each_comes_back(world: KubernetesWorld) -> None:
+    await serve(world, "a", "one")
+    await finished(world.platform.scale, place(world, "a"), 2, fence=1)
+    before = ready_names(await until(world, "a", lambda s: s.ready_count == 2))
+    budget(world)
+    first, second = sorted(before)
+    release = (await until(world, "a", lambda s: s.ready_count == 2)).release
+    assert release is not None
+    world.hands.shy.add(release.id)  # what replaces the first one does not answer yet
+    world.plane.api.evict(first, world.namespace)
+    await until(world, "a", lambda s: first not in ready_names(s))
+    with pytest.raises(ApiError, match="disruption budget") as refused:
+        world.plane.api.evict(second, world.namespace)
+    assert refused.value.code == 429
+    await world.fault("a", never_ready=False)
+    found = await until(world, "a", lambda s: s.ready_count == 2)
+    assert first not in ready_names(found)
+    assert found.wanted == 2
+
+
+class OneProxy:
+    """`Stats` of a proxy that has counted what a test says."""
+
+    def __init__(self) -> None:
+        self.counted: dict[str, Counted] = {}
+
+    async def read(self, namespace: str, endpoint: str) -> Readings:
+        """Return the counters by address."""
+        return {Place("proxy", address): counted for address, counted in self.counted.items()}
+
+
+@contextlib.contextmanager
+def another_machine(plane: ControlPlane, name: str) -> Iterator[None]:
+    """Make a machine of the pool on which alone new pods are put while the block runs."""
+    plane.add_gpu_node(name, labels={POOL_LABEL: "l4"})
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "l4-0"}}
+    plane.api.merge({**node, "spec": {"unschedulable": True}}, manager="kubectl")
+    try:
+        yield
+    finally:
+        plane.api.merge({**node, "spec": {"unschedulable": False}}, manager="kubectl")
+        plane.api.delete("v1", "Node", name)
+
+
+@contextlib.contextmanager
+def lost(plane: ControlPlane, name: str) -> Iterator[None]:
+    """Let a machine be said to be silent while the block runs, and stop kwok, which would speak for it."""
+    plane.processes["kwok"].send_signal(signal.SIGSTOP)
+    silent = {"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown", "message": "it is silent"}
+    node: Body = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}
+    try:
+        plane.api.apply({**node, "status": {"conditions": [silent]}}, manager="node-controller", status=True)
+        yield
+    finally:
+        plane.processes["kwok"].send_signal(signal.SIGCONT)
+
+
+async def test_what_fails_on_a_lost_machine_is_not_counted_against_the_release(cluster: ControlPlane) -> None:
+    proxy = OneProxy()
+    async with on_a_cluster(cluster, stats=lambda client: proxy) as world:
+        with another_machine(cluster, "l4-gone"):
+            await serve(world, "a", "one")
+            (pod,) = cluster.api.list("v1", "Pod", world.namespace, labels=SLOT_A)
+            assert pod["spec"]["nodeName"] == "l4-gone"
+            address = pod["status"]["podIP"]
+            await world.platform.traffic(world.address)
+            proxy.counted[address] = Counted(100, 2)
+            assert (await world.platform.traffic(world.address))["a"].errors == 2
+            with lost(cluster, "l4-gone"):
+                world.hands.server(SLOT_A, ready=False, started=True)
+                found = await until(world, "a", lambda s: "its machine l4-gone does not answer" in (s.problem or ""))
+                assert not found.ready
+                proxy.counted[address] = Counted(150, 52)
+                after = (await world.platform.traffic(world.address))["a"]
+                assert (after.requests, after.errors) == (100, 2)
