@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 NEW := new-platform new-gate new-policy new-metric-source
 
-.PHONY: help install demo demo-triton test mutate lint format reference docs $(NEW) bench bench-judge bench-load engines packages vllm triton clean
+.PHONY: help install demo demo-triton demo-kubernetes test mutate lint format reference docs $(NEW) bench bench-judge bench-load bench-detection engines packages vllm triton clean
 
 help: ## Show this page
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 19
@@ -49,6 +49,9 @@ demo: install ## Watch a good release pass three gates, and each gate stop one t
 
 demo-triton: install ## The same on Triton, small: a release that is promoted and one that is rolled back
 	@$(BIN)/python -m reconciler.demo.triton_tour
+
+demo-kubernetes: install ## The same on a Kubernetes control plane with a real gateway and servers that stand in for vLLM (needs Go)
+	@$(BIN)/python -m tests.support.kubernetes.rig.tour
 
 test: install packages engines vllm triton ## Run every test; what fails beside others has to pass alone
 	@$(PYTEST) -n $(WORKERS) --dist loadgroup tests || { code=$$?; [ $$code = 1 ] || exit $$code; \
@@ -86,12 +89,16 @@ bench: install ## Measure what the product promises, beside its peers where ther
 	@$(BIN)/python -m tests.bench.weights
 	@$(BIN)/python -m tests.bench.preview
 	@$(BIN)/python -m tests.bench.bill
+	@$(BIN)/python -m tests.bench.gateway
 
 bench-judge: install ## Measure the canary judge beside its peers (about half an hour on two quiet cores, kept by pieces; QUICK=1 for a look)
 	@$(BIN)/python -m tests.bench.judge $(if $(QUICK),--quick)
 
 bench-load: install ## Measure the load engine beside its peers
 	@$(BIN)/python -m tests.bench.load $(if $(QUICK),--quick)
+
+bench-detection: install ## Measure how long a failing release keeps its traffic on a cluster (about ten minutes; needs Go)
+	@$(BIN)/python -m tests.bench.detection
 
 clean: ## Delete what was built and installed; .sluice, the state of environments, stays
 	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -42,9 +42,9 @@ def is_built(wanted: Engine) -> bool:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Build what is named, or everything that is not optional; return the exit code."""
+    """Build what is named, or everything; return the exit code."""
     try:
-        wanted = [engine(name) for name in arguments] or [e for e in ENGINES if not e.optional]
+        wanted = [engine(name) for name in arguments] or list(ENGINES)
     except KeyError as unknown:
         print(unknown.args[0], file=sys.stderr)
         return 1

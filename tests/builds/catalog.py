@@ -42,15 +42,13 @@ class Supplied:
 class Engine:
     """One Go module under this folder, the programs built from it and the files taken out of its dependencies.
 
-    `binaries` maps a program's file name to its package; `tags` are Go's build tags. An optional engine is built only
-    when it is named.
+    `binaries` maps a program's file name to its package; `tags` are Go's build tags.
     """
 
     name: str
     binaries: tuple[tuple[str, str], ...] = ()
     ldflags: str = "-s -w"
     files: tuple[Files, ...] = ()
-    optional: bool = False
     tags: str = ""
     supplied: tuple[Supplied, ...] = ()
 
@@ -152,7 +150,8 @@ ENGINES = (
     ),
     # Translates our gateway's objects into what Envoy is told, so that traffic needs no cluster.
     Engine("egctl", (("egctl", "github.com/envoyproxy/gateway/cmd/egctl"),)),
-    Engine("envoy_gateway", (("envoy-gateway", "github.com/envoyproxy/gateway/cmd/envoy-gateway"),), optional=True),
+    # Runs our gateway as a cluster does, for traffic that is real.
+    Engine("envoy_gateway", (("envoy-gateway", "github.com/envoyproxy/gateway/cmd/envoy-gateway"),)),
 )
 
 

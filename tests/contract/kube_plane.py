@@ -12,8 +12,8 @@ from reconciler.kubernetes import KubeClient
 from reconciler.kubernetes.client import open_client
 from reconciler.kubernetes.reflector import Pace
 from tests.support.kubernetes.api import Body
-from tests.support.kubernetes.between import write_kubeconfig
 from tests.support.kubernetes.control_plane import ControlPlane, control_plane
+from tests.support.kubernetes.kubeconfig import write_kubeconfig
 
 FAST = Pace(idle_s=60.0, first_pause_s=0.1, longest_pause_s=0.5)
 

@@ -16,8 +16,8 @@ from reconciler.kubernetes import KubeClient, KubeReader, KubeWriter, open_clien
 from reconciler.kubernetes.kinds import CONFIG_MAP, DEPLOYMENT, HTTP_ROUTE, NODE, POD
 from tests.contract.kube_plane import api_plane, client_of, config_map, namespace
 from tests.support.kubernetes.api import Body
-from tests.support.kubernetes.between import write_kubeconfig
 from tests.support.kubernetes.control_plane import ControlPlane
+from tests.support.kubernetes.kubeconfig import write_kubeconfig
 
 __all__ = ["api_plane"]
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600), pytest.mark.xdist_group("kube-api")]

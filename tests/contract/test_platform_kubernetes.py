@@ -25,7 +25,7 @@ from reconciler.platforms.kubernetes.placement import placement
 from reconciler.platforms.kubernetes.workload import service
 from reconciler.ports import InProgress, KeepsReplicas, SlotAddress, finished, read_all
 from tests.support.kubernetes.api import Body
-from tests.support.kubernetes.between import write_kubeconfig
+from tests.support.kubernetes.kubeconfig import write_kubeconfig
 from tests.support.kubernetes.world import (
     REGION,
     ROUTE,

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -41,10 +41,10 @@ async def stream(port: int, tokens: int = 4, *, path: str = "/chat/v1/completion
     return await post(port, path, completion(tokens, model=path.split("/")[1]), slot=slot)
 
 
-async def post(port: int, path: str, body: bytes, *, slot: str = "") -> Answer:
-    """Send a body on a connection of its own and read the answer to its end."""
+async def post(port: int, path: str, body: bytes, *, slot: str = "", more: Sequence[str] = ()) -> Answer:
+    """Send a body on a connection of its own, with more headers, and read the answer to its end."""
     try:
-        reader, writer = await send(port, path, body, slot=slot)
+        reader, writer = await send(port, path, body, slot=slot, more=more)
     except OSError as error:
         return Answer(error=repr(error))
     with contextlib.closing(writer):
@@ -59,11 +59,11 @@ async def get(port: int, path: str, *, slot: str = "") -> Answer:
 
 
 async def send(
-    port: int, path: str, body: bytes, *, slot: str = ""
+    port: int, path: str, body: bytes, *, slot: str = "", more: Sequence[str] = ()
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Send a request (POST when it has a body) and return the open connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    head = [f"{'POST' if body else 'GET'} {path} HTTP/1.1", "host: gateway", "connection: close"]
+    head = [f"{'POST' if body else 'GET'} {path} HTTP/1.1", "host: gateway", "connection: close", *more]
     head += ["content-type: application/json", f"content-length: {len(body)}"] if body else []
     head += [f"x-sluice-slot: {slot}"] if slot else []
     writer.write("\r\n".join([*head, "", ""]).encode() + body)

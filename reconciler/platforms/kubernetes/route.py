@@ -1,7 +1,7 @@
 """An endpoint's HTTPRoute in the shape that fails no request, its weights read back, and whether it is in force. Pure.
 
 Plain backendRefs and no filter on them: Envoy Gateway then makes one cluster a rule, in which a weight comes from and
-goes to 0 without a failed request. A cluster for each backend failed some.
+goes to 0 without a failed request. A cluster for each backend failed some, and so did rules that changed their places.
 """
 
 from __future__ import annotations
@@ -134,16 +134,21 @@ def refused(body: Mapping[str, Any], gateway: GatewayRef, controller: str) -> st
 
 
 def _rules(endpoint: str, line: Line) -> Iterator[Json]:
-    """Yield the rules, the most particular ones first: a slot by name, a published release, the weights."""
-    answering = [slot for slot in SLOTS if slot in line.answering]
-    if line.pins:
-        yield from (_rule(endpoint, {slot: 1}, {SLOT_HEADER: slot}) for slot in answering)
-    published = [slot for slot in answering if line.weights_pct.get(slot, 0.0) > 0 and slot in line.ids]
-    ids = [line.ids[slot] for slot in published]
-    for slot in published:
-        if ids.count(line.ids[slot]) == 1:
-            yield _rule(endpoint, {slot: 1}, {RELEASE_HEADER: line.ids[slot]})
-    yield _rule(endpoint, parts_of(line.weights_pct), {})
+    """Yield the rules: the weights, a release of each slot by its name, a slot by name where that is allowed.
+
+    A rule keeps its place whatever the weights are: Envoy Gateway names a rule's cluster by it, and a place that moves
+    is a cluster that is not there yet, so requests fail. What may not be asked for by name goes by the weights.
+    The order decides nothing: a rule that also asks for a header is preferred to one that does not.
+    """
+    parts = parts_of(line.weights_pct)
+    yield _rule(endpoint, parts, {})
+    for slot in SLOTS:
+        told = list(line.ids.values()).count(line.ids.get(slot, "")) == 1
+        name = line.ids[slot] if told else f"none-{slot}"
+        leads = told and line.weights_pct.get(slot, 0.0) > 0 and slot in line.answering
+        yield _rule(endpoint, {slot: 1} if leads else parts, {RELEASE_HEADER: name})
+    for slot in SLOTS if line.pins else ():
+        yield _rule(endpoint, {slot: 1} if slot in line.answering else parts, {SLOT_HEADER: slot})
 
 
 def _rule(endpoint: str, weights: Mapping[str, int], headers: Mapping[str, str]) -> Json:

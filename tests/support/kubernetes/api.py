@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import httpx
 
 Body = dict[str, Any]
-_TIMEOUT_S = 30.0
+_TIMEOUT_S = 120.0
 
 
 class ApiError(Exception):
@@ -119,6 +119,27 @@ class Api:
         except ApiError as error:
             if error.code != 404:
                 raise
+
+    def finish(self, pod: Body) -> None:
+        """Delete a pod for good, as a kubelet does when its containers have ended; succeed if it is already absent."""
+        options = {"gracePeriodSeconds": 0, "preconditions": {"uid": pod["metadata"]["uid"]}}
+        headers = {"Content-Type": "application/json"}
+        try:
+            self._call("DELETE", self.path(pod), content=json.dumps(options), headers=headers)
+        except ApiError as error:
+            if error.code != 404:
+                raise
+
+    def evict(self, pod: Body) -> None:
+        """Ask for a pod to go, as `kubectl drain` does.
+
+        Raises:
+            ApiError: 429 a disruption budget does not allow it now.
+        """
+        metadata = {key: pod["metadata"][key] for key in ("name", "namespace")}
+        asked = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata}
+        headers = {"Content-Type": "application/json"}
+        self._call("POST", f"{self.path(pod)}/eviction", content=json.dumps(asked), headers=headers)
 
     def merge(self, body: Body, *, manager: str, subresource: str = "") -> Body:
         """Update by a merge patch under a field manager's name: as a person, or as an autoscaler does with `scale`."""

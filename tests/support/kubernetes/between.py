@@ -1,4 +1,4 @@
-"""What stands between a client and the API server in a test: a TCP proxy that can cut and hang, and kubeconfigs."""
+"""What stands between a client and the API server in a test: a TCP proxy that can cut and hang, and a restart."""
 
 from __future__ import annotations
 
@@ -6,27 +6,9 @@ import asyncio
 import contextlib
 import subprocess
 from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
-
-import yaml
 
 from tests.support.kubernetes.control_plane import ControlPlane
 from tests.support.lifeline import dies_with_parent
-
-
-def write_kubeconfig(path: Path, server: str, *, token: str = "", authority: str = "", context: str = "test") -> Path:
-    """Write a kubeconfig of one context."""
-    cluster: dict[str, Any] = {"server": server} | ({"certificate-authority": authority} if authority else {})
-    user = {"token": token} if token else {}
-    content = {
-        "clusters": [{"name": context, "cluster": cluster}],
-        "users": [{"name": context, "user": user}],
-        "contexts": [{"name": context, "context": {"cluster": context, "user": context}}],
-        "current-context": context,
-    }
-    path.write_text(yaml.safe_dump(content))
-    return path
 
 
 def restart_api_server(plane: ControlPlane, *flags: str) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,6 +18,8 @@ from typing import Any
 from tests.builds.catalog import built
 from tests.support.kubernetes import crds
 from tests.support.kubernetes.api import Api, Body, Cluster
+from tests.support.kubernetes.kubeconfig import write_kubeconfig
+from tests.support.kubernetes.place import Loopback, Place
 from tests.support.lifeline import dies_with_parent, missing
 
 _TOKEN = "tests-token"
@@ -37,13 +38,15 @@ class DidNotStart(Exception):
 class ControlPlane:
     """A running control plane.
 
-    `cluster` is how to reach it, `kubeconfig` the same as a file, `context` the name of its only context.
+    `cluster` is how to reach it, `kubeconfig` the same as a file, `context` the name of its only context. `place` is
+    where its programs run; what runs there, too, takes `kubeconfig_there`.
     """
 
     folder: Path
     cluster: Cluster
     api: Api
     context: str
+    place: Place = field(default_factory=Loopback)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -51,12 +54,18 @@ class ControlPlane:
         """Return the path of a kubeconfig with full rights."""
         return self.folder / "kubeconfig"
 
-    def apply_crds(self, *sets: str, only: Collection[str] = ()) -> None:
+    @property
+    def kubeconfig_there(self) -> Path:
+        """Return the path of a kubeconfig with full rights for what runs beside the control plane."""
+        return self.folder / "kubeconfig-there"
+
+    def apply_crds(self, *sets: str, only: Collection[str] = (), loose: Collection[str] = ()) -> None:
         """Install the named sets of CRDs (all of `crds.SETS` when none is named) and wait until they are served.
 
-        `only` narrows them to some plurals (`podmonitors`), because the large ones cost the API server seconds each.
+        `only` narrows them to some plurals (`podmonitors`), because the large ones cost the API server seconds each;
+        those in `loose` take any spec.
         """
-        bodies = crds.bodies(sets, only)
+        bodies = crds.bodies(sets, only, loose)
         for body in bodies:
             self.api.apply(body)
         names = [body["metadata"]["name"] for body in bodies if body["kind"] == "CustomResourceDefinition"]
@@ -113,28 +122,31 @@ class ControlPlane:
 
 
 @contextlib.contextmanager
-def control_plane(*, controllers: bool = True, context: str = "test") -> Iterator[ControlPlane]:
+def control_plane(
+    *, controllers: bool = True, context: str = "test", place: Place | None = None
+) -> Iterator[ControlPlane]:
     """Run a control plane until the block ends.
 
-    Without `controllers` only etcd and the API server run: enough to judge objects, in a third of the memory.
+    Without `controllers` only etcd and the API server run: enough to judge objects, in a third of the memory. In a
+    `place` whose pods have addresses nobody acts for pods here: whoever brings that place does.
     """
     wanted = _PROGRAMS if controllers else _PROGRAMS[:2]
     if lacking := [name for name in wanted if not (built() / "bin" / name).exists()]:
         missing(f"not built: {', '.join(lacking)}", "run `python -m tests.builds.build`, which needs Go")
-    plane = _started(controllers=controllers, context=context)
+    plane = _started(controllers=controllers, context=context, place=place or Loopback())
     try:
         yield plane
     finally:
         plane.stop()
 
 
-def _started(*, controllers: bool, context: str) -> ControlPlane:
+def _started(*, controllers: bool, context: str, place: Place) -> ControlPlane:
     """Start in a folder of its own; again, because a free port may be gone when a program comes to take it."""
     problem: DidNotStart | None = None
     for _ in range(_TRIES):
         folder = Path(tempfile.mkdtemp(prefix="sluice-k8s-"))
         try:
-            return _start(folder, controllers=controllers, context=context)
+            return _start(folder, controllers=controllers, context=context, place=place)
         except DidNotStart as error:
             problem = error
             shutil.rmtree(folder, ignore_errors=True)
@@ -144,13 +156,18 @@ def _started(*, controllers: bool, context: str) -> ControlPlane:
     raise problem or DidNotStart("never tried")
 
 
-def _start(folder: Path, *, controllers: bool, context: str) -> ControlPlane:
+def _start(folder: Path, *, controllers: bool, context: str, place: Place) -> ControlPlane:
     processes: dict[str, subprocess.Popen[bytes]] = {}
     try:
-        url = _start_api_server(folder, processes)
-        cluster = Cluster(url, _TOKEN, str(folder / "certs" / "apiserver.crt"), controllers)
-        _write_kubeconfig(folder / "kubeconfig", cluster, context)
-        plane = ControlPlane(folder, cluster, _connected(folder, processes, cluster), context, processes)
+        port = _start_api_server(folder, processes, place)
+        there, cluster = (
+            Cluster(f"https://127.0.0.1:{p}", _TOKEN, str(folder / "certs" / "apiserver.crt"), controllers)
+            for p in (port, place.outside(port))
+        )
+        for name, reached in (("kubeconfig", cluster), ("kubeconfig-there", there)):
+            given = {"token": reached.token, "authority": reached.certificate, "context": context}
+            write_kubeconfig(folder / name, reached.url, **given)
+        plane = ControlPlane(folder, cluster, _connected(folder, processes, cluster), context, place, processes)
         if controllers:
             _start_controllers(plane)
     except BaseException:
@@ -161,12 +178,13 @@ def _start(folder: Path, *, controllers: bool, context: str) -> ControlPlane:
     return plane
 
 
-def _start_api_server(folder: Path, processes: dict[str, subprocess.Popen[bytes]]) -> str:
-    """Start etcd and the API server; return the server's address."""
-    client, peer, secure = _free_ports(3)
+def _start_api_server(folder: Path, processes: dict[str, subprocess.Popen[bytes]], place: Place) -> int:
+    """Start etcd and the API server; return the server's port."""
+    client, peer, secure = place.free_ports(3)
     etcd = f"http://127.0.0.1:{client}"
     peers = f"http://127.0.0.1:{peer}"
     processes["etcd"] = _run(
+        place,
         folder,
         "etcd",
         f"--data-dir={folder / 'etcd'}",
@@ -181,6 +199,7 @@ def _start_api_server(folder: Path, processes: dict[str, subprocess.Popen[bytes]
     (folder / "tokens.csv").write_text(f'{_TOKEN},admin,1,"system:masters"\n')
     key = _write_signing_key(folder / "service-account.key")
     processes["kube-apiserver"] = _run(
+        place,
         folder,
         "kube-apiserver",
         f"--etcd-servers={etcd}",
@@ -194,17 +213,19 @@ def _start_api_server(folder: Path, processes: dict[str, subprocess.Popen[bytes]
         f"--service-account-key-file={key}",
         f"--service-account-signing-key-file={key}",
         "--service-cluster-ip-range=10.0.0.0/24",
+        *(("--advertise-address=127.0.0.1",) if place.pods else ()),  # no route leads out, by which it would find one
         "--endpoint-reconciler-type=none",
         "--disable-admission-plugins=ServiceAccount",
     )
-    return f"https://127.0.0.1:{secure}"
+    return secure
 
 
 def _start_controllers(plane: ControlPlane) -> None:
     """Start everything that acts on objects; none of them opens a port that another checkout could want."""
-    folder, kubeconfig = plane.folder, f"--kubeconfig={plane.kubeconfig}"
-    stages = sorted((built() / "share" / "kwok").glob("*.yaml"))
+    folder, place, kubeconfig = plane.folder, plane.place, f"--kubeconfig={plane.kubeconfig_there}"
+    stages = sorted((built() / "share" / "kwok").glob("node-*.yaml" if place.pods else "*.yaml"))
     plane.processes["kube-controller-manager"] = _run(
+        place,
         folder,
         "kube-controller-manager",
         kubeconfig,
@@ -213,15 +234,16 @@ def _start_controllers(plane: ControlPlane) -> None:
         "--secure-port=0",
     )
     plane.processes["kube-scheduler"] = _run(
-        folder, "kube-scheduler", kubeconfig, "--leader-elect=false", "--secure-port=0"
+        place, folder, "kube-scheduler", kubeconfig, "--leader-elect=false", "--secure-port=0"
     )
     plane.processes["kwok"] = _run(
+        place,
         folder,
         "kwok",
         kubeconfig,
         "--manage-all-nodes=true",
         "--node-lease-duration-seconds=40",
-        f"--server-address=127.0.0.1:{_free_ports(1)[0]}",
+        f"--server-address=127.0.0.1:{place.free_ports(1)[0]}",
         *(f"--config={stage}" for stage in stages),
     )
 
@@ -241,25 +263,16 @@ def _connected(folder: Path, processes: Mapping[str, subprocess.Popen[bytes]], c
     raise DidNotStart("\n".join(logs))
 
 
-def _run(folder: Path, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+def _run(place: Place, folder: Path, name: str, *arguments: str) -> subprocess.Popen[bytes]:
     with (folder / f"{name}.log").open("wb") as log:
         return subprocess.Popen(
-            [str(built() / "bin" / name), *arguments],
+            place.command([str(built() / "bin" / name), *arguments], folder),
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,
             cwd=folder,
             preexec_fn=dies_with_parent(),
         )
-
-
-def _free_ports(count: int) -> list[int]:
-    """Return ports that were free a moment ago; a start that loses one to another process is tried again."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
 
 
 def _write_signing_key(path: Path) -> Path:
@@ -272,22 +285,6 @@ def _write_signing_key(path: Path) -> Path:
     )
     path.write_bytes(text)
     return path
-
-
-def _write_kubeconfig(path: Path, cluster: Cluster, context: str) -> None:
-    import yaml
-
-    content = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": context,
-        "clusters": [
-            {"name": context, "cluster": {"server": cluster.url, "certificate-authority": cluster.certificate}}
-        ],
-        "users": [{"name": context, "user": {"token": cluster.token}}],
-        "contexts": [{"name": context, "context": {"cluster": context, "user": context}}],
-    }
-    path.write_text(yaml.safe_dump(content))
 
 
 def _condition(body: Body, name: str) -> bool:

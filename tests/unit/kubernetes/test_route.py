@@ -53,13 +53,38 @@ def test_no_backend_has_a_filter_and_no_time_limit_cuts_a_stream(pct: float, pin
         assert rewrite["urlRewrite"]["path"]["replacePrefixMatch"] == "/"
 
 
+BY_WEIGHT = "by weight"
+
+
 def headers(body: dict[str, Any]) -> dict[tuple[str, str], str]:
-    """Return which Service a header leads to."""
+    """Return which Service a header leads to; one that leads where the weights do changes nothing."""
+    main, *others = body["spec"]["rules"]
     return {
-        (h["name"], h["value"]): rule["backendRefs"][0]["name"]
-        for rule in body["spec"]["rules"]
-        for h in rule["matches"][0].get("headers", ())
+        (h["name"], h["value"]): BY_WEIGHT
+        if rule["backendRefs"] == main["backendRefs"]
+        else rule["backendRefs"][0]["name"]
+        for rule in others
+        for h in rule["matches"][0]["headers"]
     }
+
+
+@given(
+    st.sampled_from([0.0, 1.0, 10.0, 50.0, 99.0, 100.0]),
+    st.sampled_from([{}, {"a": "chat-1"}, {"b": "chat-2"}, IDS, {"a": "chat-1", "b": "chat-1"}]),
+    st.sets(st.sampled_from("ab")),
+    st.booleans(),
+)
+def test_no_rule_ever_changes_its_place(pct: float, ids: dict[str, str], answering: set[str], pins: bool) -> None:
+    """Envoy Gateway names a rule's cluster by its place: requests failed while a new name was on its way."""
+    line = Line({"a": 100 - pct, "b": pct}, ids, answering=answering, pins=pins)
+    main, *others = route(ADDRESS, "n", GATEWAY, line, fence=1)["spec"]["rules"]
+    assert "headers" not in main["matches"][0]
+    asked = [rule["matches"][0]["headers"][0] for rule in others]
+    assert [h["name"] for h in asked] == ["x-sluice-release"] * 2 + ["x-sluice-slot"] * 2 * pins
+    assert len({(h["name"], h["value"]) for h in asked}) == len(asked)
+    for slot, rule in zip("ab", others, strict=False):
+        alone = [ref["name"] for ref in rule["backendRefs"]] == [f"chat-{slot}"]
+        assert alone or rule["backendRefs"] == main["backendRefs"]
 
 
 def test_a_request_may_name_a_release_that_has_a_share_and_no_other() -> None:
@@ -67,14 +92,17 @@ def test_a_request_may_name_a_release_that_has_a_share_and_no_other() -> None:
         ("x-sluice-release", "chat-1"): "chat-a",
         ("x-sluice-release", "chat-2"): "chat-b",
     }
-    assert headers(made({"a": 100, "b": 0})) == {("x-sluice-release", "chat-1"): "chat-a"}
+    assert headers(made({"a": 100, "b": 0})) == {
+        ("x-sluice-release", "chat-1"): "chat-a",
+        ("x-sluice-release", "chat-2"): BY_WEIGHT,
+    }
 
 
 def test_a_slot_is_named_only_where_the_region_allows_it_and_it_answers() -> None:
     assert ("x-sluice-slot", "b") not in headers(made({"a": 100, "b": 0}))
     assert headers(made({"a": 100, "b": 0}, pins=True))["x-sluice-slot", "b"] == "chat-b"
     line = Line({"a": 100.0, "b": 0.0}, IDS, answering=("a",), pins=True)
-    assert ("x-sluice-slot", "b") not in headers(route(ADDRESS, "n", GATEWAY, line, fence=1))
+    assert headers(route(ADDRESS, "n", GATEWAY, line, fence=1))["x-sluice-slot", "b"] == BY_WEIGHT
 
 
 def test_it_remembers_the_releases_that_have_weight() -> None:

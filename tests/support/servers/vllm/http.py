@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,10 +61,10 @@ async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
 
 
 class Reply:
-    """Writes one answer. `status` is 0 until something was sent."""
+    """Writes one answer, with the lines `head` in every head. `status` is 0 until something was sent."""
 
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
-        self._writer = writer
+    def __init__(self, writer: asyncio.StreamWriter, head: Sequence[str] = ()) -> None:
+        self._writer, self._lines = writer, head
         self.status = 0
 
     async def whole(self, status: int, body: bytes, content_type: str = "application/json") -> None:
@@ -106,4 +107,4 @@ class Reply:
     def _head(self, status: int, lines: list[str]) -> None:
         self.status = status
         first = f"HTTP/1.1 {status} {_REASONS.get(status, 'Error')}"
-        self._writer.write("\r\n".join([first, "server: uvicorn", *lines, "", ""]).encode())
+        self._writer.write("\r\n".join([first, "server: uvicorn", *self._lines, *lines, "", ""]).encode())

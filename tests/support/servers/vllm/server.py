@@ -34,21 +34,22 @@ def run(arguments: Sequence[str]) -> None:
 
 
 class Double:
-    """One server process. Counts since its start; nothing survives a restart."""
+    """One server. Counts since its start; nothing survives a restart. `name` stands in a header of every answer."""
 
-    def __init__(self, options: Options, faults: Faults) -> None:
+    def __init__(self, options: Options, faults: Faults, name: str = "") -> None:
         self.options = options
         self.metrics = Metrics(options.served, time.time(), options.max_num_seqs, options.buckets)
         self.requests = 0
         self.disconnects = 0
         self.last_prompt: str | None = None
+        self._head = (f"x-served-by: {name}",) if name else ()
         self._digest = answers.folder_digest(options.model)
         self._places = asyncio.Semaphore(options.max_num_seqs)
         self._answering: set[asyncio.Task[None]] = set()
         self._idle: set[asyncio.StreamWriter] = set()
         self._stop = asyncio.Event()
         self._let_go = asyncio.Event()
-        self._take(faults)
+        self.take(faults)
 
     async def serve(self) -> None:
         """Open the port, answer, and on SIGTERM finish what is in flight before the port's process ends."""
@@ -57,13 +58,18 @@ class Double:
             loop.add_signal_handler(number, self._stop.set)
         if await self._stopped_within(self.faults.start_s):
             return
-        server = await asyncio.start_server(self._connection, self.options.host, self.options.port)
+        server = await asyncio.start_server(self.accept, self.options.host, self.options.port)
         host, port = server.sockets[0].getsockname()[:2]
         print(f"listening on {host}:{port}", flush=True)
         if self.faults.crash_after_s is not None:
             loop.call_later(self.faults.crash_after_s, die)
         await self._stop.wait()
         server.close()
+        await self.finish()
+
+    async def finish(self) -> None:
+        """Take no more requests, and wait for those in flight as long as vLLM would."""
+        self._stop.set()
         for writer in self._idle:
             writer.close()
         if self._answering:
@@ -74,10 +80,11 @@ class Double:
             await asyncio.wait_for(self._stop.wait(), seconds) if seconds else None
         return self._stop.is_set()
 
-    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection to its end."""
         try:
             while request := await self._next_request(reader, writer):
-                task = asyncio.create_task(self._answer(request, reader, Reply(writer)))
+                task = asyncio.create_task(self._answer(request, reader, Reply(writer, self._head)))
                 self._answering.add(task)
                 task.add_done_callback(self._answering.discard)
                 await task
@@ -130,13 +137,14 @@ class Double:
             if changes.pop("crash", False):
                 die()
             try:
-                self._take(self.faults.changed(changes))
+                self.take(self.faults.changed(changes))
             except ValueError as error:
                 raise BadRequest(str(error)) from error
         seen = {"pid": os.getpid(), "requests": self.requests, "disconnects": self.disconnects}
         await reply.json(200, {**seen, "last_prompt": self.last_prompt, "faults": vars(self.faults)})
 
-    def _take(self, faults: Faults) -> None:
+    def take(self, faults: Faults) -> None:
+        """Behave like this from now on."""
         self.faults = faults
         (self._let_go.clear if faults.held else self._let_go.set)()
 
