@@ -138,7 +138,7 @@ def _evicted(stage: Stage, machine: str) -> list[Body]:
     there = [pod for pod in api.list("v1", "Pod", stage.namespace) if pod["spec"].get("nodeName") == machine]
     for pod in there:
         try:
-            api.evict(pod)
+            api.evict(pod["metadata"]["name"], pod["metadata"]["namespace"])
         except ApiError as refused:
             if refused.code not in (404, 429):
                 raise

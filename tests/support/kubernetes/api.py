@@ -130,17 +130,6 @@ class Api:
             if error.code != 404:
                 raise
 
-    def evict(self, pod: Body) -> None:
-        """Ask for a pod to go, as `kubectl drain` does.
-
-        Raises:
-            ApiError: 429 a disruption budget does not allow it now.
-        """
-        metadata = {key: pod["metadata"][key] for key in ("name", "namespace")}
-        asked = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata}
-        headers = {"Content-Type": "application/json"}
-        self._call("POST", f"{self.path(pod)}/eviction", content=json.dumps(asked), headers=headers)
-
     def merge(self, body: Body, *, manager: str, subresource: str = "") -> Body:
         """Update by a merge patch under a field manager's name: as a person, or as an autoscaler does with `scale`."""
         path, change = self.path(body) + (f"/{subresource}" if subresource else ""), {"spec": body["spec"]}
