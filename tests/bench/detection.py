@@ -24,19 +24,23 @@ LOOK_S = 0.2
 PATIENCE_S = 1800.0
 CHAMPION, CHALLENGER = 0.01, 0.05
 STEP_MAX_S = 1500
+APART = 100_000
+"""How far runs lie apart in the sequence that says which requests fail, so that each has its own."""
 
 
 def measure(stage: Stage, endpoints: list[str], *, per_second: float) -> dict[str, object]:
     """Roll out a challenger that fails at every endpoint; return how long each kept its weight."""
     stage.model("v1", error_rate=CHAMPION)
-    stage.model("bad", error_rate=CHALLENGER)
+    bad = {name: f"bad-{name}" for name in endpoints}
+    for number, model in enumerate(bad.values()):
+        stage.model(model, error_rate=CHALLENGER, first=number * APART)
     began: dict[str, float] = {}
     ended: dict[str, float] = {}
     with contextlib.ExitStack() as sending:
         for name in endpoints:
             clients = sending.enter_context(stage.rig.clients(rate_rps=per_second, endpoint=name))
             clients.wait_for_answers()
-        stage.declare("bad")
+        stage.declare("v1", **bad)
         command = stage.begin("apply", ENVIRONMENT, "--yes", stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + PATIENCE_S
         while command.poll() is None and time.monotonic() < deadline:

@@ -97,10 +97,10 @@ class Stage:
         self.rig.faults(digest, **faults)
         return digest
 
-    def declare(self, model: str) -> None:
-        """Write the environment file with this model at every endpoint; JSON is YAML."""
-        for endpoint in self.spec["endpoints"].values():
-            endpoint["release"]["model"] = f"file:models/{model}"
+    def declare(self, model: str, **others: str) -> None:
+        """Write the environment file with this model at every endpoint but `others`; JSON is YAML."""
+        for name, endpoint in self.spec["endpoints"].items():
+            endpoint["release"]["model"] = f"file:models/{others.get(name, model)}"
         self._file.write_text(json.dumps(self.spec, indent=1))
 
     def begin(self, *words: str, **streams: Any) -> subprocess.Popen[str]:

@@ -38,6 +38,8 @@ class Faults:
     tail_share: float = 0.0
     tail_factor: float = 10.0
     """A `tail_share` of the requests has both latencies times this."""
+    first: int = 0
+    """The number of the first request: another one gives another run of the same faults."""
     error_rate: float = 0.0
     error_status: int = 500
     hang_rate: float = 0.0

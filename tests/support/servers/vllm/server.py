@@ -165,7 +165,7 @@ class Double:
             raise BadRequest("the engine is not ready", status=503, kind="ServiceUnavailable")
         limit = self.options.max_model_len
         ask = answers.parse_ask(request.body, chat=chat, served=self._served, max_model_len=limit)
-        fate = fate_of(self.faults, self.requests)
+        fate = fate_of(self.faults, self.faults.first + self.requests)
         if self.faults.crash_after_requests is not None and self.requests >= self.faults.crash_after_requests:
             die()
         self.requests += 1
