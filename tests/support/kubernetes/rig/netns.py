@@ -84,10 +84,13 @@ def netns() -> Iterator[Netns]:
     assert holder.stderr is not None
     with holder.stdout, holder.stderr:
         if holder.stdout.readline() != b"ready\n":
+            import pytest
+
             holder.kill()
             why = holder.stderr.read().decode().strip()
             holder.wait()
-            missing(f"this machine lets nobody make a network of their own: {why}", "allow user namespaces")
+            # No install lifts this, so it is skipped, and said, where CI is set, too.
+            pytest.skip(f"this machine lets nobody make a network of their own: {why}; allow user namespaces")
         place = Netns(holder)
         try:
             yield place
