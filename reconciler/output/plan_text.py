@@ -12,7 +12,8 @@ from rich.text import Text
 from reconciler.core.plan.change import Action, Change
 from reconciler.core.plan.infrastructure import summary as preview_words
 from reconciler.core.plan.measured import MeasuredCapacity
-from reconciler.core.plan.plan import Plan, PlannedStep
+from reconciler.core.plan.plan import Plan
+from reconciler.core.plan.planned_steps import PlannedStep
 from reconciler.output.capacity_text import memory_line, memory_style, surge_line, surge_matters
 from reconciler.output.cost_text import cost_lines
 

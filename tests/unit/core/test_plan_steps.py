@@ -22,7 +22,6 @@ from reconciler.core.plan.change import Action, MovesBy
 from reconciler.core.plan.drift import Drift
 from reconciler.core.plan.plan import (
     Plan,
-    PlannedStep,
     Scope,
     World,
     changes_of,
@@ -30,6 +29,7 @@ from reconciler.core.plan.plan import (
     plan_from_json,
     plan_to_json,
 )
+from reconciler.core.plan.planned_steps import PlannedStep
 from tests.support.builders.releases import SETTINGS, desired, endpoint, release, rollout
 
 A, B, C = release("one"), release("two", prompt="p2"), release("three")
