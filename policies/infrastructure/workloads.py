@@ -139,7 +139,7 @@ def registry_of(image: str) -> str:
 
 def declared_registries(spec: EnvironmentSpec) -> frozenset[str]:
     """Return the registries of the images that the environment file pins."""
-    images = spec.infrastructure.images.model_dump() if spec.infrastructure else {}
+    images = spec.infrastructure.images.model_dump(exclude={"vllm_version"}) if spec.infrastructure else {}
     return frozenset(registry_of(image) for image in images.values() if isinstance(image, str))
 
 
