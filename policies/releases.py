@@ -44,7 +44,10 @@ def registered(context: PlanContext) -> Iterator[Hit]:
 
 
 def pinned(context: PlanContext) -> Iterator[Hit]:
-    """Find references whose content can change under them: an object without a version, a branch of a hub."""
+    """Find references whose content can change under them: an object without a version, a branch of a hub.
+
+    A day (`@2026-11-20`) is a version: a folder as it was when that day was over, in a bucket that keeps versions.
+    """
     for address, endpoint in context.each():
         release = endpoint.release
         found = {"model": release.model}
@@ -52,7 +55,7 @@ def pinned(context: PlanContext) -> Iterator[Hit]:
         found |= {f"prompts.{name}": ref for name, ref in release.prompts.items()}
         for path, ref in sorted(found.items()):
             version = ref.rpartition("@")[2]
-            if ref.startswith("s3:") and (version.lower() in _MOVING or _DATE.match(version)):
+            if ref.startswith("s3:") and version.lower() in _MOVING:
                 yield (
                     address,
                     f"release.{path} is {ref}: {version} is no version of an object, so its content may change",
@@ -63,7 +66,6 @@ def pinned(context: PlanContext) -> Iterator[Hit]:
 
 
 _MOVING = frozenset({"null", "latest", "head", "main", "master", "current", "newest"})
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
