@@ -46,6 +46,7 @@ def _level_alone(value: object) -> object:
 
 Instant = Annotated[datetime, BeforeValidator(parse_instant, json_schema_input_type=datetime)]
 Level = Literal["deny", "warn", "info", "off"]
+LEVELS_RISING: tuple[Level, ...] = ("off", "info", "warn", "deny")
 Word = Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 Cel = Annotated[str, StringConstraints(min_length=1, max_length=2000)]

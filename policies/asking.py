@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from environments.policies import Level
+from environments.policies import LEVELS_RISING, Level
 from environments.redact import redact
 from environments.spec import EnvironmentSpec
 from policies.policy import Hit, NotKnown, Policy, Unasked
 from reconciler.core.model.finding import Finding
 
 RAISED, UNASKED = "POL-003", "POL-004"
-_ORDER: tuple[Level, ...] = ("off", "info", "warn", "deny")
 _SHOWN = 300
 
 
@@ -54,6 +53,6 @@ def _finding(policy: Policy, level: Level, address: str, message: str) -> Findin
         case Unasked():
             return Finding(UNASKED, level, address, f"{policy.id} could not be asked: {message}")
         case NotKnown() if policy.unknown:
-            return Finding(policy.id, min(level, policy.unknown, key=_ORDER.index), address, str(message))
+            return Finding(policy.id, min(level, policy.unknown, key=LEVELS_RISING.index), address, str(message))
         case _:
             return Finding(policy.id, level, address, str(message))

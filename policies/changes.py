@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from environments.policies import FreezeSpec, Level
+from environments.policies import LEVELS_RISING, FreezeSpec, Level
 from environments.spec import EnvironmentSpec
 from policies.facts import Guard, ProtectFacts
 from policies.policy import Hit, NotKnown, OnPlan, PlanContext, Policy, levels
@@ -17,7 +17,6 @@ from reconciler.core.plan.change import Change
 
 GLASS_MAX_H = 72.0
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_ORDER = ("off", "info", "warn", "deny")
 _LIMITS = ("max_drop", "max_regression")
 
 
@@ -61,7 +60,7 @@ def _weaker(before: Guard, now: Guard) -> Iterator[str]:
                 yield f"gates.{gate}.{key} is {now.gates[gate][key]:g} and was {limit:g}"
     for policy, level in sorted(before.levels.items()):
         present = now.levels.get(policy, "off")
-        if _ORDER.index(present) < _ORDER.index(level):
+        if LEVELS_RISING.index(present) < LEVELS_RISING.index(level):
             yield f"policy {policy} is {present} and was {level}"
 
 

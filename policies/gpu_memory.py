@@ -8,11 +8,9 @@ from collections.abc import Iterator
 from policies.policy import Hit, OnPlan, PlanContext, Policy, levels
 from reconciler.core.memory.estimate import Fit
 from reconciler.core.memory.interval import GIB, Interval
-from reconciler.core.plan.change import Action, MovesBy
+from reconciler.core.plan.change import LOADS, Action
 from reconciler.core.plan.memory import ReleaseMemory
 from reconciler.core.plan.surge_choice import steady_by_pool, surge_gpus
-
-_LOADS = (MovesBy.COLD_LOAD, MovesBy.NEW_NODES, MovesBy.WARM_LOAD)
 
 
 def fits(context: PlanContext) -> Iterator[Hit]:
@@ -38,7 +36,7 @@ def together(context: PlanContext) -> Iterator[Hit]:
         region = spec.regions.get(change.address.region)
         if declared is None or region is None or declared.pool not in region.gpu_pools or declared.pool is None:
             continue
-        if change.action is Action.ROLLOUT and change.moves_by in _LOADS:
+        if change.action is Action.ROLLOUT and change.moves_by in LOADS:
             surges[change.address.region, declared.pool][change.address.endpoint] = surge_gpus(declared)
     steady = steady_by_pool(spec) if surges else {}
     for (region_name, pool), each in sorted(surges.items()):

@@ -10,12 +10,11 @@ from environments.prices import PriceBook
 from environments.spec import EnvironmentSpec
 from policies.engine import escapes
 from policies.policy import Hit, OnPlan, PlanContext, Policy, levels
-from reconciler.core.plan.change import Action, MovesBy
+from reconciler.core.plan.change import LOADS, Action, MovesBy
 from reconciler.core.plan.cost import pool_price
 from reconciler.core.plan.surge_choice import surge_gpus
 
 COST_INCREASE_MAX_PCT = 20.0
-LOADS = (MovesBy.COLD_LOAD, MovesBy.NEW_NODES, MovesBy.WARM_LOAD)
 
 
 def index_age(context: PlanContext) -> Iterator[Hit]:

@@ -13,11 +13,13 @@ from environments.errors import SluiceError
 from reconciler.cli.common import environment_options, json_option, print_json, scope_options, with_ports
 
 if TYPE_CHECKING:
+    from policies.facts import Facts
     from reconciler.compose import Composed
     from reconciler.core.model.finding import Finding
     from reconciler.core.plan.plan import Plan
     from reconciler.engine.apply import Outcome
     from reconciler.operations.approve import Granted
+    from reconciler.planning.planner import Planner
 
 EXIT_ERROR = 1
 EXIT_STOPPED = 4
@@ -93,7 +95,7 @@ async def _apply(composed: Composed, scope: object, saved: tuple[Path, Plan] | N
     if not isinstance(scope, Scope):
         raise TypeError("scope")
     planner = composed.planner()
-    fresh = await planner.plan(scope, now=time.time())
+    fresh, facts = await planner.planned(scope, now=time.time())
     if flags["infra"] or (saved and saved[1].infrastructure is not None):
         from reconciler.cli.infra import merged
 
@@ -103,15 +105,16 @@ async def _apply(composed: Composed, scope: object, saved: tuple[Path, Plan] | N
     _refuse_denied(fresh)
     _refuse_unapproved(fresh, flags["approve"])
     _refuse_gaps(fresh)
-    await _note_guards(composed, fresh)
     if not fresh.pending and not fresh.building:
+        await _note_guards(composed, fresh)
         _report(fresh, [], as_json=bool(flags["as_json"]))
         return 0
     _refuse_orphans(composed)
     approvals = await granted(composed, fresh, saved)
-    await _ask_at_apply(composed, fresh, approvals)
+    _ask_at_apply(planner, fresh, facts, approvals)
     if not _agreed(fresh, bool(saved), flags):
         return 1
+    await _note_guards(composed, fresh)
     if approvals:
         await record(composed.store, fresh, approvals, now=time.time)
     if fresh.building:
@@ -163,7 +166,7 @@ def refuse_stale(saved: Plan, fresh: Plan) -> None:
     )
 
 
-async def _ask_at_apply(composed: Composed, plan: Plan, approvals: Granted | None) -> None:
+def _ask_at_apply(planner: Planner, plan: Plan, facts: Facts, approvals: Granted | None) -> None:
     """Ask the policies what they ask only of whoever applies: a denial refuses, everything else is told.
 
     Raises:
@@ -173,14 +176,14 @@ async def _ask_at_apply(composed: Composed, plan: Plan, approvals: Granted | Non
     from policies.facts import Approval
     from reconciler.cli.approvals import authors_of
 
-    if not plan.pending:
+    if not plan.pending and not plan.building:
         return
     accepted = approvals.accepted if approvals else ()
     signed = [
         Approval(key=a.keyid, name=a.approval.approver, at=parse_instant(a.approval.approved_at)) for a in accepted
     ]
     author = next(iter(approvals.subject.authors if approvals else authors_of(plan)), None)
-    found = await composed.planner().at_apply(plan, now=time.time(), approvals=signed, author=author)
+    found = planner.at_apply(plan, facts, now=time.time(), approvals=signed, author=author)
     for finding in found:
         click.echo(f"{finding.level:5} {finding.policy}  {finding.address}\n      {finding.message}", err=True)
     _refuse(tuple(f for f in found if f.level == "deny"))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from environments.errors import SluiceError, nearest
+from environments.errors import SluiceError
 from environments.names import Address
 from environments.spec import EnvironmentSpec
 from reconciler.core.events import AdoptionTold
+from reconciler.core.plan.plan import Scope
 from reconciler.engine.lease import held, lease_name
 from reconciler.engine.owner import operator_name, owner_id
+from reconciler.planning.planner import check_scope
 from reconciler.ports import Adopts, ForeignField, Store, entry_of
 from reconciler.ports.adapters import Region
 
@@ -30,7 +32,7 @@ class Adopt:
         """Return what others own of an endpoint, by address; nothing is written.
 
         Raises:
-            SluiceError: `CLI-002` the endpoint or a region is not declared; `PLAT-030` none of the regions has owners
+            SluiceError: `PLAN-004` the endpoint or a region is not declared; `PLAT-030` none of the regions has owners
                 of fields; `KUBE-…` a cluster cannot be read.
         """
         found = {}
@@ -68,12 +70,7 @@ class Adopt:
         return taken
 
     def _meant(self, endpoint: str, regions: Collection[str]) -> list[str]:
-        declared: list[tuple[str, Collection[str]]] = [(endpoint, self.spec.endpoints)]
-        declared += [(region, self.spec.regions) for region in regions]
-        for name, known in declared:
-            if name not in known:
-                why, do = nearest(name, known), "correct the name"
-                raise SluiceError("CLI-002", what=f'"{name}" is not declared', why=why, do=do)
+        check_scope(self.spec, Scope((endpoint,), tuple(regions)))
         return [r for r in self.spec.regions_of(endpoint) if r in self.regions and (not regions or r in regions)]
 
 

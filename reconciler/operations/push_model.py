@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from environments.errors import SluiceError, nearest
+from environments.errors import SluiceError
 from environments.refs import Ref, parse_ref
 from environments.spec import EnvironmentSpec, KubernetesRegion
 from reconciler.core.model.release import kind_of_model
+from reconciler.core.plan.plan import Scope
+from reconciler.planning.planner import check_scope
 from reconciler.ports import CopiesWriter, Files, Pushed, Registry
 
 
@@ -83,12 +85,9 @@ def buckets_of(spec: EnvironmentSpec, endpoints: Collection[str], regions: Colle
     """Return the buckets of the regions that are meant: where the endpoints run; without any, every region.
 
     Raises:
-        SluiceError: `CLI-002` an endpoint or region is not declared; `REG-007` none of the regions names a bucket.
+        SluiceError: `PLAN-004` an endpoint or region is not declared; `REG-007` none of the regions names a bucket.
     """
-    for given, known in ((endpoints, spec.endpoints), (regions, spec.regions)):
-        for name in given:
-            if name not in known:
-                raise _undeclared(name, known)
+    check_scope(spec, Scope(tuple(endpoints), tuple(regions)))
     reached = {region for name in endpoints for region in spec.regions_of(name)} or set(spec.regions)
     meant = sorted(region for region in reached if not regions or region in regions)
     found = [
@@ -105,7 +104,3 @@ def buckets_of(spec: EnvironmentSpec, endpoints: Collection[str], regions: Colle
             do=f"add model_bucket: s3://BUCKET/PREFIX to a region in environments/{spec.environment}.yaml",
         )
     return tuple(found)
-
-
-def _undeclared(name: str, known: Collection[str]) -> SluiceError:
-    return SluiceError("CLI-002", what=f'"{name}" is not declared', why=nearest(name, known), do="correct the name")

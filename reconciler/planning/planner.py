@@ -62,7 +62,11 @@ class Planner:
     prices: PriceBook = NO_PRICES
 
     async def plan(self, scope: Scope, *, now: float) -> Plan:
-        """Return the plan for what `scope` leaves.
+        """Return the plan for what `scope` leaves; raises what `planned` raises."""
+        return (await self.planned(scope, now=now))[0]
+
+    async def planned(self, scope: Scope, *, now: float) -> tuple[Plan, Facts]:
+        """Return the plan for what `scope` leaves, and the facts that policies judged it by.
 
         Raises:
             SluiceError: `PLAN-004` the scope names what is not there, `PLAN-005` a region cannot be read, and those of
@@ -75,7 +79,7 @@ class Planner:
         findings = [*self.judged(world, changes, now=now, facts=facts), *await self._recalled(world, changes)]
         findings += self._checks().first_rollouts(_created(changes))
         findings += await foreseen(self.readers, [(c, d.release) for c, d in _moving(world, changes)])
-        return make_plan(world, changes, findings, timestamp(now))
+        return make_plan(world, changes, findings, timestamp(now)), facts
 
     async def facts(self, world: World, changes: tuple[Change, ...]) -> Facts:
         """Return what policies know of these changes beyond the file."""
@@ -83,11 +87,13 @@ class Planner:
         wanted = {each.environment for each in overrides if each.environment and each.level != "off"}
         return await facts_for(world, changes, store=self.store, elsewhere=self.elsewhere, wanted=wanted)
 
-    async def at_apply(
-        self, plan: Plan, *, now: float, approvals: Sequence[Approval] = (), author: str | None = None
+    def at_apply(
+        self, plan: Plan, facts: Facts, *, now: float, approvals: Sequence[Approval] = (), author: str | None = None
     ) -> tuple[Finding, ...]:
-        """Return what the policies say of a plan only now that somebody wants to apply it; approvals above all."""
-        facts = await self.facts(await self.world(plan.scope, now=now), plan.changes)
+        """Return what the policies say of a plan only now that somebody wants to apply it; approvals above all.
+
+        `facts` are those that it was planned with: who applies it asks once more before each endpoint.
+        """
         facts = facts.model_copy(update={"approvals": list(approvals), "author": author})
         moment = datetime.fromtimestamp(now, UTC)
         found = check_plan(self.loaded.spec, plan.changes, now=moment, facts=facts, stage="apply")

@@ -6,6 +6,22 @@ Every writer verb takes `fence`, the token of the caller's lease. A writer refus
 seen for the same endpoint (`LEASE-002`), so that an owner that slept through its lease cannot act when it wakes.
 """
 
+from reconciler.ports.capabilities import (
+    CAPABILITIES,
+    Adopts,
+    BorrowsScalers,
+    CountsByStart,
+    CountsTraffic,
+    ForeignField,
+    ForeseesStarts,
+    KeepsOpen,
+    KeepsReplicas,
+    LoadsAdapters,
+    Mirrors,
+    Remark,
+    TellsChanges,
+    capabilities,
+)
 from reconciler.ports.copies import CopiesAt, CopiesReader, CopiesWriter, ModelCopies, Pushed
 from reconciler.ports.evidence import (
     Gate,
@@ -19,36 +35,22 @@ from reconciler.ports.evidence import (
 )
 from reconciler.ports.references import DrawnRelease, Files, Pointers, Registry, ReleaseSplit, Resolved
 from reconciler.ports.serving import (
-    CAPABILITIES,
     KSERVE,
     OPENAI,
     REJECTIONS,
-    Adopts,
-    BorrowsScalers,
     Changes,
     Cohort,
-    CountsByStart,
-    CountsTraffic,
-    ForeignField,
-    ForeseesStarts,
     InProgress,
-    KeepsOpen,
-    KeepsReplicas,
     KvCache,
     LaysOutFiles,
-    LoadsAdapters,
-    Mirrors,
     Offers,
     PlatformReader,
     PlatformWriter,
-    Remark,
     Runtime,
     ServerOptions,
     SlotAddress,
     SlotCounts,
     TellsCache,
-    TellsChanges,
-    capabilities,
     finished,
     read_all,
 )

@@ -93,6 +93,17 @@ def recall(folder: Path) -> dict[str, Any] | None:
     return facts if whole and folder.is_dir() else None
 
 
+def changed_copy(ref: object, folder: Path) -> SluiceError:
+    """Return that a copy has another content than was downloaded."""
+    return SluiceError(
+        "REG-002",
+        where=str(ref),
+        what="the copy on this machine is not what was downloaded",
+        why=f"{folder} was changed since",
+        do=f"remove {folder} and run the same command again",
+    )
+
+
 def _is_there(folder: Path) -> bool:
     return folder.exists()
 

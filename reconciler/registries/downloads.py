@@ -14,11 +14,13 @@ from pathlib import Path
 
 from environments.errors import SluiceError
 from environments.refs import Ref
-from reconciler.core.model.release import Artifact
-from reconciler.registries.artifacts import locked, recall, remember
+from reconciler.core.model.release import Artifact, Lineage
+from reconciler.registries.artifacts import changed_copy, locked, recall, remember
 from reconciler.registries.digests import DigestCache, content_digest
+from reconciler.registries.facts import facts_of
 from reconciler.registries.file import DIGESTS
 from reconciler.registries.safety import check_names
+from reconciler.registries.sizes import model_facts
 
 Fill = Callable[[Path], Awaitable[None]]
 """Downloads into a folder that is empty."""
@@ -42,8 +44,14 @@ class Downloads:
         if known is None:
             remember(folder, {"ref": str(ref), "digest": found, "datasets": []})
         elif known["digest"] != found:
-            raise _changed(ref, folder)
+            raise changed_copy(ref, folder)
         return found
+
+    async def lineage(self, ref: Ref, kind: str) -> Lineage:
+        """Return what the copy's own files say of it: licence and card, size and shape. Call it after `digest`."""
+        folder = self._place(ref)
+        facts = await asyncio.to_thread(facts_of, folder, kind)
+        return Lineage(source=str(ref), facts=facts, size=await asyncio.to_thread(model_facts, folder, kind))
 
     async def folder(self, ref: Ref, artifact: Artifact, kind: str, fill: Fill) -> Path:
         """Return the copy that has an artifact's digest.
@@ -141,14 +149,4 @@ def cut_short(ref: Ref, name: str, why: str) -> SluiceError:
         what=f"{name} did not come whole: {why}",
         do="run the same command again",
         retryable=True,
-    )
-
-
-def _changed(ref: Ref, folder: Path) -> SluiceError:
-    return SluiceError(
-        "REG-002",
-        where=str(ref),
-        what="the copy on this machine is not what was downloaded",
-        why=f"{folder} was changed since",
-        do=f"remove {folder} and run the same command again",
     )

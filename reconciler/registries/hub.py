@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from environments.errors import SluiceError
 from environments.refs import HfRef, Ref, parse_ref
-from reconciler.core.model.release import Artifact, Lineage
+from reconciler.core.model.release import Artifact
 from reconciler.ports import Resolved
 from reconciler.registries.downloads import Downloads, cut_short, settle, target, unstored
 from reconciler.registries.safety import PICKLED, check_names
@@ -58,7 +58,7 @@ class HubRegistry:
         named = _named(ref)
         digest = await self._downloads.digest(named, kind, lambda part: self._fill(named, part))
         text = await self._downloads.text(named, lambda part: self._fill(named, part)) if kind == "prompt" else None
-        return Resolved(Artifact(str(named), digest), Lineage(source=str(named)), text)
+        return Resolved(Artifact(str(named), digest), await self._downloads.lineage(named, kind), text)
 
     async def folder(self, artifact: Artifact, *, kind: str) -> Path:
         """Return the copy of a commit.

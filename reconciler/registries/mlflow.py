@@ -17,7 +17,7 @@ from environments.refs import MlflowRef, Ref, parse_ref
 from reconciler.core.canonical import canonical_json
 from reconciler.core.model.release import Artifact, Lineage
 from reconciler.ports import Resolved
-from reconciler.registries.artifacts import fetch, recall, remember
+from reconciler.registries.artifacts import changed_copy, fetch, recall, remember
 from reconciler.registries.digests import DigestCache, content_digest
 from reconciler.registries.facts import facts_of, facts_of_tags
 from reconciler.registries.file import DIGESTS
@@ -60,7 +60,7 @@ class MlflowRegistry:
         if facts["digest"] != artifact.digest:
             raise _other_content(named, facts["digest"], artifact.digest)
         if await asyncio.to_thread(self._digest, named, kind, folder) != artifact.digest:
-            raise _changed_copy(named, folder)
+            raise changed_copy(named, folder)
         return folder
 
     async def keep(self, digests: Collection[str]) -> None:
@@ -108,7 +108,7 @@ class MlflowRegistry:
         facts, folder = await self._fetched(ref, kind, version)
         digest = await asyncio.to_thread(self._digest, ref, kind, folder)
         if digest != facts["digest"]:
-            raise _changed_copy(ref, folder)
+            raise changed_copy(ref, folder)
         lineage = Lineage(
             run_id=version.get("run_id") or None,
             source=version.get("source"),
@@ -208,14 +208,4 @@ def _other_content(ref: MlflowRef, found: str, wanted: str) -> SluiceError:
         what="the content that was planned is not on this machine any more",
         why=f"there is no copy of it, and the server now gives {found}, not {wanted}",
         do="register that content again, or declare what is there now and plan again",
-    )
-
-
-def _changed_copy(ref: MlflowRef, folder: Path) -> SluiceError:
-    return SluiceError(
-        "REG-002",
-        where=str(ref),
-        what="the copy on this machine is not what was downloaded",
-        why=f"{folder} was changed since",
-        do=f"remove {folder} and run the same command again",
     )

@@ -52,10 +52,12 @@ class S3Registry:
         named, text = _named(ref), None
         if kind == LISTED_ALONE:
             found = await asyncio.to_thread(_versions, named)
-            return _resolved(named, digest([[each.name, each.id, each.etag, each.size] for each in found]))
+            versions = digest([[each.name, each.id, each.etag, each.size] for each in found])
+            return Resolved(Artifact(str(named), versions), Lineage(source=str(named)))
         if kind == "prompt":
             text = await self._downloads.text(named, lambda part: self._fill(named, part))
-        return _resolved(named, await self._downloads.digest(named, kind, lambda part: self._fill(named, part)), text)
+        found_digest = await self._downloads.digest(named, kind, lambda part: self._fill(named, part))
+        return Resolved(Artifact(str(named), found_digest), await self._downloads.lineage(named, kind), text)
 
     async def folder(self, artifact: Artifact, *, kind: str) -> Path:
         """Return the copy of what a reference holds.
@@ -146,10 +148,6 @@ def _download(ref: S3Ref, part: Path) -> None:
         if path.stat().st_size != each.size:
             raise cut_short(ref, each.name, f"{path.stat().st_size} of {each.size} bytes")
         settle(path)
-
-
-def _resolved(ref: S3Ref, found: str, text: str | None = None) -> Resolved:
-    return Resolved(Artifact(str(ref), found), Lineage(source=str(ref)), text)
 
 
 def _nothing(ref: S3Ref, why: str, do: str) -> SluiceError:

@@ -136,7 +136,7 @@ def upload(s3: Any, file: Path, bucket: str, key: str, told: Callable[[int], Non
 
 
 _DO = {
-    "NoSuchBucket": "correct the bucket's name; `pulumi up` in stacks/platform makes the region's",
+    "NoSuchBucket": "correct the bucket's name; `pulumi up` in stacks/foundation makes the region's",
     "AccessDenied": "let whoever runs this read and write the bucket (s3:GetObject, s3:PutObject, s3:ListBucket, and"
     " its key)",
     "403": "let whoever runs this read the bucket (s3:GetObject and s3:ListBucket, and its key)",

@@ -66,6 +66,7 @@ async def test_keda_brings_the_servers_that_a_rollout_needs_and_is_given_back(
 async def test_fewer_servers_are_a_pause_at_that_number_too(world: KubernetesWorld, keda: Keda) -> None:
     await owned_by_keda(world, keda)
     await finished(world.platform.scale, place(world, "a"), 1, fence=1)
+    assert notes(keda.scaled("chat-a"))[PAUSED_AT] == "1"
     await until(world, "a", lambda s: s.wanted == 1)
 
 

@@ -84,6 +84,8 @@ async def test_a_commit_is_the_model_that_the_same_files_are(hub: Hub, tmp_path:
     (tmp_path / "m" / "README.md").write_bytes(b"hi")
     same = await registry_for(RegistrySpec(), tmp_path, tmp_path).resolve(parse_ref("file:m"), kind="model")
     assert found.artifact.digest == same.artifact.digest
+    assert found.lineage.facts == same.lineage.facts is not None, "policies know as much of it"
+    assert found.lineage.size == same.lineage.size is not None, "and so does the estimate of memory"
     folder = await registry(tmp_path).folder(found.artifact, kind="model")
     assert sorted(p.name for p in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
     assert not any("bin" in asked.path for asked in hub.asked)

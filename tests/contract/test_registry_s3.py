@@ -65,6 +65,8 @@ async def test_a_folder_of_a_day_is_the_model_that_the_same_files_are(s3: Any, t
     found = await registry(tmp_path).resolve(parse_ref(ref), kind="model")
     same = await registry(tmp_path).resolve(parse_ref("file:m"), kind="model")
     assert found.artifact.digest == same.artifact.digest
+    assert found.lineage.facts == same.lineage.facts is not None, "policies know as much of it"
+    assert found.lineage.size == same.lineage.size is not None, "and so does the estimate of memory"
     folder = await registry(tmp_path).folder(found.artifact, kind="model")
     assert sorted(p.name for p in folder.iterdir()) == ["config.json", "model.safetensors"]
 

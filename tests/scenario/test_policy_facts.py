@@ -186,13 +186,13 @@ async def test_break_glass_that_was_not_needed_is_not_told_there(tmp_path: Path)
 async def test_approvals_are_asked_at_apply_alone(tmp_path: Path) -> None:
     declared = Judged(tmp_path, PRO_003={"level": "deny", "approvals": 1})
     declared.serve("chat", "v1")
-    plan = await declared.plan()
-    assert not plan.denied
     planner, now = declared.planner(), declared.bench.now
-    assert [(f.policy, f.level) for f in await planner.at_apply(plan, now=now)] == [("PRO-003", "deny")]
+    plan, facts = await planner.planned(Scope(), now=now)
+    assert not plan.denied
+    assert [(f.policy, f.level) for f in planner.at_apply(plan, facts, now=now)] == [("PRO-003", "deny")]
     kim = [Approval(key="k", name="kim", at=datetime.now(UTC))]
-    assert await planner.at_apply(plan, now=now, approvals=kim, author="jo") == ()
-    assert [f.policy for f in await planner.at_apply(plan, now=now, approvals=kim, author="kim")] == ["PRO-003"]
+    assert planner.at_apply(plan, facts, now=now, approvals=kim, author="jo") == ()
+    assert [f.policy for f in planner.at_apply(plan, facts, now=now, approvals=kim, author="kim")] == ["PRO-003"]
 
 
 def _loaded(root: Path, name: str, store: str) -> Loaded:

@@ -39,9 +39,9 @@ def test_no_region_that_takes_copies_is_said_with_what_to_write() -> None:
 
 @pytest.mark.parametrize(("endpoints", "regions"), [(("chta",), ()), ((), ("eats",))])
 def test_what_is_not_declared_is_named_with_the_nearest(endpoints: tuple[str, ...], regions: tuple[str, ...]) -> None:
-    with pytest.raises(SluiceError, match="CLI-002") as refused:
+    with pytest.raises(SluiceError, match="PLAN-004") as refused:
         buckets_of(spec(east="s3://east"), endpoints, regions)
-    assert "nearest" in refused.value.problem.why
+    assert "nearest" in refused.value.problem.do
 
 
 def test_a_reference_that_is_none_is_refused() -> None:

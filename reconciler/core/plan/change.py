@@ -36,6 +36,12 @@ class MovesBy(StrEnum):
     RETIRE = "retire"
 
 
+COLD_LOADS = (MovesBy.COLD_LOAD, MovesBy.NEW_NODES)
+"""What starts a server."""
+LOADS = (*COLD_LOADS, MovesBy.WARM_LOAD)
+"""What takes GPUs on top while a rollout lasts."""
+
+
 @dataclass(frozen=True, order=True)
 class FieldChange:
     """One field that differs; `before` or `after` is None when the field is not there."""

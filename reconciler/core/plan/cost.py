@@ -17,7 +17,7 @@ from environments.spec import EnvironmentSpec, GpuPool
 from reconciler.core.canonical import Json
 from reconciler.core.model.desired import DesiredEndpoint, DesiredState
 from reconciler.core.plan.capacity import PoolNeed
-from reconciler.core.plan.change import Action, Change, MovesBy
+from reconciler.core.plan.change import LOADS, Action, Change
 from reconciler.core.plan.duration import ASSUMED, phases_of, rollout_times
 from reconciler.core.plan.surge_choice import on_top, steady_by_pool
 from reconciler.core.plan.token_cost import token_costs
@@ -25,7 +25,6 @@ from reconciler.core.rollout.surge import SWAP, servers_for
 
 HOURS_A_MONTH = 730.0
 _HOUR_S = 3600.0
-_LOADS = (MovesBy.COLD_LOAD, MovesBy.NEW_NODES, MovesBy.WARM_LOAD)
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ def _rollouts(
     for change in changes:
         each = by_address.get(change.address)
         pool = priced.get((change.address.region, each.pool or "")) if each else None
-        if each is None or pool is None or change.action is not Action.ROLLOUT or change.moves_by not in _LOADS:
+        if each is None or pool is None or change.action is not Action.ROLLOUT or change.moves_by not in LOADS:
             continue
         declared = spec.endpoints[change.address.endpoint]
         steady = running[pool.region, pool.name]

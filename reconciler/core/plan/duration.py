@@ -14,7 +14,7 @@ from reconciler.core.memory.interval import GIB
 from reconciler.core.model.desired import DesiredEndpoint
 from reconciler.core.model.release import Release
 from reconciler.core.model.settings import RolloutSettings
-from reconciler.core.plan.change import Action, Change, MovesBy
+from reconciler.core.plan.change import COLD_LOADS, LOADS, Action, Change, MovesBy
 
 NODES_S = 240.0  # from a pod that waits to a GPU node that is ready, its driver and image included
 START_S = 60.0  # of an engine besides its weights: imports, compilation, graphs
@@ -30,7 +30,6 @@ ASSUMED: Mapping[str, float] = {
     "warm_request_s": WARM_REQUEST_S,
     "eval_s": EVAL_S,
 }
-_LOADS = (MovesBy.COLD_LOAD, MovesBy.NEW_NODES)
 
 
 @dataclass(frozen=True)
@@ -96,10 +95,10 @@ def _prepared(change: Change, desired: DesiredEndpoint) -> Iterator[Phase]:
     how = desired.settings
     if change.moves_by is MovesBy.NEW_NODES:
         yield Phase("nodes", NODES_S, how.start_timeout_s)
-    if change.moves_by in _LOADS:
+    if change.moves_by in COLD_LOADS:
         start = start_seconds(desired.release)
         yield Phase("start", start, max(start, how.start_timeout_s))
-    if change.moves_by in (*_LOADS, MovesBy.WARM_LOAD) and how.warmup_requests:
+    if change.moves_by in LOADS and how.warmup_requests:
         warm = how.warmup_requests * WARM_REQUEST_S
         yield Phase("warm", warm, warm)
 

@@ -11,10 +11,9 @@ from reconciler.core.canonical import Json
 from reconciler.core.memory.estimate import Fit, Gpu, Memory, Unknown, estimate, ways_out
 from reconciler.core.memory.interval import Interval, exactly, gib
 from reconciler.core.model.desired import DesiredEndpoint, DesiredState
-from reconciler.core.plan.change import Action, Change, MovesBy
+from reconciler.core.plan.change import LOADS, Action, Change
 
 ESTIMATED, LOGGED = "estimate", "vllm"
-_LOADS = (MovesBy.COLD_LOAD, MovesBy.NEW_NODES, MovesBy.WARM_LOAD)
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def memory_of(
     logged: Mapping[Address, LoggedCache],
 ) -> tuple[ReleaseMemory, ...]:
     """Return the memory of every release that a plan loads onto GPUs and vLLM serves, sorted by address."""
-    loads = {c.address for c in changes if c.action not in (Action.NONE, Action.REMOVE) and c.moves_by in _LOADS}
+    loads = {c.address for c in changes if c.action not in (Action.NONE, Action.REMOVE) and c.moves_by in LOADS}
     found = []
     for each in desired.endpoints:
         pool = spec.regions[each.address.region].gpu_pools.get(each.pool or "")

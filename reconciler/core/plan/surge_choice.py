@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from environments.spec import EndpointSpec, EnvironmentSpec
 from reconciler.core.canonical import Json
 from reconciler.core.model.desired import DesiredState
-from reconciler.core.plan.change import Action, Change, MovesBy
+from reconciler.core.plan.change import LOADS, Action, Change
 from reconciler.core.plan.duration import start_seconds
 from reconciler.core.rollout.surge import SWAP
 
 FOLLOW = "follow"
-_LOADS = (MovesBy.COLD_LOAD, MovesBy.NEW_NODES, MovesBy.WARM_LOAD)
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def choices(
 
 def surge_choices(spec: EnvironmentSpec, desired: DesiredState, changes: Sequence[Change]) -> tuple[Json, ...]:
     """Return both ways of every rollout of a plan that loads, as lines of the plan's `capacity`, sorted by address."""
-    loads = {c.address for c in changes if c.action is Action.ROLLOUT and c.moves_by in _LOADS}
+    loads = {c.address for c in changes if c.action is Action.ROLLOUT and c.moves_by in LOADS}
     steady, found = steady_by_pool(spec), []
     for each in desired.endpoints:
         declared = spec.endpoints.get(each.address.endpoint)
