@@ -78,7 +78,7 @@ def test_a_release_that_keeps_no_rate_is_recorded_as_such(cli: Cli) -> None:
     assert "the SLO is 0.01" in told, "the endpoint's promise, which the profile does not make"
     assert [body["rate_rps"] for body in recorded(cli)] == [0.0]
     plan = cli.run("plan", cli.name, "--markdown", code=0).out
-    assert "**Capacity:** e2e/local/chat  broke its slo at the lowest rate" in plan
+    assert "**Capacity:** e2e/local/chat broke its slo at the lowest rate" in plan
 
 
 def test_a_search_without_an_answer_records_none(cli: Cli) -> None:
