@@ -155,15 +155,16 @@ def _named(
     """Return the weight of each split that can be told.
 
     The split in force is the one of the newest window, once a window lies wholly in its time and no other split is in
-    that window. One that never sent a request to the challenger gave it no weight.
+    that window. One that never sent a request to the challenger gave it no weight, as far as anybody can tell: one that
+    was in force for a moment looks the same, so that name goes once the challenger has a request of it.
     """
-    named = dict(weights)
     listed = list(windows)
+    sent = {window.weights for window in listed if window.challenger.begun}
+    named = {split: weight for split, weight in weights.items() if weight or split not in sent}
     newest = max((window.began_s for window in listed), default=0.0)
     latest = {window.weights for window in listed if window.began_s == newest}
     if len(latest) == 1 and newest >= since_s:
         named.setdefault(latest.pop(), weight_pct)
-    sent = {window.weights for window in listed if window.challenger.begun}
     before = {window.weights for window in listed if window.began_s + window.window_s <= since_s}
     return {**dict.fromkeys(before - sent - set(named), 0.0), **named}
 

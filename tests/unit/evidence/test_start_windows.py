@@ -70,3 +70,14 @@ def test_a_split_is_not_named_while_another_was_in_force_in_its_newest_window() 
     """Nobody could say which of the two has the weight that is asked for now."""
     mixed = after({"a": [cohort(1010, "half", 60)], "b": [cohort(1010, "all", 30)]})
     assert moved(mixed, 1000.0)[0] == ()
+
+
+def test_a_weight_whose_first_try_was_too_short_to_reach_the_challenger_is_told_of_when_it_is_tried_again() -> None:
+    """As after an apply that ended the moment it had set a weight: nothing was sent, but the split was not one of 0."""
+    tried = after({"a": [cohort(1000, "tenth", 9)]})
+    assert [window.weight_pct for window in moved(tried, 1000.0)[0]] == [0.0], "nobody can tell it from a split of 0"
+    again = {"a": [cohort(1020, "tenth", 90)], "b": [cohort(1020, "tenth", 10)]}
+    for since_s in (1019.0, 1024.0):  # the window lies wholly in the weight's time, and not yet
+        known = follow(moved(tried, 1000.0)[1], again, champion="a", challenger="b", weight_pct=10.0, since_s=since_s)
+        told = moved(known, 1000.0)[0]
+        assert [(window.began_s, window.weight_pct) for window in told] == ([(20.0, 10.0)] if since_s < 1020 else [])
