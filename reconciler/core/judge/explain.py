@@ -7,6 +7,7 @@ from typing import assert_never
 
 import numpy as np
 
+from reconciler.core.judge import latency
 from reconciler.core.judge.bets import Array
 from reconciler.core.judge.sample_ratio import fault
 from reconciler.core.judge.settings import JudgeSettings, Protect
@@ -82,10 +83,24 @@ def _undecided(state: JudgeState, evidence: Evidence, log_e: float, settings: Ju
         return (
             f"Not decided: it is not ruled out yet that some requests never end ({_unanswered(state)}); {_cost(state)}."
         )
+    why = _undrawn(state) or _unending(state) or _coarse(row, state)
     return (
         f"Not decided: {row.name} is not ruled out ({_figures(row, state)}), {_odds(evidence.in_favour[0, weakest])} "
         f"of {_odds(evidence.needed[0, weakest])} needed; harm {_odds(log_e)} "
-        f"of {_odds(settings.rollback_limit)}; {_cost(state)}.{_undrawn(state) or _coarse(row, state)}"
+        f"of {_odds(settings.rollback_limit)}; {_cost(state)}.{why}"
+    )
+
+
+def _unending(state: JudgeState) -> str:
+    """Return why nothing has spoken since the weight changed: nobody knows when all answers from before have ended."""
+    answered = state.tables.answer_s
+    finite = [le for le in answered if math.isfinite(le)]
+    if state.bets.unanswered is not None or not finite or answered[max(finite)] >= latency.TAIL * answered[math.inf]:
+        return ""
+    return (
+        f" More than one in a thousand answers take longer than the last bucket of the servers' histogram "
+        f"({max(finite):g} s), so nobody knows when those from before a weight change have ended, and nothing counts "
+        "after one: give the servers longer buckets (vLLM's --custom-histogram-buckets)."
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reconciler.core.judge import JudgeSettings, Protect
+from reconciler.core.judge import ArmCounts, JudgeSettings, Protect, Tick, judge, observe, start
 from reconciler.core.judge.closing import InForce, judged
 from tests.bench.judge.counting import simulate_events
 from tests.bench.judge.events import SAME, Change, Service
@@ -79,3 +79,18 @@ def test_requests_that_hang_on_both_arms_hold_nothing_up_that_has_ended() -> Non
     outcome = judge_recording(recording, JudgeSettings(protect=ROWS, warmup_s=0))
     assert np.isinf(outcome.failed_s).all()
     assert outcome.promoted.mean() > 0.8
+
+
+def test_answers_that_take_longer_than_the_last_bucket_are_named_as_what_keeps_the_judge_waiting() -> None:
+    settings = JudgeSettings(protect=(Protect("ttft", 1.5),), warmup_s=0.0)
+    spread = {"0.1": 0.0, "0.25": 20.0, "+Inf": 20.0}
+    told = {}
+    for name, answer_s in {
+        "longer": {"30": 19.0, "60": 19.0, "+Inf": 20.0},
+        "within": {"60": 20.0, "+Inf": 20.0},
+    }.items():
+        arm = ArmCounts(20, 0, spread, answer_s=answer_s)
+        state = observe(start(settings), Tick(10.0, 50.0, arm, arm), settings)
+        told[name] = judge(state, settings).sentence
+    assert "take longer than the last bucket of the servers' histogram (60 s)" in told["longer"]
+    assert "last bucket" not in told["within"]
