@@ -10,6 +10,7 @@ from reconciler.core.slo_check import Unanswered
 from reconciler.ports import Cohort
 
 REMEMBERED_S = 1800.0  # what a gateway remembers at the least
+SAME_PCT = 0.01  # a gateway splits into whole parts, so a third is not quite a third
 BEFORE_S = 900.0  # how far before the first tick the champion's requests tell how long answers take
 
 Key = tuple[float, str]
@@ -68,15 +69,23 @@ def follow(
     since_s: float,
 ) -> Followed:
     """Return what is known after another reading; `weight_pct` is the challenger's, in force since `since_s`."""
-    windows = dict(followed.windows)
+    windows, told = dict(followed.windows), dict[str, float]()
     for slot, arm in ((champion, "champion"), (challenger, "challenger")):
         for cohort in cohorts.get(slot, ()) if slot else ():
             fates = Fates(cohort.begun, cohort.ended, cohort.errors, cohort.rejected)
             key = (_ms(cohort.began_s), cohort.weights)
             known = windows.get(key) or Window(key[0], cohort.window_s, cohort.weights)
             windows[key] = replace(known, champion=fates) if arm == "champion" else replace(known, challenger=fates)
-    weights = _named(followed.weights, windows.values(), weight_pct, since_s)
+            if cohort.weight_pct is not None:
+                of_challenger = cohort.weight_pct if arm == "challenger" else 100.0 - cohort.weight_pct
+                told[cohort.weights] = _as_known(of_challenger, weight_pct, followed.weights.get(cohort.weights))
+    weights = {**_named(followed.weights, windows.values(), weight_pct, since_s), **told}
     return replace(followed, windows=windows, weights=weights)
+
+
+def _as_known(told_pct: float, *known: float | None) -> float:
+    """Return the weight as it is known already, if a gateway's resolution is all that parts it from what was told."""
+    return next((pct for pct in known if pct is not None and abs(pct - told_pct) < SAME_PCT), told_pct)
 
 
 def moved(followed: Followed, began_s: float) -> tuple[tuple[StartWindow, ...], Followed]:
@@ -152,7 +161,7 @@ def unanswered_since(followed: Followed, since_s: float, now: float, age_s: floa
 def _named(
     weights: Mapping[str, float], windows: Iterable[Window], weight_pct: float, since_s: float
 ) -> dict[str, float]:
-    """Return the weight of each split that can be told.
+    """Return the weight of each split that can be guessed, where the gateway does not tell it.
 
     The split in force is the one of the newest window, once a window lies wholly in its time and no other split is in
     that window. One that never sent a request to the challenger gave it no weight, as far as anybody can tell: one that

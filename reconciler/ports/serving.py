@@ -65,7 +65,8 @@ class Cohort:
     The window opens at `began_s` (epoch seconds) and lasts `window_s`. `weights` changes whenever the endpoint's
     weights do, so a window in which they changed gives two cohorts. `begun` may still grow while the window is open;
     `ended`, and of those `errors` and `rejected`, grow until every request has ended. All four are cumulative: reading
-    them again never counts a request twice.
+    them again never counts a request twice. `weight_pct` is the slot's share under those weights, None where the
+    gateway cannot tell.
     """
 
     began_s: float
@@ -75,6 +76,7 @@ class Cohort:
     ended: int
     errors: int = 0
     rejected: int = 0
+    weight_pct: float | None = None
 
 
 @dataclass(frozen=True)

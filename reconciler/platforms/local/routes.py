@@ -12,7 +12,7 @@ from typing import Any
 from environments.names import RELEASE_HEADER, SLOT_HEADER, SLOTS, slot_object
 from reconciler.core.canonical import Json, digest
 from reconciler.platforms.local.counting import NOTE, SPLIT
-from reconciler.platforms.splits import parts_of
+from reconciler.platforms.splits import PARTS, parts_of
 
 ROUTES = "routes"
 """The name of the one route table. Both listeners read it; the public one drops `x-sluice-slot` before routing."""
@@ -100,6 +100,14 @@ def split_name(weights_pct: Mapping[str, float]) -> str:
     """Return the name under which the requests that these weights send are counted: equal for equal weights alone."""
     parts = parts_of(weights_pct)
     return "_".join(str(parts[slot]) for slot in SLOTS)
+
+
+def weights_in(split: str) -> dict[str, float]:
+    """Return the weights in percent by slot that a split's name tells; none of a name of another kind."""
+    parts = split.split("_")
+    if len(parts) != len(SLOTS) or not all(part.isdecimal() for part in parts):
+        return {}
+    return {slot: 100.0 * int(part) / PARTS for slot, part in zip(SLOTS, parts, strict=True)}
 
 
 def _versioned(kind: str, resources: list[Json]) -> Json:

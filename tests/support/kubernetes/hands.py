@@ -82,7 +82,7 @@ class Hands:
 
     def _hide(self) -> None:
         """Keep the servers of shy releases from being ready, whom kwok makes ready at once."""
-        for name in self.shy:
+        for name in tuple(self.shy):  # a test adds to it from its own thread
             for pod in self._api.list("v1", "Pod", self._namespace, labels=f"{RELEASE_LABEL}={name}"):
                 if _status(pod).get("ready") and "deletionTimestamp" not in pod["metadata"]:
                     self._set(self._api, pod, {"ready": False, "started": False})

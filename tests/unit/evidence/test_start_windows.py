@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from reconciler.core.judge import Fates
 from reconciler.evidence.start_windows import Followed, begun_since, follow, moved, recalled, unanswered_since
@@ -81,3 +82,16 @@ def test_a_weight_whose_first_try_was_too_short_to_reach_the_challenger_is_told_
         known = follow(moved(tried, 1000.0)[1], again, champion="a", challenger="b", weight_pct=10.0, since_s=since_s)
         told = moved(known, 1000.0)[0]
         assert [(window.began_s, window.weight_pct) for window in told] == ([(20.0, 10.0)] if since_s < 1020 else [])
+
+
+def test_a_gateway_that_tells_the_weight_of_a_split_is_believed_at_once() -> None:
+    """Also where the weight has changed within the window, and where the challenger has no request of it yet."""
+    told = {
+        "a": [replace(cohort(1010, "old", 60), weight_pct=100.0), replace(cohort(1010, "new", 20), weight_pct=66.6667)],
+        "b": [replace(cohort(1010, "new", 9), weight_pct=33.3333)],
+    }
+    known = after(told, weight_pct=33.333)
+    assert [(each.weights, each.weight_pct) for each in moved(known, 1000.0)[0]] == [("new", 33.333), ("old", 0.0)]
+    later = {"b": [replace(cohort(1010, "new", 9, ended=5), weight_pct=33.3333)]}
+    again = follow(moved(known, 1000.0)[1], later, champion="a", challenger="b", weight_pct=50.0, since_s=1030.0)
+    assert [each.weight_pct for each in moved(again, 1000.0)[0]] == [33.333], "as it was told before"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.platforms.local import traffic
 from reconciler.platforms.local.counting import MEMORY_S, WINDOW_S
+from reconciler.platforms.local.routes import split_name
 from reconciler.ports import Cohort
 
 NOW = 1_795_543_280.0
@@ -34,11 +36,21 @@ def test_a_cohort_is_a_window_and_its_weights() -> None:
     }
     began = float(WINDOW * WINDOW_S)
     assert cohorts(counters)["a"] == (
-        Cohort(began - WINDOW_S, WINDOW_S, "900000_100000", begun=7, ended=0),
-        Cohort(began, WINDOW_S, "500000_500000", begun=3, ended=0),
-        Cohort(began, WINDOW_S, "900000_100000", begun=5, ended=4, errors=2, rejected=1),
+        Cohort(began - WINDOW_S, WINDOW_S, "900000_100000", begun=7, ended=0, weight_pct=90.0),
+        Cohort(began, WINDOW_S, "500000_500000", begun=3, ended=0, weight_pct=50.0),
+        Cohort(began, WINDOW_S, "900000_100000", begun=5, ended=4, errors=2, rejected=1, weight_pct=90.0),
     )
     assert cohorts(counters)["b"] == ()
+
+
+@pytest.mark.parametrize("weights_pct", [{"a": 90.0, "b": 10.0}, {"a": 0.0, "b": 100.0}, {"a": 66.7, "b": 33.3}])
+def test_a_cohort_knows_the_slots_share_of_its_split(weights_pct: dict[str, float]) -> None:
+    found = cohorts({stat("begun", cluster="chat-b", weights=split_name(weights_pct)): "5"})["b"]
+    assert [each.weight_pct for each in found] == [pytest.approx(weights_pct["b"])]
+
+
+def test_a_split_of_a_gateway_that_names_it_otherwise_has_no_share() -> None:
+    assert [each.weight_pct for each in cohorts({stat("begun", weights="half"): "5"})["a"]] == [None]
 
 
 def test_a_window_that_opened_before_is_left_out() -> None:
