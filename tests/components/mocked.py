@@ -5,8 +5,10 @@ Imports Pulumi. Called by the tests of components.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,11 +84,35 @@ class Recorded(Mocks):
 def make(component: Callable[[], object]) -> Recorded:
     """Return what a component asks for, after everything that it started has settled."""
     recorded = Recorded()
-    set_mocks(recorded, project="sluice", stack="prod", preview=False)
+    with main_loop():
+        set_mocks(recorded, project="sluice", stack="prod", preview=False)
 
-    settled: Callable[[Callable[[], None]], Callable[[], None]] = test
-    settled(lambda: (component(), None)[1])()
+        settled: Callable[[Callable[[], None]], Callable[[], None]] = test
+        settled(lambda: (component(), None)[1])()
     return recorded
+
+
+@contextmanager
+def main_loop() -> Iterator[None]:
+    """Give the main thread an event loop where asyncio tests before have taken it away: components run on it."""
+    if _has_loop():
+        yield
+        return
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        yield
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+def _has_loop() -> bool:
+    try:
+        asyncio.get_event_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def secret_value(value: Any) -> Any:
