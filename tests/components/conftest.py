@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.components.mocked import main_loop
+from tests.components.mocked import own_loop
 
 
 @pytest.fixture(scope="package", autouse=True)
-def a_loop() -> Iterator[None]:
+def main_loop() -> Iterator[None]:
     """Give the main thread a loop for as long as components are tested, and take it away again."""
-    with main_loop():
+    with own_loop():
         yield

@@ -84,7 +84,7 @@ class Recorded(Mocks):
 def make(component: Callable[[], object]) -> Recorded:
     """Return what a component asks for, after everything that it started has settled."""
     recorded = Recorded()
-    with main_loop():
+    with own_loop():
         set_mocks(recorded, project="sluice", stack="prod", preview=False)
 
         settled: Callable[[Callable[[], None]], Callable[[], None]] = test
@@ -93,7 +93,7 @@ def make(component: Callable[[], object]) -> Recorded:
 
 
 @contextmanager
-def main_loop() -> Iterator[None]:
+def own_loop() -> Iterator[None]:
     """Give the main thread an event loop where asyncio tests before have taken it away: components run on it."""
     if _has_loop():
         yield
