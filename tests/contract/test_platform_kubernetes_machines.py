@@ -193,7 +193,7 @@ async def test_a_challenger_whose_only_server_is_drained_is_promoted_from_anothe
     assert losing.lost
     assert outcome.rollout is not None
     assert outcome.rollout.phase is Phase.PROMOTED, outcome
-    assert losing.shares[:3] == [10.0, 0.0, 10.0], "the champion had its traffic until another server was warm"
+    assert losing.shares[:4] == [0.0, 10.0, 0.0, 10.0], "the champion had its traffic until another server was warm"
     assert losing.champions == {2}, "no server of the champion was given up for it"
     assert await rig.serving() == {"mlflow:two/1": 100.0}
 
@@ -211,7 +211,7 @@ async def test_a_whole_rollout_survives_the_loss_of_its_challengers_machine(
     assert losing.pod["spec"]["nodeName"] == "l4-dying"
     assert outcome.rollout is not None
     assert outcome.rollout.phase is Phase.PROMOTED, outcome
-    assert losing.shares[:3] == [10.0, 0.0, 10.0]
+    assert losing.shares[:4] == [0.0, 10.0, 0.0, 10.0]
     assert losing.champions == {2}
     assert any("its machine l4-dying does not answer" in said for said in losing.told), losing.told
     assert await rig.serving() == {"mlflow:two/1": 100.0}
