@@ -33,10 +33,19 @@ def replica(
         state,
         known,
         restarts,
-        None if state is ServerState.READY else _reason(pod, state, cluster),
+        None if state is ServerState.READY else _reason(_speaks((pod, *workers)), state, cluster),
         url if state is ServerState.READY else None,
         _displaced((pod, *workers), cluster) or (not known and restarts == 0 and state is not ServerState.DEAD),
     )
+
+
+def _speaks(pods: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the pod of a group that says why its leader is not ready: one without a machine, else the leader.
+
+    A group needs all of its machines at once, and its leader waits for the others.
+    """
+    going = "deletionTimestamp" in pods[0]["metadata"]
+    return pods[0] if going else next((each for each in pods if not machine_of(each)), pods[0])
 
 
 def _displaced(pods: Sequence[Mapping[str, Any]], cluster: Cluster) -> bool:

@@ -15,6 +15,7 @@ from reconciler.platforms.kubernetes.artifacts import Source, source_of
 from reconciler.platforms.kubernetes.borrowing import Borrowing
 from reconciler.platforms.kubernetes.fences import Fences, Held
 from reconciler.platforms.kubernetes.files import files_name
+from reconciler.platforms.kubernetes.observed import leads
 from reconciler.platforms.kubernetes.placement import GatewayRef, Placement
 from reconciler.platforms.kubernetes.pod import Brought
 from reconciler.platforms.kubernetes.pods import server_of, state_of
@@ -229,7 +230,7 @@ class Slots:
 
         def answers(pod: Body) -> bool:
             ours = labels.items() <= (pod["metadata"].get("labels") or {}).items()
-            return ours and state_of(pod) is ServerState.READY
+            return ours and leads(pod) and state_of(pod) is ServerState.READY
 
         return sorted(server_of(pod) for pod in await self._reading.pods(held.namespace, answers))
 

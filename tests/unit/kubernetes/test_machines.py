@@ -10,7 +10,7 @@ from reconciler.core.model.observed import ServerState
 from reconciler.platforms.kubernetes.machines import blameless, lost_machines, told_off
 from reconciler.platforms.kubernetes.pending import Cluster
 from reconciler.platforms.kubernetes.pods import GROUP_INDEX, WORKER_INDEX, replica, server_of
-from tests.unit.kubernetes.made import pod
+from tests.unit.kubernetes.made import pending, pod
 
 
 def node(name: str = "n1", *, ready: str = "True", **spec: Any) -> dict[str, Any]:
@@ -114,3 +114,9 @@ def test_a_group_is_restarted_by_whichever_of_its_pods_ends_and_displaced_with_a
     told = member("chat-a-0-1", 1, "u2")
     told["status"]["conditions"].append({"type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC"})
     assert replica(leader, {server_of(leader)}, Cluster(), workers=[told]).displaced
+
+
+def test_a_leader_that_waits_says_what_its_group_lacks() -> None:
+    worker = pending("0/1 nodes are available: 1 Insufficient nvidia.com/gpu.", name="chat-a-0-1")
+    found = replica(member("chat-a-0", 0, "u1"), (), Cluster(), workers=[worker])
+    assert "no machine of the pool l4 has a free GPU" in (found.reason or "")
