@@ -20,6 +20,7 @@ from tests.support.kubernetes.world import TRITON_IMAGE, KubernetesWorld, on_a_c
 from tests.support.worlds import place, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("kubernetes")]
+MODEL_IMAGE = "registry.example.com/models/chat@sha256:" + "2" * 64
 CONFIG = 'backend: "python"\ninput { name: "X" data_type: TYPE_FP32 dims: [1] }\n'
 
 
@@ -50,7 +51,8 @@ def model(home: Path, name: str, *, config: str = CONFIG) -> Release:
 @pytest.fixture(name="world")
 async def world_with_triton(cluster: ControlPlane, tmp_path: Path) -> AsyncIterator[KubernetesWorld]:
     """Return an empty region whose endpoint is on Triton."""
-    async with on_a_cluster(cluster) as found:
+    images = {f"mlflow:{name}/1": MODEL_IMAGE for name in ("one", "two", "three")}
+    async with on_a_cluster(cluster, model_images=images) as found:
         found.models = Kept(tmp_path)
         found.chat(runtime="triton")
         yield found
@@ -72,6 +74,7 @@ async def test_a_slot_starts_serves_and_takes_its_files_with_it(world: Kubernete
     pod = world.deployment("a")["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert container["image"] == TRITON_IMAGE
+    assert {m["mountPath"] for m in container["volumeMounts"] if m.get("subPath") == "1"} == {"/repository/chat/1"}
     assert {v["configMap"]["name"] for v in pod["volumes"] if "configMap" in v} == {files["metadata"]["name"]}
     await finished(world.platform.stop, place(world, "a"), fence=1)
     assert laid_out(world) == []
@@ -98,7 +101,7 @@ async def test_a_start_that_is_asked_again_finds_its_files(world: KubernetesWorl
 
 
 async def test_a_plan_says_how_weights_and_configuration_get_into_pods(world: KubernetesWorld, tmp_path: Path) -> None:
-    (remark,) = await world.platform.foresee(world.address, model(tmp_path, "one"))
+    (remark,) = await world.platform.foresee(world.address, model(tmp_path, "unpacked"))
     assert (remark.code, remark.level) == ("PLAT-027", "info")
     assert "model: from the claim" in remark.message
     assert "what lies beside the model: an immutable ConfigMap of 1 files" in remark.message
