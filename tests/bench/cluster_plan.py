@@ -49,9 +49,10 @@ PROD_CONTEXTS = {"SLUICE_PROD_EU_CONTEXT": "prod-eu", "SLUICE_PROD_US_CONTEXT": 
 
 @dataclass(frozen=True)
 class Run:
-    """One process: its wall time in seconds, its peak memory in MB, and what it printed."""
+    """One process: wall time and time on processors in seconds, its peak memory in MB, and what it printed."""
 
     seconds: float
+    cpu_s: float
     peak_mb: float
     said: str
 
@@ -105,14 +106,16 @@ def plan(file: Path, environ: Mapping[str, str], *python: str) -> Run:
         _, _, used = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - began
         told.seek(0)
-        return Run(seconds, used.ru_maxrss / 1024, told.read().decode())
+        return Run(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, told.read().decode())
 
 
 def report(what: str, runs: list[Run]) -> None:
     """Print the median of some runs beside the limits."""
     seconds, peak = statistics.median(r.seconds for r in runs), max(r.peak_mb for r in runs)
     each = ", ".join(f"{r.seconds:.2f}" for r in runs)
-    print(f"{what}: median {seconds:.2f} s of {each} (limit {LIMIT_S} s); at most {peak:.0f} MB (limit {LIMIT_MB} MB)")
+    cpu_s = statistics.median(r.cpu_s for r in runs)
+    print(f"{what}: median {seconds:.2f} s of {each} (limit {LIMIT_S} s), of which {cpu_s:.2f} s on a processor;")
+    print(f"    at most {peak:.0f} MB (limit {LIMIT_MB} MB)")
 
 
 def declare(folder: Path, endpoints: int) -> Path:

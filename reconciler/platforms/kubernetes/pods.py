@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from reconciler.core.model.observed import Replica, ServerState
-from reconciler.platforms.kubernetes.machines import blameless, machine_of, told_off
+from reconciler.platforms.kubernetes.machines import blameless, is_lost, machine_of, told_off
 from reconciler.platforms.kubernetes.pending import Cluster, why_unscheduled, why_waiting
 
 WORKER_INDEX = "leaderworkerset.sigs.k8s.io/worker-index"
@@ -109,7 +109,7 @@ def _reason(pod: Mapping[str, Any], state: ServerState, cluster: Cluster) -> str
         return f"the pod has ended: {status.get('reason') or status.get('phase')} {status.get('message', '')}".strip()
     if not (pod.get("spec") or {}).get("nodeName"):
         return why_unscheduled(pod, cluster)
-    if (ails := cluster.lost.get(machine_of(pod))) and "does not answer" in ails:
+    if (ails := cluster.lost.get(machine_of(pod))) and is_lost(ails):
         return f"{ails}; another one starts elsewhere when Kubernetes gives it up, some minutes later"
     found = _container(pod) or {}
     waiting = (found.get("state") or {}).get("waiting") or {}
