@@ -57,7 +57,17 @@ def make_kind(plane: ControlPlane) -> None:
     def established() -> bool:
         found = plane.api.get(kind["apiVersion"], kind["kind"], name) or {}
         said = (found.get("status") or {}).get("conditions") or ()
-        return any(c["type"] == "Established" and c["status"] == "True" for c in said)
+        return any(c["type"] == "Established" and c["status"] == "True" for c in said) and listed()
+
+    def listed() -> bool:
+        """Return whether they can be listed: established, their storage may still be made."""
+        try:
+            plane.api.list(*LWS)
+        except ApiError as error:
+            if error.code not in (429, 503):
+                raise
+            return False
+        return True
 
     plane.wait_for("LeaderWorkerSets to be served", established)
 
