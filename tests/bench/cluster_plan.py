@@ -98,8 +98,6 @@ def shipped(folder: Path, runs: int) -> None:
 def plan(file: Path, environ: Mapping[str, str], *python: str) -> Run:
     """Run `sluice plan` as a process of its own."""
     words = [sys.executable, *python, "-m", "reconciler.cli.main", "plan", "-f", str(file)]
-    if python:  # the profiler takes a module by itself
-        words.remove("-m") if words.count("-m") == 1 else None
     with tempfile.TemporaryFile() as told:
         began = time.perf_counter()
         process = subprocess.Popen(words, env={**os.environ, **environ}, stdout=told, stderr=told, cwd=ROOT)
