@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 NEW := new-platform new-gate new-policy new-metric-source
 
-.PHONY: help install demo demo-triton demo-kubernetes test mutate lint format reference docs $(NEW) bench bench-judge bench-load bench-detection engines packages vllm triton clean
+.PHONY: help install demo demo-triton demo-kubernetes test mutate lint format reference docs $(NEW) bench bench-judge bench-load bench-detection bench-plan engines packages vllm triton clean
 
 help: ## Show this page
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 19
@@ -99,6 +99,9 @@ bench-load: install ## Measure the load engine beside its peers
 
 bench-detection: install ## Measure how long a failing release keeps its traffic on a cluster (about ten minutes; needs Go)
 	@$(BIN)/python -m tests.bench.detection
+
+bench-plan: install ## Measure plans that read clusters, 1,000 endpoints and the shipped production (needs what `make engines` builds)
+	@$(BIN)/python -m tests.bench.cluster_plan
 
 clean: ## Delete what was built and installed; .sluice, the state of environments, stays
 	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -231,6 +231,35 @@ class LaysOutFiles(Protocol):
 
 
 @dataclass(frozen=True)
+class PlannedFiles:
+    """What servers of a release start from beside its model, for a platform that has no folder to lay it out in.
+
+    `files` is path → text, `links` path → path in the model (empty: all of it), both from the root of what is laid out;
+    `paths` is what `options` is told of it.
+    """
+
+    files: Mapping[str, str]
+    links: Mapping[str, str]
+    paths: Mapping[str, str]
+
+
+@runtime_checkable
+class PlansFiles(Protocol):
+    """A runtime that lays files out and can say beforehand which, so that others bring them to its servers."""
+
+    def plan_files(self, release: Release, *, source: Path, model_path: str, root: str, control: str) -> PlannedFiles:
+        """Return what is to lie at `root`, to a server that sees the model at `model_path`.
+
+        `source` is where the model's files can be read now; they are listed, and its small texts are read: it blocks.
+        `control` is the word that only whoever may change a running server knows.
+
+        Raises:
+            SluiceError: the release's files are not what the server could serve.
+        """
+        ...
+
+
+@dataclass(frozen=True)
 class KvCache:
     """What one server keeps of requests: tokens, and how many requests of the full length those are."""
 

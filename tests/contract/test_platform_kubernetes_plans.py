@@ -48,14 +48,6 @@ async def test_a_split_between_pools_is_denied_by_the_gateways_controller(world:
         await world.platform.start(place(world, "a"), world.release("one"), fence=1)
 
 
-async def test_a_runtime_that_lays_out_files_is_denied(world: KubernetesWorld) -> None:
-    chat = world.spec.endpoints["chat"].model_copy(update={"runtime": "triton"})
-    world.spec = world.spec.model_copy(update={"endpoints": {"chat": chat}})
-    world.platform = world.opened()
-    (remark,) = await world.platform.foresee(world.address, world.release("one"))
-    assert (remark.code, remark.level) == ("PLAT-028", "deny")
-
-
 async def test_a_gateway_that_is_not_there_is_denied(cluster: ControlPlane) -> None:
     async with on_a_cluster(cluster, gateway={"name": "nowhere", "namespace": "default"}) as world:
         (remark,) = await world.platform.foresee(world.address, world.release("one"))

@@ -104,8 +104,8 @@ class Rig:
         return {s.release.model.ref: s.weight_pct for s in endpoint.slots.values() if s.release and s.weight_pct}
 
 
-@pytest.fixture
-async def rig(cluster: ControlPlane, tmp_path: Path) -> AsyncIterator[Rig]:
+@pytest.fixture(name="rig")
+async def rig_on_a_cluster(cluster: ControlPlane, tmp_path: Path) -> AsyncIterator[Rig]:
     """Return a cluster that serves `one` with two servers."""
     flow = Flow()
     async with on_a_cluster(cluster, stats=lambda client: FlowStats(flow)) as world:

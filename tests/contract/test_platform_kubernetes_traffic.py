@@ -155,7 +155,7 @@ def in_the_canary(stage: Stage, clients: Clients) -> subprocess.Popen[str]:
 
 
 def test_a_machine_is_drained_in_the_middle_of_a_canary(rig: Rig, tmp_path: Path) -> None:
-    """It has one of the champion's servers. A challenger that loses its only one so is rolled back, as by a crash."""
+    """It has one of the champion's servers."""
     stage = stage_of(rig, tmp_path, "drained", steps_pct=[10], step_min_s=15)
     stage.model("v2")
     before = {pod["metadata"]["name"] for pod in stage.pods("a")}

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from environments.names import Address
 from reconciler.core.model.rollout import Phase, Rollout
 from reconciler.core.model.settings import RolloutSettings
@@ -128,6 +130,43 @@ async def test_one_server_of_many_may_crash_and_more_than_a_tenth_may_not(tmp_pa
     bad = await crashing(tmp_path / "many", 3)
     assert bad.phase is Phase.ROLLED_BACK
     assert "3 of the challenger's 25 servers crashed" in bad.reason
+
+
+async def losing(home: Path, phase: Phase, *, again_s: float = 5.0) -> tuple[Rollout, Fleet]:
+    """Return a rollout whose challenger loses its only server with its machine in a phase, and its world."""
+    world, gone = Fleet(home), list[Phase]()
+    begun = await world.started(1, SETTINGS)
+
+    def evict(snapshot: Snapshot) -> None:
+        seen = snapshot.observed.get("local")
+        ours = seen.slots["b"] if seen else None
+        share = 100.0 if phase is Phase.BAKING else 10.0
+        if snapshot.rollout.regions[0].phase is phase and ours and ours.warm and ours.weight_pct == share and not gone:
+            gone.append(phase)
+            world.fleet.faults[NEW.id] = Fault(start_s=again_s)
+            world.fleet.evict("chat", "b")
+
+    ended = await world.run(begun, meddle=evict)
+    assert gone
+    return ended, world
+
+
+@pytest.mark.parametrize("phase", [Phase.SHIFTING, Phase.BAKING])
+async def test_a_challenger_that_loses_its_only_server_with_its_machine_goes_on_on_another(
+    tmp_path: Path, phase: Phase
+) -> None:
+    ended, world = await losing(tmp_path, phase)
+    assert ended.phase is Phase.PROMOTED, ended.reason
+    shares = [share for share, _, _ in world.weighed]
+    assert 0.0 in shares, "the champion had the traffic meanwhile"
+    assert shares.count(100.0) == (2 if phase is Phase.BAKING else 1)
+
+
+async def test_without_another_machine_a_person_is_asked_and_nothing_is_rolled_back(tmp_path: Path) -> None:
+    ended, world = await losing(tmp_path, Phase.SHIFTING, again_s=1e6)
+    assert ended.phase is Phase.PAUSED
+    assert "lost its server with its machine, and no other one was ready after 60 s" in ended.reason
+    assert world.fleet.endpoints["chat"].weights == {"a": 100.0, "b": 0.0}
 
 
 async def test_without_machines_for_the_next_share_a_person_is_asked_and_the_present_one_stays_watched(

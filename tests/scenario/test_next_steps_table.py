@@ -92,6 +92,7 @@ def world(row: dict[str, Any]) -> tuple[Rollout, dict[str, ObservedEndpoint], di
         slot=row.get("slot", "b"),
         unready_since=_ago(row.get("unready_s")),
         unreadable_since=_ago(row.get("unreadable_s")),
+        displaced_since=_ago(row.get("displaced_s")),
         trouble=_trouble(row.get("trouble")),
         efforts=row.get("efforts", 0),
         verdict=Verdict(row["verdict"]) if "verdict" in row else None,
@@ -161,6 +162,7 @@ def _slot(text: str) -> ObservedSlot:
         running="dead" not in facts,
         restarts=crashed,
         problem=problem,
+        displaced="displaced" in facts,
     )
 
 

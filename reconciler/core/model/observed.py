@@ -35,7 +35,9 @@ class Replica:
     """One server of a slot: a process, a pod, or a group of pods that hold one copy of the model together.
 
     `warm` says that its present process was warmed up, `restarts` how often its process ended by itself. `reason` says
-    in words why it is not ready. `url` reaches this server alone, where its platform lets anyone.
+    in words why it is not ready. `url` reaches this server alone, where its platform lets anyone. `displaced` says that
+    its release is not at fault where it does not answer or is cold: its machine is drained or lost, or it is new and
+    stands in the place of one that nobody saw crash.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Replica:
     restarts: int = 0
     reason: str | None = None
     url: str | None = None
+    displaced: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,12 @@ class ObservedSlot:
     def crashed(self) -> int:
         """Return how many servers ended by themselves since they were warmed up."""
         return sum(r.restarts > 0 and not r.warm for r in self.replicas)
+
+    @property
+    def displaced(self) -> bool:
+        """Return whether no server is ready and warm, and for none of them that is the release's fault."""
+        kept = any(r.state is ServerState.READY and r.warm for r in self.replicas)
+        return bool(self.replicas) and not kept and all(r.displaced for r in self.replicas)
 
     @property
     def fatal(self) -> bool:

@@ -98,7 +98,8 @@ class RegionRollout:
 
     `slot` is the challenger's; `champion_slot` is None on a first deployment. `step` indexes the ladder while
     SHIFTING. `since` is when the present phase or step came into force; `unready_since` when the challenger was last
-    seen to stop answering, `unreadable_since` when the region was. `trouble` is the effect that keeps failing.
+    seen to stop answering, `displaced_since` when it lost its machine, `unreadable_since` when the region stopped to
+    answer. `trouble` is the effect that keeps failing.
     `efforts` counts how often traffic was split in this phase and step: what never converges must not be tried for
     ever. `spec` is the region as the file declared it, so that it can be reached after it was deleted there.
     `retires` is a slot that a repair empties: what was kept warm there is not needed any more. `replicas` is how many
@@ -126,6 +127,7 @@ class RegionRollout:
     replicas: int = 1
     asked_pct: float | None = None
     underway: Underway | None = None
+    displaced_since: float | None = None
 
     def gate(self, name: str) -> GateResult | None:
         """Return the latest answer of a gate."""
@@ -227,7 +229,7 @@ def rollout_from_json(data: Json) -> Rollout:
 
 def _region_to_json(region: RegionRollout) -> Json:
     plain: tuple[str, ...] = ("region", "wave", "slot", "champion_slot", "step", "since", "unready_since")
-    plain += ("unreadable_since", "reason", "efforts", "spec", "retires", "replicas", "asked_pct")
+    plain += ("unreadable_since", "reason", "efforts", "spec", "retires", "replicas", "asked_pct", "displaced_since")
     gates = [
         {
             "gate": g.gate,

@@ -90,6 +90,9 @@ def after(rollout: Rollout, step: Step, now: float, found: GateResult | None = N
             return _entered(rollout, step, now)
         case NoteSilence(region=name, what="unready", since=since):
             return rollout.with_region(replace(rollout.region(name), unready_since=since))
+        case NoteSilence(region=name, what="displaced", since=since):
+            # Silence from before its machine was known to be lost was no silence of its own.
+            return rollout.with_region(replace(rollout.region(name), displaced_since=since, unready_since=None))
         case NoteSilence(region=name, since=since):
             return rollout.with_region(replace(rollout.region(name), unreadable_since=since))
         case Pause():
@@ -153,6 +156,7 @@ def _entered(rollout: Rollout, step: Enter, now: float) -> Rollout:
         step=step.step,
         since=now,
         unready_since=None,
+        displaced_since=None,
         unreadable_since=None,
         verdict=step.verdict or before.verdict,
         reason=step.reason or before.reason,
@@ -182,7 +186,9 @@ def _kept(intent: Intent) -> Intent:
 def watched_again(rollout: Rollout, now: float) -> Rollout:
     """Return the rollout as a new owner takes it: time in which nobody watched counts for no step and no bake."""
     regions = tuple(
-        replace(r, since=now, unready_since=None, efforts=0) if r.phase in (Phase.SHIFTING, Phase.BAKING) else r
+        replace(r, since=now, unready_since=None, displaced_since=None, efforts=0)
+        if r.phase in (Phase.SHIFTING, Phase.BAKING)
+        else r
         for r in rollout.regions
     )
     return replace(rollout, regions=tuple(replace(r, underway=None) for r in regions))

@@ -18,7 +18,7 @@ from reconciler.core.rollout.steps import (
     Wait,
     WarmSlot,
 )
-from reconciler.core.rollout.surge import first_servers, needs_proof, shift_to, steady_need
+from reconciler.core.rollout.surge import first_servers, needs_proof, shift_to, steady_need, take_back
 from reconciler.core.rollout.traffic_split import converge
 from reconciler.core.rollout.view import View, fail
 
@@ -193,10 +193,14 @@ def trouble_of(view: View) -> list[RegionStep]:
         return [fail(view, f"slot {view.region.slot} no longer runs the challenger but {seen.release_id or 'nothing'}")]
     if seen.fatal:
         return [fail(view, seen.problem or "the challenger serves something else")]
+    if seen.displaced and seen.crashed == 0:
+        return _displaced(view)
     if not seen.was_warm or not seen.running:
         return [fail(view, f"the challenger's server died: {seen.problem or 'it was restarted'}")]
     if seen.crashed > CRASHED_SHARE_MAX * seen.wanted:
         return [fail(view, f"{seen.crashed} of the challenger's {seen.wanted} servers crashed: {seen.problem}")]
+    if view.region.displaced_since is not None:
+        return [NoteSilence(name, "displaced", None)]
     if seen.ready:
         if view.region.unready_since is not None:
             return [NoteSilence(name, "unready", None)]
@@ -209,6 +213,29 @@ def trouble_of(view: View) -> list[RegionStep]:
     if silent_s > UNREADY_GRACE_S:
         return [fail(view, f"the challenger has not answered for {silent_s:.0f} s: {seen.problem or 'no answer'}")]
     return [Wait(name, f"the challenger does not answer: {seen.problem}", UNREADY_GRACE_S - silent_s)]
+
+
+def _displaced(view: View) -> list[RegionStep]:
+    """Hold a rollout whose challenger lost its machine: another server may stand in its place, the release is as good.
+
+    Its traffic waits at the champion. The step's time begins anew when it has that traffic back.
+    """
+    seen, name, since = view.challenger, view.name, view.region.displaced_since
+    served = view.champion is not None and view.champion.serves
+    first = mend_champion(view) or (take_back(view) if served else [])
+    if first:
+        return first
+    if since is None:
+        return [NoteSilence(name, "displaced", view.now)]
+    if seen.ready:
+        return [WarmSlot(name, view.region.slot, view.rollout.settings.warmup_requests)]
+    limit = view.rollout.settings.start_timeout_s
+    left, why = since + limit - view.now, seen.problem or "another one starts"
+    if left <= 0:
+        told = f"the challenger lost its server with its machine, and no other one was ready after {limit:g} s: {why}"
+        return [Pause(name, Verdict.ERROR, told)]
+    holds = "the champion has the traffic meanwhile" if served else "nothing serves meanwhile"
+    return [Wait(name, f"the challenger lost its server with its machine, and {holds}: {why}", left)]
 
 
 def mend_champion(view: View) -> list[RegionStep]:

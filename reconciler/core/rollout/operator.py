@@ -48,6 +48,7 @@ def resumed(rollout: Rollout, now: float) -> Rollout:
             r,
             since=now,
             unready_since=None,
+            displaced_since=None,
             unreadable_since=None,
             gates=tuple(g for g in r.gates if g.verdict is Verdict.PASS),
             verdict=None,

@@ -101,11 +101,12 @@ class Enter:
 class NoteSilence:
     """Remember since when something does not answer (None: it answers again); nothing live changes.
 
-    `what` is `unready`, the challenger's server, or `unreadable`, the whole region.
+    `what` is `unready`, the challenger's server, `displaced`, that server with its machine, or `unreadable`, the whole
+    region.
     """
 
     region: str
-    what: Literal["unready", "unreadable"]
+    what: Literal["unready", "displaced", "unreadable"]
     since: float | None
 
 

@@ -1,7 +1,8 @@
 """A door on loopback to a cluster's pods and Services, through the API server's own proxy and with its credentials.
 
 Warm-up, gates and counters speak plain HTTP to an address. From outside a cluster there is none, but the API server
-passes requests on. Whoever knows the door's secret path may use it; it leads to the port of slots and nowhere else.
+passes requests on. Whoever knows the door's secret path may use it; it leads to the port of slots, or with `NAME+2` to
+one of the two above it, where Triton tells its metrics, and nowhere else.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 _HEAD_MAX, _BODY_MAX = 64 * 1024, 32 * 1024 * 1024
 _NAME = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
-_PLACE = rf"(?P<namespace>{_NAME})/(?P<kind>pods|services)/(?P<name>{_NAME})"
+_PLACE = rf"(?P<namespace>{_NAME})/(?P<kind>pods|services)/(?P<name>{_NAME})(\+(?P<above>[12]))?"
 _PATH = re.compile(rf"/(?P<secret>[\w-]+)/{_PLACE}(?P<rest>/.*)?", re.ASCII)
 _HOP = ("connection", "content-length", "host", "keep-alive", "transfer-encoding", "upgrade", "authorization")
 _CONNECT_S = 10.0
@@ -73,7 +74,8 @@ class Doorway:
             await _say(writer, 411, "say how long the body is, up to 32 MiB")
             return
         body = await reader.readexactly(int(length))
-        there = f"/api/v1/namespaces/{place['namespace']}/{place['kind']}/{place['name']}:{SLOT_PORT}/proxy"
+        port = SLOT_PORT + int(place["above"] or 0)
+        there = f"/api/v1/namespaces/{place['namespace']}/{place['kind']}/{place['name']}:{port}/proxy"
         asked = self._client.build_request(
             method,
             f"{there}{place['rest'] or '/'}{'?' + query if query else ''}",

@@ -32,7 +32,14 @@ def _build(site: Site) -> KubernetesPlatform:
         return await Doorway(config.connect(config.config_of(site.spec.context))).open()
 
     return KubernetesPlatform(
-        site.declared, site.region, site.runtime_for, connect, stats=ProxyStats, doors=doors, copies=site.copies
+        site.declared,
+        site.region,
+        site.runtime_for,
+        connect,
+        stats=ProxyStats,
+        doors=doors,
+        copies=site.copies,
+        models=site.files,
     )
 
 

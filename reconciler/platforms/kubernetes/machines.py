@@ -29,6 +29,16 @@ def lost_machines(nodes: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     return found
 
 
+def gone_machine(name: str) -> str:
+    """Return in words what ails a machine that the cluster does not know any more: its cloud took it back."""
+    return f"its machine {name} is gone"
+
+
+def is_lost(ails: str) -> bool:
+    """Return whether what ails a machine keeps its servers from answering: one that is drained still serves."""
+    return "does not answer" in ails or ails.endswith("is gone")
+
+
 def told_off(pod: Mapping[str, Any]) -> str | None:
     """Return in words why somebody takes a pod away although it is well, None where nobody does."""
     conditions = (pod.get("status") or {}).get("conditions") or ()
@@ -48,5 +58,4 @@ def blameless(pod: Mapping[str, Any], lost: Mapping[str, str]) -> bool:
 
     A machine that is only closed to new pods still serves those that it has.
     """
-    ill = "does not answer" in lost.get(machine_of(pod), "")
-    return ill or told_off(pod) is not None
+    return is_lost(lost.get(machine_of(pod), "")) or told_off(pod) is not None

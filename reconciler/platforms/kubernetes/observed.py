@@ -12,9 +12,8 @@ from reconciler.core.model.release import Release
 from reconciler.platforms.kubernetes import marks
 from reconciler.platforms.kubernetes.pending import Cluster, why_no_pods
 from reconciler.platforms.kubernetes.placement import GatewayRef
-from reconciler.platforms.kubernetes.pods import replica
+from reconciler.platforms.kubernetes.pods import GROUP_INDEX, WORKER_INDEX, replica
 from reconciler.platforms.kubernetes.route import refused, weights_of
-from reconciler.platforms.kubernetes.workload import WORKER_INDEX
 from reconciler.platforms.splits import WEIGHT_RESOLUTION_PCT
 
 Body = Mapping[str, Any]
@@ -104,15 +103,28 @@ def _slot(address: Address, slot: str, found: EndpointObjects, weight: float, vi
 def _servers(body: Body, release: Release, pods: Sequence[Body], wanted: int, view: View) -> tuple[Replica, ...]:
     """Return a slot's servers; those that it wants and that have no pod yet are starting."""
     warm, name, namespace = marks.warm_servers(body), body["metadata"]["name"], body["metadata"]["namespace"]
-    ours = sorted(
-        (p for p in pods if _labels(p).get(RELEASE_LABEL) == release.id and leads(p)),
-        key=lambda p: str(p["metadata"]["name"]),
-    )
-    there = [replica(pod, warm, view.cluster, url=view.doors.pod(namespace, pod)) for pod in ours]
+    ours = sorted((p for p in pods if _labels(p).get(RELEASE_LABEL) == release.id), key=_name)
+    there = [
+        replica(pod, warm, view.cluster, workers=_workers(pod, ours), url=view.doors.pod(namespace, pod))
+        for pod in ours
+        if leads(pod)
+    ]
     staying = sum(server.state not in (ServerState.STOPPING, ServerState.DEAD) for server in there)
     why = why_no_pods((body.get("status") or {}).get("conditions") or ()) or "its pod is being made"
-    lacking = (Replica(f"{name}/{n}", ServerState.STARTING, reason=why) for n in range(staying + 1, wanted + 1))
+    lacking = (
+        Replica(f"{name}/{n}", ServerState.STARTING, reason=why, displaced=True) for n in range(staying + 1, wanted + 1)
+    )
     return (*there, *lacking)
+
+
+def _workers(leader: Body, pods: Sequence[Body]) -> list[Body]:
+    """Return the other pods of a leader's group; none where each pod is a server by itself."""
+    group = _labels(leader).get(GROUP_INDEX)
+    return [p for p in pods if group is not None and _labels(p).get(GROUP_INDEX) == group and not leads(p)]
+
+
+def _name(body: Body) -> str:
+    return str(body["metadata"]["name"])
 
 
 def _vanished(address: Address, slot: str, route: Body | None, weight: float) -> ObservedSlot:

@@ -23,9 +23,10 @@ from reconciler.platforms.kubernetes.refusals import autoscaled, check_placement
 from reconciler.platforms.kubernetes.slots import Slots
 from reconciler.platforms.kubernetes.traffic import Stats, Totals
 from reconciler.platforms.kubernetes.weights import Weights
-from reconciler.ports import CopiesAt, ForeignField, InProgress, Remark, Runtime, SlotAddress, SlotCounts
+from reconciler.ports import CopiesAt, Files, ForeignField, InProgress, Remark, Runtime, SlotAddress, SlotCounts
 
 PAGE = 200
+_FORESEEN = ("PLAT-", "RUN-")
 Connect = Callable[[], Awaitable[KubeClient]]
 
 
@@ -39,13 +40,14 @@ class _Open:
         spec: EnvironmentSpec,
         region: str,
         runtime_for: Callable[[str], Runtime],
+        models: Files | None,
     ) -> None:
         gateway, declared = gateway_of(spec, region), spec.regions[region]
         pins = isinstance(declared, KubernetesRegion) and declared.allow_slot_header
         self.client, self.doors = client, doors
         self.reading = Reading(client, spec, region, gateway)
         fences = Fences(client, self.reading.workload_kinds)
-        self.slots = Slots(client, self.reading, fences, gateway, runtime_for)
+        self.slots = Slots(client, self.reading, fences, gateway, runtime_for, models)
         self.adopting = Adopting(client, fences)
         self.weights = Weights(client, self.reading, fences, gateway, pins=pins)
 
@@ -66,12 +68,13 @@ class KubernetesPlatform:
         stats: Callable[[KubeClient], Stats],
         doors: Callable[[], Awaitable[Doors]] = doors_inside,
         copies: CopiesAt | None = None,
+        models: Files | None = None,
     ) -> None:
         self._spec, self._region = declared, region
         self._runtime_for, self._connect = runtime_for, connect
         self._gateway = gateway_of(declared, region)
         self._open_doors, self._stats, self._totals = doors, stats, Totals()
-        self._copies = Copies(copies)
+        self._copies, self._models = Copies(copies), models
         self._lock = asyncio.Lock()
         self._opened: _Open | None = None
 
@@ -94,7 +97,8 @@ class KubernetesPlatform:
         """Run a release in a slot; do nothing when it runs there already, however many servers it has by now.
 
         Raises:
-            SluiceError: `PLAT-003` the slot serves another release; `PLAT-020` to `PLAT-024`; `LEASE-002`; `KUBE-…`.
+            SluiceError: `PLAT-003` the slot serves another release; `PLAT-020` to `PLAT-024`, `PLAT-032`, `PLAT-033`;
+                `LEASE-002`; `KUBE-…`; what the runtime says of the model's files.
         """
         place = placement(self._spec, self._region, slot.address.endpoint)
         return await (await self._open()).slots.start(slot, release, place, fence=fence, replicas=replicas)
@@ -206,11 +210,13 @@ class KubernetesPlatform:
             if controller is None:
                 raise no_gateway(endpoint, self._gateway)
         except SluiceError as error:
-            if not error.code.startswith("PLAT-"):
+            if not error.code.startswith(_FORESEEN):
                 raise
             p = error.problem
             return (Remark(error.code, "deny", f"{p.what}: {p.why}; {p.do}"),)
         ways = "; ".join(f"{key}: {source.why}" for key, source in sorted(brought.sources.items()))
+        if brought.files:
+            ways += f"; what lies beside the model: an immutable ConfigMap of {len(brought.files.files)} files"
         minutes = cold_start_s(place, brought.sources["model"]) / 60
         message = f"weights get into pods as follows: {ways}. A cold start takes about {minutes:.0f} min at most"
         there_now = (await there.reading.endpoints()).get(endpoint.endpoint, EndpointObjects())
@@ -240,7 +246,7 @@ class KubernetesPlatform:
             if self._opened is None:
                 client = await self._connect()
                 doors = await self._open_doors()
-                self._opened = _Open(client, doors, self._spec, self._region, self._runtime_for)
+                self._opened = _Open(client, doors, self._spec, self._region, self._runtime_for, self._models)
             return self._opened
 
     def _address(self, endpoint: str) -> Address:

@@ -14,13 +14,15 @@ from environments.names import (
     POOL_LABEL,
     SLOT_PORT,
     SLOT_PORT_NAME,
+    TRITON_METRICS_PORT,
     service_account,
 )
 from reconciler.core.canonical import Json
 from reconciler.core.model.release import Release
 from reconciler.platforms.kubernetes.artifacts import IMAGE, STREAM, Source, cold_start_s
+from reconciler.platforms.kubernetes.files import files_mounts, files_volumes
 from reconciler.platforms.kubernetes.placement import Placement
-from reconciler.ports import ServerOptions
+from reconciler.ports import PlannedFiles, ServerOptions
 
 USER_ID = 10001
 PRESTOP_S = 15
@@ -29,8 +31,16 @@ MARGIN_S = 30
 PROBE_S = 10
 MODELS = "/models"
 HOME = "/home/sluice"
-_COMMANDS: Mapping[str, tuple[str, ...]] = {"vllm": ("vllm", "serve")}
-_HEALTH: Mapping[str, str] = {"vllm": "/health"}
+REPOSITORY = "/repository"
+"""Where what is laid out beside a model lies in a pod."""
+CONTROL_VARIABLE = "SLUICE_CONTROL"
+"""Holds the pod's own UID: a word that no client knows, and that nobody has to keep."""
+TRITON = "triton"
+_COMMANDS: Mapping[str, tuple[str, ...]] = {"vllm": ("vllm", "serve"), TRITON: ("tritonserver",)}
+_STARTED: Mapping[str, str] = {"vllm": "/health", TRITON: "/v2/health/ready"}
+_LIVES: Mapping[str, str] = {"vllm": "/health", TRITON: "/v2/health/live"}
+_DRAIN: Mapping[str, str] = {"vllm": "shutdown_timeout", TRITON: "exit_timeout_secs"}
+"""The engine arguments that say how long a server may finish what is in flight."""
 _SERVES = (
     "import json, sys, urllib.request as r; "
     f"served = json.load(r.urlopen('http://127.0.0.1:{SLOT_PORT}/v1/models', timeout=4))['data']; "
@@ -41,19 +51,25 @@ _SERVES = (
 
 @dataclass(frozen=True)
 class Brought:
-    """A release with what brings its artifacts into a pod, keyed as its lineage is: `model`, `adapters.NAME`."""
+    """A release with what brings its artifacts into a pod, keyed as its lineage is: `model`, `adapters.NAME`.
+
+    `files` is what its servers start from besides, and `files_name` the ConfigMap that brings it; most need none.
+    """
 
     release: Release
     sources: Mapping[str, Source]
+    files: PlannedFiles | None = None
+    files_name: str = ""
 
     def paths(self) -> dict[str, str]:
-        """Return where the server finds each artifact."""
-        return {key: _path(key, source) for key, source in self.sources.items()}
+        """Return where the server finds each artifact, and what it is told of the files beside them."""
+        found = {key: model_path(key, source) for key, source in self.sources.items()}
+        return found | dict(self.files.paths if self.files else {})
 
 
 def drain_s(release: Release, place: Placement) -> int:
     """Return how long a server may finish what is in flight, in seconds."""
-    asked = release.engine.get("shutdown_timeout", place.drain_s)
+    asked = release.engine.get(_DRAIN[release.runtime], place.drain_s)
     return int(asked) if isinstance(asked, int | float) else place.drain_s
 
 
@@ -71,6 +87,9 @@ def server_arguments(brought: Brought, options: ServerOptions, place: Placement)
     """Return a server's arguments: the runtime's own, and how it ends and loads in a pod."""
     extra: tuple[str, ...] = ()
     release = brought.release
+    if release.runtime == TRITON:  # what the runtime says of its end is for a machine without a grace of our own
+        kept = (each for each in options.arguments if not each.startswith("--exit-timeout-secs="))
+        return (*kept, f"--exit-timeout-secs={drain_s(release, place)}")
     if release.runtime == "vllm" and "shutdown_timeout" not in release.engine:
         extra += ("--shutdown-timeout", str(place.drain_s))
     if brought.sources["model"].kind == STREAM and "load_format" not in release.engine:
@@ -119,14 +138,14 @@ _SHM: Mapping[str, Any] = {"name": "shm", "emptyDir": {"medium": "Memory", "size
 
 def _container(brought: Brought, options: ServerOptions, place: Placement) -> Json:
     release, runtime = brought.release, brought.release.runtime
-    health = {"path": _HEALTH[runtime], "port": SLOT_PORT_NAME}
+    lives, started = ({"path": of[runtime], "port": SLOT_PORT_NAME} for of in (_LIVES, _STARTED))
     return {
         "name": "server",
         "image": place.image,
         "command": list(_COMMANDS[runtime]),
         "args": list(server_arguments(brought, options, place)),
-        "env": _variables(options, place),
-        "ports": [{"name": SLOT_PORT_NAME, "containerPort": SLOT_PORT}],
+        "env": _variables(brought, options, place),
+        "ports": _ports(runtime),
         "resources": _resources(place),
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -140,26 +159,32 @@ def _container(brought: Brought, options: ServerOptions, place: Placement) -> Js
             {"name": "shm", "mountPath": "/dev/shm"},
         ],
         "startupProbe": {
-            "httpGet": health,
+            "httpGet": started,
             "periodSeconds": PROBE_S,
             "timeoutSeconds": 5,
             "failureThreshold": math.ceil(startup_s(brought, place) / PROBE_S),
         },
-        "readinessProbe": _readiness(release, health) | {"periodSeconds": 5, "timeoutSeconds": 5},
-        "livenessProbe": {"httpGet": health, "periodSeconds": PROBE_S, "timeoutSeconds": 10, "failureThreshold": 6},
+        "readinessProbe": _readiness(release) | {"periodSeconds": 5, "timeoutSeconds": 5},
+        "livenessProbe": {"httpGet": lives, "periodSeconds": PROBE_S, "timeoutSeconds": 10, "failureThreshold": 6},
         # vLLM writes no message when it dies: the end of its log is one.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "lifecycle": {"preStop": {"sleep": {"seconds": PRESTOP_S}}},
     }
 
 
-def _readiness(release: Release, health: Json) -> Json:
-    if release.runtime != "vllm":
-        return {"httpGet": health}
+def _ports(runtime: str) -> list[Json]:
+    metrics = [{"name": "metrics", "containerPort": TRITON_METRICS_PORT}] if runtime == TRITON else []
+    return [{"name": SLOT_PORT_NAME, "containerPort": SLOT_PORT}, *metrics]
+
+
+def _readiness(release: Release) -> Json:
+    """Return what says that a server serves this release; Triton's has one model of that name, from this release."""
+    if release.runtime == TRITON:
+        return {"httpGet": {"path": f"/v2/models/{release.endpoint}/ready", "port": SLOT_PORT_NAME}}
     return {"exec": {"command": ["python3", "-c", _SERVES, release.endpoint, *sorted(release.adapters)]}}
 
 
-def _variables(options: ServerOptions, place: Placement) -> list[Json]:
+def _variables(brought: Brought, options: ServerOptions, place: Placement) -> list[Json]:
     own = {
         "AWS_REGION": place.region,
         "HF_HUB_OFFLINE": "1",
@@ -167,7 +192,9 @@ def _variables(options: ServerOptions, place: Placement) -> list[Json]:
         "VLLM_NO_USAGE_STATS": "1",
         "XDG_CACHE_HOME": f"{HOME}/.cache",
     }
-    return [{"name": name, "value": value} for name, value in sorted({**own, **options.environment}.items())]
+    plain = [{"name": name, "value": value} for name, value in sorted({**own, **options.environment}.items())]
+    uid = {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.uid"}}
+    return [*plain, *([{"name": CONTROL_VARIABLE, "valueFrom": uid}] if brought.files else [])]
 
 
 def _resources(place: Placement) -> Json:
@@ -187,7 +214,8 @@ def _volume_name(key: str) -> str:
     return key.replace(".", "-").replace("_", "-").lower()
 
 
-def _path(key: str, source: Source) -> str:
+def model_path(key: str, source: Source) -> str:
+    """Return where a server finds an artifact."""
     return f"{MODELS}/{_volume_name(key)}" if source.mounted else source.place
 
 
@@ -199,14 +227,28 @@ def _volumes(brought: Brought) -> list[Json]:
     ]
     claimed = any(source.mounted and source.kind != IMAGE for source in brought.sources.values())
     claim = {"name": "claim", "persistentVolumeClaim": {"claimName": MODEL_CLAIM, "readOnly": True}}
-    return [*images, claim] if claimed else images
+    return [*images, *([claim] if claimed else []), *files_volumes(brought.files, brought.files_name)]
 
 
 def _mounts(brought: Brought) -> list[Json]:
     found = []
     for key, source in sorted(brought.sources.items()):
         if source.mounted:
-            mount = {"mountPath": _path(key, source), "readOnly": True}
-            own = {"name": _volume_name(key)} if source.kind == IMAGE else {"name": "claim", "subPath": source.place}
-            found.append(own | mount)
-    return found
+            found.append(_mount(key, source, model_path(key, source)))
+    return [*found, *_laid_out(brought)]
+
+
+def _laid_out(brought: Brought) -> list[Json]:
+    """Return the mounts that lay a server's files out: those that are written, and parts of the model beside them."""
+    if brought.files is None:
+        return []
+    parts = sorted(brought.files.links.items())
+    links = [_mount("model", brought.sources["model"], f"{REPOSITORY}/{at}", part) for at, part in parts]
+    return [*links, *files_mounts(brought.files, REPOSITORY)]
+
+
+def _mount(key: str, source: Source, at: str, part: str = "") -> Json:
+    """Return the mount of an artifact, or of a part of it, at a path."""
+    inside = "/".join(each for each in ("" if source.kind == IMAGE else source.place, part) if each)
+    name = _volume_name(key) if source.kind == IMAGE else "claim"
+    return {"name": name, **({"subPath": inside} if inside else {}), "mountPath": at, "readOnly": True}

@@ -22,7 +22,7 @@ from reconciler.kubernetes.kinds import (
     NODE,
     POD,
 )
-from reconciler.platforms.kubernetes.machines import lost_machines
+from reconciler.platforms.kubernetes.machines import gone_machine, lost_machines, machine_of
 from reconciler.platforms.kubernetes.observed import EndpointObjects, by_endpoint
 from reconciler.platforms.kubernetes.pending import Cluster
 from reconciler.platforms.kubernetes.placement import GatewayRef, team_namespaces
@@ -105,12 +105,13 @@ class Reading:
             return Cluster(pools=self._pools)
         since, known = self._around
         if time.monotonic() - since >= _SURROUNDINGS_S:
-            known = await self._ask_around({pod["metadata"]["namespace"] for pod in waiting})
+            known = await self._ask_around(waiting)
             self._around = (time.monotonic(), known)
         waited = {pod["metadata"]["name"]: _age_s(pod) for pod in waiting}
         return Cluster(known.events, known.nodes, self._pools, waited, known.lost)
 
-    async def _ask_around(self, namespaces: set[str]) -> Cluster:
+    async def _ask_around(self, waiting: Iterable[Mapping[str, Any]]) -> Cluster:
+        namespaces = {pod["metadata"]["namespace"] for pod in waiting}
         nodes, *events = await asyncio.gather(
             self._client.list(NODE, labels=POOL_LABEL),
             *(self._client.list(EVENT, each) for each in sorted(namespaces)),
@@ -123,7 +124,14 @@ class Reading:
         for node in nodes:
             pool = node["metadata"]["labels"][POOL_LABEL]
             counted[pool] = counted.get(pool, 0) + 1
-        return Cluster(by_pod, counted, lost=lost_machines(nodes))
+        known = {node["metadata"]["name"] for node in nodes}
+        gone = await self._gone({machine_of(pod) for pod in waiting} - known - {""})
+        return Cluster(by_pod, counted, lost=lost_machines(nodes) | gone)
+
+    async def _gone(self, names: Iterable[str]) -> dict[str, str]:
+        """Return those of these machines that are there no more: of no pool at all may be some that are."""
+        found = {name: await self._client.get(NODE, name) for name in sorted(names)}
+        return {name: gone_machine(name) for name, node in found.items() if node is None}
 
     async def _all(self, kind: Kind) -> list[Body]:
         """Return the objects of a kind in all namespaces.

@@ -12,8 +12,8 @@ from reconciler.platforms.kubernetes.scalers import Scaler
 from reconciler.platforms.kubernetes.workload import replica_owners
 from reconciler.ports import Remark, SlotAddress
 
-RUNTIMES = ("vllm",)
-"""Runtimes whose servers need nothing but a release's own files."""
+SPANNING = ("vllm",)
+"""Runtimes whose servers hold one copy of a model over several machines."""
 _SPLITS_SERVICES_ONLY = ("gateway.envoyproxy.io/",)
 """Controllers that split a rule's traffic between Services and not between InferencePools."""
 
@@ -22,16 +22,16 @@ def check_placement(address: Address, place: Placement, controller: str | None) 
     """Refuse what an endpoint asks for and its cluster cannot do.
 
     Raises:
-        SluiceError: `PLAT-021` no image, `PLAT-022` pools that the gateway cannot split between, `PLAT-028` a runtime
-            whose servers start from more than a release's own files.
+        SluiceError: `PLAT-021` no image, `PLAT-022` pools that the gateway cannot split between, `PLAT-033` a runtime
+            whose replicas cannot span machines.
     """
-    if place.runtime not in RUNTIMES:
+    if place.workers > 1 and place.runtime not in SPANNING:
         raise SluiceError(
-            "PLAT-028",
+            "PLAT-033",
             where=str(address),
-            what=f"servers of the runtime {place.runtime} cannot be started in this cluster",
-            why="they start from files that are laid out beside the model, and nothing brings those into a pod yet",
-            do=f"use one of: {', '.join(RUNTIMES)}, or a region with `platform: local`",
+            what=f"one server of the runtime {place.runtime} cannot span {place.workers} machines",
+            why="its servers do not know of each other",
+            do=f"leave `workers` out, or use one of: {', '.join(SPANNING)}",
         )
     if place.image is None:
         raise SluiceError(

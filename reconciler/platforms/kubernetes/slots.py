@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from environments.names import RELEASE_LABEL, SLOT_PORT, SLOTS, Address, slot_labels
 from reconciler.core.model.observed import ServerState
@@ -13,6 +14,8 @@ from reconciler.platforms.kubernetes import marks
 from reconciler.platforms.kubernetes.artifacts import Source, source_of
 from reconciler.platforms.kubernetes.borrowing import Borrowing
 from reconciler.platforms.kubernetes.fences import Fences, Held
+from reconciler.platforms.kubernetes.files import files_name
+from reconciler.platforms.kubernetes.observed import leads
 from reconciler.platforms.kubernetes.placement import GatewayRef, Placement
 from reconciler.platforms.kubernetes.pod import Brought
 from reconciler.platforms.kubernetes.pods import server_of, state_of
@@ -27,8 +30,9 @@ from reconciler.platforms.kubernetes.refusals import (
 from reconciler.platforms.kubernetes.route import unseen, weights_of
 from reconciler.platforms.kubernetes.scalers import Scaler
 from reconciler.platforms.kubernetes.services import delete_service, ensure_service
+from reconciler.platforms.kubernetes.slot_files import SlotFiles
 from reconciler.platforms.kubernetes.workload import kind_of, replica_owners, workload
-from reconciler.ports import InProgress, Runtime, SlotAddress
+from reconciler.ports import Files, InProgress, Runtime, SlotAddress
 
 _LAGS = InProgress("our own watch has not seen it yet")
 
@@ -43,9 +47,11 @@ class Slots:
         fences: Fences,
         gateway: GatewayRef,
         runtime_for: Callable[[str], Runtime],
+        models: Files | None = None,
     ) -> None:
         self._client, self._reading, self._fences = client, reading, fences
         self._gateway, self._runtime_for = gateway, runtime_for
+        self._files = SlotFiles(client, models)
         self._borrowing = Borrowing(client)
         self._version: tuple[int, int] | None = None
 
@@ -55,6 +61,8 @@ class Slots:
         """Run a release in a slot: what ran there before goes first, all of it."""
         check_placement(slot.address, place, await self._reading.controller())
         brought = await self.brought(slot.address, release, place)
+        name = files_name(slot, brought.files) if brought.files else ""
+        brought = replace(brought, files_name=name)
         options = self._runtime_for(release.runtime).options(
             release, paths=brought.paths(), host="0.0.0.0", port=SLOT_PORT
         )
@@ -62,8 +70,9 @@ class Slots:
         async def act(held: Held) -> InProgress | None:
             if _runs(held, slot, release):
                 return None
-            if waiting := await self._emptied(held, slot, but=release):
+            if waiting := await self._emptied(held, slot, but=release, keep=name):
                 return waiting
+            await self._files.bring(slot, place.namespace, brought.files, fence=held.fence)
             await ensure_service(self._client, slot, place)
             body = workload(slot, brought, options, place, replicas=replicas, fence=held.fence)
             kind = kind_of(place)
@@ -74,10 +83,10 @@ class Slots:
         return await self._fences.act(slot.address, place.namespace, fence, act)
 
     async def brought(self, address: Address, release: Release, place: Placement) -> Brought:
-        """Return a release with the way in which each of its artifacts gets into a pod.
+        """Return a release with the way in which each of its artifacts gets into a pod, and what lies beside them.
 
         Raises:
-            SluiceError: `PLAT-023` one of them cannot.
+            SluiceError: `PLAT-023` one of them cannot, `PLAT-032`; what the runtime says of the model's files.
         """
         if self._version is None:
             self._version = await self._client.version()
@@ -86,7 +95,8 @@ class Slots:
             key: source_of(found, place, self._version, environment=address.environment, streams=key == "model")
             for key, found in wanted.items()
         }
-        return Brought(release, sources)
+        runtime = self._runtime_for(release.runtime)
+        return Brought(release, sources, await self._files.planned(release, sources, runtime, where=str(address)))
 
     async def scale(self, slot: SlotAddress, namespace: str, replicas: int, *, fence: int) -> InProgress | None:
         """Give a slot so many servers; an autoscaler is borrowed for it, and nobody else is overruled."""
@@ -174,8 +184,13 @@ class Slots:
 
         return await self._fences.act(endpoint, namespace, fence, act)
 
-    async def _emptied(self, held: Held, slot: SlotAddress, *, but: Release | None = None) -> InProgress | None:
-        """Delete a slot's workload; None when no server is left, but those of the release `but`."""
+    async def _emptied(
+        self, held: Held, slot: SlotAddress, *, but: Release | None = None, keep: str = ""
+    ) -> InProgress | None:
+        """Delete a slot's workload; None when no server is left, but those of the release `but`.
+
+        Its files go last; `keep` is the name of those that may stay.
+        """
         found = held.workloads.get(slot.slot)
         if found is not None:
             kind, body = found
@@ -192,8 +207,10 @@ class Slots:
         left = await self._reading.pods(held.namespace, leaving)
         if left:
             return InProgress(f"{len(left)} servers finish their requests and end")
-        gone = found is None or await self._gone(*found)
-        return None if gone else InProgress("its workload is being deleted")
+        if found is not None and not await self._gone(*found):
+            return InProgress("its workload is being deleted")
+        await self._files.tidy(slot, held.namespace, keep=keep)
+        return None
 
     async def _take_back_if_late(self, slot: SlotAddress, kind: Kind, made: Body, held: Held) -> None:
         """Delete a workload that was made while somebody with a newer token came.
@@ -213,7 +230,7 @@ class Slots:
 
         def answers(pod: Body) -> bool:
             ours = labels.items() <= (pod["metadata"].get("labels") or {}).items()
-            return ours and state_of(pod) is ServerState.READY
+            return ours and leads(pod) and state_of(pod) is ServerState.READY
 
         return sorted(server_of(pod) for pod in await self._reading.pods(held.namespace, answers))
 

@@ -21,9 +21,8 @@ from reconciler.kubernetes.kinds import DEPLOYMENT, LEADER_WORKER_SET, Kind
 from reconciler.platforms.kubernetes import marks
 from reconciler.platforms.kubernetes.placement import Placement
 from reconciler.platforms.kubernetes.pod import Brought, pod_spec, startup_s
+from reconciler.platforms.kubernetes.pods import WORKER_INDEX
 from reconciler.ports import ServerOptions, SlotAddress
-
-WORKER_INDEX = "leaderworkerset.sigs.k8s.io/worker-index"
 
 
 def kind_of(place: Placement) -> Kind:

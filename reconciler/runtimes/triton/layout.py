@@ -10,6 +10,7 @@ from pathlib import Path
 
 from environments.errors import SluiceError
 from reconciler.core.model.release import Release
+from reconciler.ports import PlannedFiles
 from reconciler.runtimes.triton.config import CONFIG
 from reconciler.runtimes.triton.repository import Repository, plan_repository
 
@@ -31,9 +32,7 @@ def lay_out(release: Release, paths: Mapping[str, str], folder: Path) -> dict[st
     """
     source = Path(paths["model"])
     try:
-        names = sorted(_names(source))
-        configs = {name: _text(source / name) for name in names if name.rpartition("/")[2] == CONFIG}
-        planned = plan_repository(release, names, configs, model_path=str(source))
+        planned = _planned(release, source, str(source))
         made = folder / planned.digest.removeprefix("sha256:")[:32]
         if not made.exists():
             _write(planned, source, made)
@@ -44,14 +43,36 @@ def lay_out(release: Release, paths: Mapping[str, str], folder: Path) -> dict[st
             CONTROL: _control(folder / _CONTROL_FILE),
         }
     except (OSError, UnicodeDecodeError) as error:
-        raise SluiceError(
-            "RUN-009",
-            where=release.model.ref,
-            what=f"the model repository could not be written to {folder}",
-            why=str(error),
-            do="make room there, and allow this user to read the model and to write there",
-            retryable=True,
+        raise _broken(
+            release,
+            f"the model repository could not be written to {folder}",
+            error,
+            "make room there, and allow this user to read the model and to write there",
         ) from error
+
+
+def plan_files(release: Release, source: Path, *, model_path: str, root: str, control: str) -> PlannedFiles:
+    """Return the repository that is to lie at `root`, to a server that sees the model at `model_path`.
+
+    Raises:
+        SluiceError: `RUN-007`, `RUN-008` the artifact cannot be served; `RUN-009` it cannot be read.
+    """
+    try:
+        planned = _planned(release, source, model_path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise _broken(release, "the model cannot be read", error, "allow this user to read it") from error
+    paths = {REPOSITORY: root, MODELS: ",".join(planned.models), CONTROL: control}
+    return PlannedFiles(planned.files, planned.links, paths)
+
+
+def _planned(release: Release, source: Path, model_path: str) -> Repository:
+    names = sorted(_names(source))
+    configs = {name: _text(source / name) for name in names if name.rpartition("/")[2] == CONFIG}
+    return plan_repository(release, names, configs, model_path=model_path)
+
+
+def _broken(release: Release, what: str, error: Exception, do: str) -> SluiceError:
+    return SluiceError("RUN-009", where=release.model.ref, what=what, why=str(error), do=do, retryable=True)
 
 
 def control_word(folder: Path) -> str:

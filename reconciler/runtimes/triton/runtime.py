@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 
 from environments.errors import SluiceError
 from reconciler.core.model.release import Release
-from reconciler.ports import KSERVE, Offers, ServerOptions, SlotCounts
+from reconciler.ports import KSERVE, Offers, PlannedFiles, ServerOptions, SlotCounts
 from reconciler.runtimes.asking import ASK_TIMEOUT_S, WARM_TIMEOUT_S, client_of, get, unreadable, warmed
 from reconciler.runtimes.triton.config import RELEASE_PARAMETER
 from reconciler.runtimes.triton.counts import counts_of
-from reconciler.runtimes.triton.layout import CONTROL, MODELS, REPOSITORY, lay_out
+from reconciler.runtimes.triton.layout import CONTROL, MODELS, REPOSITORY, lay_out, plan_files
 from reconciler.runtimes.triton.options import METRICS_OFFSET, check_engine, server_arguments
 from reconciler.runtimes.triton.warmup import Warmup, failure_in
 
@@ -51,6 +51,14 @@ class TritonRuntime:
             SluiceError: `RUN-007`, `RUN-008` the model cannot be served; `RUN-009` the disk, retryable.
         """
         return lay_out(release, paths, folder)
+
+    def plan_files(self, release: Release, *, source: Path, model_path: str, root: str, control: str) -> PlannedFiles:
+        """Return the release's model repository, for who brings it to a server without a folder of this machine.
+
+        Raises:
+            SluiceError: `RUN-007`, `RUN-008` the model cannot be served; `RUN-009` it cannot be read.
+        """
+        return plan_files(release, source, model_path=model_path, root=root, control=control)
 
     def options(self, release: Release, *, paths: Mapping[str, str], host: str, port: int) -> ServerOptions:
         """Return the arguments of `tritonserver`: HTTP at `port`, gRPC and metrics at the two that follow.
@@ -126,8 +134,13 @@ class TritonRuntime:
 
 
 def metrics_url(url: str) -> str:
-    """Return where a server whose HTTP port is in `url` tells its metrics: two ports above, as by Triton's default."""
+    """Return where a server whose HTTP port is in `url` tells its metrics: two ports above, as by Triton's default.
+
+    A server that is reached through a door has the port in the door's path: `…/NAME+2`.
+    """
     parts = urlsplit(url)
+    if parts.path.strip("/"):
+        return f"{url.rstrip('/')}+{METRICS_OFFSET}"
     return f"{parts.scheme}://{parts.hostname}:{(parts.port or 8000) + METRICS_OFFSET}"
 
 

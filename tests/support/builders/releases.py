@@ -37,6 +37,7 @@ def slot(
     restarts: int = 0,
     problem: str | None = None,
     url: str | None = "http://x",
+    displaced: bool = False,
 ) -> ObservedSlot:
     """Return a slot with one server that does what the words say."""
     if held is None:
@@ -50,12 +51,12 @@ def slot(
         (not running, ServerState.DEAD),
     ):
         state = meant if said else state
-    return one_server(held, Replica("0", state, warm, restarts, problem, url), weight_pct=weight_pct)
+    return one_server(held, Replica("0", state, warm, restarts, problem, url, displaced), weight_pct=weight_pct)
 
 
 def changed(seen: ObservedSlot, **facts: Any) -> ObservedSlot:
     """Return a slot of one server with some of what `slot` takes changed."""
-    kept = ("ready", "warm", "weight_pct", "started", "running", "fatal", "restarts")
+    kept = ("ready", "warm", "weight_pct", "started", "running", "fatal", "restarts", "displaced")
     known = {name: getattr(seen, name) for name in kept} if seen.release else {"weight_pct": seen.weight_pct}
     held = facts.pop("release", seen.release)
     return slot(held, **{**known, **facts})

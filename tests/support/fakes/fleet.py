@@ -209,7 +209,8 @@ class FleetPlatform(FakePlatform):
         state = self._state(pod)
         reason = None if state is ServerState.READY else self.faults.get(pod.release.id, Fault()).problem
         warm = pod.running and pod.warm_generation == pod.generation
-        return Replica(pod.name, state, warm, pod.restarts, reason, f"{self.url(name, slot)}/{pod.name}")
+        new = pod.restarts == 0 and not warm and state is not ServerState.DEAD
+        return Replica(pod.name, state, warm, pod.restarts, reason, f"{self.url(name, slot)}/{pod.name}", new)
 
     def _state(self, pod: Pod) -> ServerState:
         fault = self.faults.get(pod.release.id, Fault())

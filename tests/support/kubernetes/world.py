@@ -16,7 +16,8 @@ from reconciler.core.model.release import Artifact, Lineage, Release
 from reconciler.kubernetes.client import KubeClient, open_client
 from reconciler.platforms.kubernetes.platform import KubernetesPlatform
 from reconciler.platforms.kubernetes.traffic import Readings
-from reconciler.ports import Runtime, finished
+from reconciler.ports import Files, Runtime, finished
+from reconciler.runtimes.triton.runtime import TritonRuntime
 from reconciler.runtimes.vllm import VllmRuntime
 from tests.support.kubernetes.api import Body
 from tests.support.kubernetes.control_plane import ControlPlane
@@ -25,6 +26,7 @@ from tests.support.worlds import serve
 
 ENVIRONMENT, REGION = "test", "local"
 IMAGE = "registry.example.com/sluice/vllm@sha256:" + "0" * 64
+TRITON_IMAGE = "registry.example.com/sluice/triton@sha256:" + "1" * 64
 ROUTE = ("gateway.networking.k8s.io/v1", "HTTPRoute", "chat")
 _numbers = itertools.count(1)
 
@@ -58,7 +60,7 @@ def declared(team: str, **region: Any) -> dict[str, Any]:
         "registry": {"mlflow": "http://127.0.0.1:9"},
         "regions": {REGION: place | region},
         "endpoints": {"chat": endpoint, "other": endpoint},
-        "infrastructure": {"images": {"vllm": IMAGE}},
+        "infrastructure": {"images": {"vllm": IMAGE, "triton": TRITON_IMAGE}},
     }
 
 
@@ -77,11 +79,12 @@ class KubernetesWorld:
         metadata = {"name": self.namespace, "labels": restricted}
         plane.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
         self.platforms: list[KubernetesPlatform] = []
+        self.models: Files | None = None
         self.platform = self.opened()
 
     def opened(self) -> KubernetesPlatform:
         """Return a new platform object for the same region, as a new process would make."""
-        runtime: Runtime = VllmRuntime()
+        runtimes: dict[str, Runtime] = {"vllm": VllmRuntime(), "triton": TritonRuntime()}
 
         async def connect() -> KubeClient:
             before, os.environ["KUBECONFIG"] = os.environ.get("KUBECONFIG"), str(self.kubeconfig)
@@ -91,8 +94,17 @@ class KubernetesWorld:
                 os.environ.pop("KUBECONFIG") if before is None else os.environ.update(KUBECONFIG=before)
             return client
 
-        self.platforms.append(KubernetesPlatform(self.spec, REGION, lambda _: runtime, connect, stats=self.stats))
-        return self.platforms[-1]
+        made = KubernetesPlatform(
+            self.spec, REGION, runtimes.__getitem__, connect, stats=self.stats, models=self.models
+        )
+        self.platforms.append(made)
+        return made
+
+    def chat(self, **declared: Any) -> None:
+        """Declare the endpoint `chat` otherwise, and open the region anew."""
+        found = self.spec.endpoints["chat"].model_copy(update=declared)
+        self.spec = self.spec.model_copy(update={"endpoints": {**self.spec.endpoints, "chat": found}})
+        self.platform = self.opened()
 
     async def close(self) -> None:
         """End the watches of every platform object that was opened."""

@@ -43,10 +43,10 @@ from reconciler.core.rollout.view import NO_EVIDENCE, Evidence
 from tests.support.builders.releases import changed
 
 FAULTS = (
-    "challenger restarts", "challenger dies", "challenger is silent", "challenger forgotten", "champion restarts",
-    "champion dies", "champion is slow once", "champion's record is lost", "champion's slot is emptied",
-    "gateway is gone", "weights are set by hand", "weights are rounded", "prompts cannot be read", "region is gone",
-    "effects fail", "effects are refused", "all is well",
+    "challenger restarts", "challenger dies", "challenger is silent", "challenger loses its machine",
+    "challenger forgotten", "champion restarts", "champion dies", "champion is slow once", "champion's record is lost",
+    "champion's slot is emptied", "gateway is gone", "weights are set by hand", "weights are rounded",
+    "prompts cannot be read", "region is gone", "effects fail", "effects are refused", "all is well",
 )  # fmt: skip
 HANDS = ("pause", "resume", "abort", "promote", "new owner")
 EVENTS = (*FAULTS, *HANDS, "nothing")
@@ -177,11 +177,13 @@ class Walk:
         mine, champion = part.slot, part.champion_slot or ""
         match event:
             case "challenger restarts":
-                self._slot(name, mine, ready=False, started=False, warm=False)
+                self._slot(name, mine, ready=False, started=False, warm=False, displaced=False)
             case "challenger dies":
-                self._slot(name, mine, ready=False, started=False, warm=False, running=False)
+                self._slot(name, mine, ready=False, started=False, warm=False, running=False, displaced=False)
+            case "challenger loses its machine":
+                self._slot(name, mine, ready=False, started=False, warm=False, restarts=0, displaced=True)
             case "challenger is silent":
-                self._slot(name, mine, ready=False)
+                self._slot(name, mine, ready=False, displaced=False)
             case "challenger forgotten" if seen.slots[mine].weight_pct == 0:
                 self.world[name] = replace(seen, slots={**seen.slots, mine: ObservedSlot()})
             case "champion restarts":

@@ -86,6 +86,7 @@ def test_a_paused_rollouts_decision_holds_while_it_is_paused() -> None:
         (WEIGH, with_east(efforts=1, since=20.0, asked_pct=50.0)),
         (Publish("east", 50.0), with_east(efforts=1)),
         (NoteSilence("east", "unready", 7.0), with_east(unready_since=7.0)),
+        (NoteSilence("east", "displaced", 7.0), with_east(displaced_since=7.0)),
         (NoteSilence("east", "unreadable", 7.0), with_east(unreadable_since=7.0)),
         (Pause("east", Verdict.ERROR, "ask"),
          replace(with_east(verdict=Verdict.ERROR, reason="ask"), phase=Phase.PAUSED, reason="ask")),
@@ -196,11 +197,19 @@ def test_the_wait_doubles_up_to_half_a_minute() -> None:
     assert [retry_s(tries) for tries in (1, 2, 3, 6, 7, 99)] == [0.5, 1.0, 2.0, 16.0, 30.0, 30.0]
 
 
+def test_silence_from_before_a_machine_was_known_to_be_lost_is_forgotten() -> None:
+    silent = with_east(unready_since=2.0)
+    lost = after(silent, NoteSilence("east", "displaced", 7.0), 7.0).region("east")
+    assert (lost.unready_since, lost.displaced_since) == (None, 7.0)
+
+
 def test_a_new_owner_counts_no_time_in_which_nobody_watched() -> None:
     for phase, since in ((Phase.SHIFTING, 50.0), (Phase.BAKING, 50.0), (Phase.GATING, 5.0), (Phase.PROMOTED, 5.0)):
-        taken = watched_again(with_east(phase=phase, unready_since=2.0, efforts=3), 50.0).region("east")
+        owned = watched_again(with_east(phase=phase, unready_since=2.0, displaced_since=2.0, efforts=3), 50.0)
+        taken = owned.region("east")
         judged = since == 50.0
         assert taken.since == since
+        assert taken.displaced_since == (None if judged else 2.0)
         assert (taken.unready_since, taken.efforts) == ((None, 0) if judged else (2.0, 3))
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from reconciler.platforms.kubernetes.doorway import Doorway
 from reconciler.platforms.kubernetes.observed import Doors
+from reconciler.runtimes.triton.runtime import metrics_url
 from tests.unit.kubernetes.made import pod
 
 
@@ -80,6 +81,16 @@ async def test_a_slot_is_reached_by_its_service(api: ApiServer, doors: Doors) ->
     async with httpx.AsyncClient(base_url=doors.slot("support-prod", "chat-a") or "") as client:
         assert (await client.get("/health")).status_code == 201
     assert api.asked[0].startswith(b"GET /api/v1/namespaces/support-prod/services/chat-a:8000/proxy/health ")
+
+
+async def test_tritons_metrics_are_two_ports_above_and_no_other_port_is_reached(api: ApiServer, doors: Doors) -> None:
+    api.go_on.set()
+    url = doors.pod("support-prod", pod("chat-a-1")) or ""
+    async with httpx.AsyncClient() as client:
+        assert (await client.get(f"{metrics_url(url)}/metrics")).status_code == 201
+        assert (await client.get(f"{url}+3/metrics")).status_code == 404
+    (asked,) = api.asked
+    assert asked.startswith(b"GET /api/v1/namespaces/support-prod/pods/chat-a-1:8002/proxy/metrics ")
 
 
 async def test_a_stream_comes_piece_by_piece(api: ApiServer, doors: Doors) -> None:

@@ -9,8 +9,8 @@ import pytest
 from reconciler.core.model.observed import ServerState
 from reconciler.platforms.kubernetes.machines import blameless, lost_machines, told_off
 from reconciler.platforms.kubernetes.pending import Cluster
-from reconciler.platforms.kubernetes.pods import replica
-from tests.unit.kubernetes.made import pod
+from reconciler.platforms.kubernetes.pods import GROUP_INDEX, WORKER_INDEX, replica, server_of
+from tests.unit.kubernetes.made import pending, pod
 
 
 def node(name: str = "n1", *, ready: str = "True", **spec: Any) -> dict[str, Any]:
@@ -75,3 +75,48 @@ def test_a_server_that_is_taken_away_with_its_machine(reason: str, words: str) -
 def test_a_server_that_nobody_takes_away() -> None:
     assert told_off(pod(ready=True)) is None
     assert not blameless(pod(ready=True), {})
+
+
+def test_who_goes_with_its_machine_is_displaced_and_so_is_who_comes_in_its_place() -> None:
+    assert replica(taken("EvictionByEvictionAPI", going=True), (), Cluster()).displaced
+    assert replica(pod("chat-a-2"), (), Cluster()).displaced, "it loads its model on another machine"
+    assert replica(pod("chat-a-2", ready=True), (), Cluster()).displaced, "it is cold, and never ended"
+
+
+def test_who_ends_by_itself_or_hangs_is_not_displaced() -> None:
+    warm = {"chat-a-1:0"}
+    assert not replica(pod(ready=True), warm, Cluster()).displaced
+    assert not replica(pod(restartCount=1), warm, Cluster()).displaced
+    assert not replica(pod(started=True), warm, Cluster()).displaced, "it answered, and does not now"
+    ended = pod()
+    ended["status"]["phase"] = "Failed"
+    assert not replica(ended, (), Cluster()).displaced
+
+
+def member(name: str, index: int, uid: str, **status: Any) -> dict[str, Any]:
+    """Return a pod of the first group of a LeaderWorkerSet."""
+    found = pod(name, **status)
+    found["metadata"]["labels"] |= {GROUP_INDEX: "0", WORKER_INDEX: str(index)}
+    found["metadata"]["uid"] = uid
+    return found
+
+
+def test_a_leader_in_the_place_of_another_is_cold_although_it_has_its_name() -> None:
+    before, after = member("chat-a-0", 0, "u1", ready=True), member("chat-a-0", 0, "u2", ready=True)
+    assert replica(before, {server_of(before)}, Cluster()).warm
+    assert not replica(after, {server_of(before)}, Cluster()).warm
+
+
+def test_a_group_is_restarted_by_whichever_of_its_pods_ends_and_displaced_with_any_of_its_machines() -> None:
+    leader = member("chat-a-0", 0, "u1")
+    crashed = replica(leader, (), Cluster(), workers=[member("chat-a-0-1", 1, "u2", restartCount=1)])
+    assert (crashed.restarts, crashed.displaced) == (1, False)
+    told = member("chat-a-0-1", 1, "u2")
+    told["status"]["conditions"].append({"type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC"})
+    assert replica(leader, {server_of(leader)}, Cluster(), workers=[told]).displaced
+
+
+def test_a_leader_that_waits_says_what_its_group_lacks() -> None:
+    worker = pending("0/1 nodes are available: 1 Insufficient nvidia.com/gpu.", name="chat-a-0-1")
+    found = replica(member("chat-a-0", 0, "u1"), (), Cluster(), workers=[worker])
+    assert "no machine of the pool l4 has a free GPU" in (found.reason or "")

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from environments.errors import SluiceError
-from environments.names import ENDPOINT_LABEL, SLOT_LABEL, Address
+from environments.names import ENDPOINT_LABEL, POOL_LABEL, SLOT_LABEL, Address
 from environments.spec import EnvironmentSpec
+from reconciler.core.model.observed import ServerState
 from reconciler.core.model.release import Artifact, Release
-from reconciler.kubernetes.kinds import DEPLOYMENT, HTTP_ROUTE, POD
+from reconciler.kubernetes.kinds import DEPLOYMENT, HTTP_ROUTE, NODE, POD
 from reconciler.platforms.kubernetes.platform import KubernetesPlatform
 from reconciler.platforms.kubernetes.route import Line, route
 from reconciler.platforms.kubernetes.workload import workload
@@ -94,3 +95,16 @@ async def test_but_not_that_of_a_team_that_has_nothing_here() -> None:
     more: dict[str, Any] = {"teams": {f"team{n}": {} for n in range(TEAMS)} | {"idle": {}}}
     found = await read_all(platform(StillCluster(objects(5), {"idle-test": refused}), spec(5, **more)))
     assert len(found) == 5
+
+
+async def test_a_server_whose_machine_the_cloud_took_back_is_displaced() -> None:
+    """Its Node is deleted before Kubernetes gives up its pods, up to a minute later."""
+    held = objects(1)
+    (server, _) = held[POD, "team0-test"]
+    server["metadata"]["creationTimestamp"] = "2026-11-30T10:00:00Z"
+    server["status"]["conditions"][1]["status"] = "False"
+    held[NODE, ""] = [{"metadata": {"name": "n2", "labels": {POOL_LABEL: "l4"}}}]
+    (found,) = await read_all(platform(StillCluster(held), spec(1)))
+    (lost,) = [r for r in found.slots["a"].replicas if r.state is not ServerState.READY]
+    assert lost.displaced
+    assert (lost.reason or "").startswith("its machine n1 is gone")

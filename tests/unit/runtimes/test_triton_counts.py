@@ -81,6 +81,7 @@ def test_missing_data_is_an_error_and_not_zero(text: str) -> None:
 def test_metrics_are_two_ports_above() -> None:
     assert metrics_url("http://127.0.0.1:20100") == "http://127.0.0.1:20102"
     assert metrics_url("http://10.0.0.7") == "http://10.0.0.7:8002"
+    assert metrics_url("http://127.0.0.1:9/door/ns/pods/chat-a-1") == "http://127.0.0.1:9/door/ns/pods/chat-a-1+2"
 
 
 INPUTS = [
