@@ -211,6 +211,7 @@ def kinds_of(loaded: Loaded) -> tuple[PlatformKind, ...]:
 
 
 def _region(kind: PlatformKind, loaded: Loaded, name: str, spec: RegionSpec, home: Path) -> Region:
+    from reconciler.metrics.prometheus import PrometheusSource
     from reconciler.metrics.select import sources_of
     from reconciler.pointers.flagd import FlagdPointers
     from reconciler.registries.select import registry_for
@@ -220,7 +221,8 @@ def _region(kind: PlatformKind, loaded: Loaded, name: str, spec: RegionSpec, hom
     # A rollout may remember a region that the file does not declare any more.
     declared = loaded.spec.model_copy(update={"regions": {**loaded.spec.regions, name: spec}})
     copies = partial(copies_at, home)
-    platform = kind.build(Site(environment, name, spec, loaded.root, home, files, runtime_for, declared, copies))
+    site = Site(environment, name, spec, loaded.root, home, files, runtime_for, declared, copies, PrometheusSource)
+    platform = kind.build(site)
     return Region(
         name=name,
         reader=platform,

@@ -10,7 +10,7 @@ import pytest
 
 from environments.names import ENDPOINT_LABEL, POOL_LABEL, SLOT_LABEL, slot_labels
 from reconciler.core.model.observed import ObservedSlot, ServerState
-from reconciler.platforms.kubernetes.traffic import Counted, Place, Readings
+from reconciler.platforms.kubernetes.traffic import Counted, Place, Told
 from reconciler.ports import finished
 from tests.support.kubernetes.api import ApiError, Body
 from tests.support.kubernetes.control_plane import ControlPlane
@@ -69,9 +69,9 @@ class OneProxy:
     def __init__(self) -> None:
         self.counted: dict[str, Counted] = {}
 
-    async def read(self, namespace: str, endpoint: str) -> Readings:
+    async def read(self, namespace: str, endpoint: str) -> Told:
         """Return the counters by address."""
-        return {Place("proxy", address): counted for address, counted in self.counted.items()}
+        return Told({Place("proxy", address): counted for address, counted in self.counted.items()})
 
 
 @contextlib.contextmanager
