@@ -20,10 +20,10 @@ from reconciler.core.rollout.next_steps import NO_EVIDENCE, Evidence
 from reconciler.core.slo_check import check_slo
 from reconciler.evidence.arms import Arms
 from reconciler.evidence.counters import SummedServers, read_counters
-from reconciler.evidence.freshness import OLD_S, age_s, too_old, without_counts
+from reconciler.evidence.freshness import age_s, too_old, without_counts
 from reconciler.evidence.limits import Judged, LimitWatch
 from reconciler.evidence.rollout_judge import RolloutJudge
-from reconciler.ports import Cohort, CountsByStart, SlotCounts, Store
+from reconciler.ports import OLD_S, Cohort, CountsByStart, SlotCounts, Store
 from reconciler.ports.adapters import Region
 
 ANSWER_FLOOR_S = 30.0  # so long every answer may take in a bake, however short the champion's are
@@ -147,12 +147,17 @@ class Analyst:
         )
 
     def _old(self, rollout: Rollout, part: RegionRollout, now: float, lacking: str) -> Evidence:
-        """Return what was told before, while that is fresh and of this step; what passes nothing afterwards."""
+        """Return what was told before, while that is fresh and of this step; what passes nothing afterwards.
+
+        A bake does not end meanwhile: it waits until somebody watches again.
+        """
         told, known_s = self._told(), self._counted_s
         if self._arms.stale(part) or known_s is None:
             return without_counts(told, lacking)
         if now - known_s <= OLD_S + rollout.settings.tick_s:
-            return replace(told, canary_sentence=lacking)
+            bake = without_counts(told, lacking)
+            kept = replace(told, canary_sentence=lacking, watched_s=0.0)
+            return replace(kept, bake=bake.bake, bake_sentence=bake.bake_sentence)
         age = f"what was counted last is {now - known_s:.0f} s old, older than {OLD_S:g} s"
         return without_counts(told, lacking if f"older than {OLD_S:g} s" in lacking else f"{age}: {lacking}")
 

@@ -158,7 +158,7 @@ def joined(gateway: SlotCounts, server: SlotCounts | None) -> SlotCounts:
     """Return a slot's counts: outcomes by its gateway, rejections by who tells them, the rest by its servers."""
     if server is None:
         return gateway
-    outcomes = {name: getattr(gateway, name) for name in ("requests", "errors", "epoch", "in_flight")}
+    outcomes = {name: getattr(gateway, name) for name in ("requests", "errors", "epoch", "begun", "in_flight")}
     if gateway.rejected is None:
         outcomes["rejected_epoch"] = server.server_epoch
     else:

@@ -7,11 +7,7 @@ from dataclasses import replace
 
 from reconciler.core.model.verdict import Verdict, fold
 from reconciler.core.rollout.next_steps import NO_EVIDENCE, Evidence
-from reconciler.ports import SlotCounts
-
-OLD_S = 90.0
-"""From here on counts say nothing of now. Prometheus scrapes every minute unless it is told otherwise, and one scrape
-may come late."""
+from reconciler.ports import OLD_S, SlotCounts
 
 
 def age_s(counters: Mapping[str, SlotCounts]) -> float:

@@ -1,4 +1,4 @@
-"""Requests that were in flight long ago and have not ended: from a gateway that does not know when each began. Pure."""
+"""Requests that must be open since long ago, by what a gateway counts that does not know when each began. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reconciler.ports import SlotCounts
 class _Look:
     at_s: float
     in_flight: int
-    ended: int
+    begun: int
 
 
 @dataclass
@@ -28,21 +28,20 @@ class InFlight:
 
     def take(self, counts: SlotCounts | None, now: float) -> None:
         """Take in a reading; one after a restart of the counters begins anew, and one that does not tell is none."""
-        if counts is None or counts.in_flight is None:
+        if counts is None or counts.in_flight is None or counts.begun is None:
             return
         if counts.epoch != self.epoch:
             self.epoch, self.looks = counts.epoch, []
-        self.looks.append(_Look(now - counts.age_s, counts.in_flight, counts.requests))
+        self.looks.append(_Look(now - counts.age_s, counts.in_flight, counts.begun))
 
     def unanswered(self, now: float, age_s: float) -> Unanswered | None:
         """Return how many requests are surely open that began longer than `age_s` ago; None while nobody knows.
 
-        Whatever has ended since then may be one of those that were in flight then, so no more than the rest of them
-        is told: of a slot with traffic and sound answers, none.
+        What is in flight now began before or since then, and how many began since is counted: the rest is older.
         """
         then = next((look for look in reversed(self.looks) if look.at_s <= now - age_s), None)
         if then is None:
             return None
-        ended_since = self.looks[-1].ended - then.ended
-        begun = then.ended - self.looks[0].ended + then.in_flight
-        return Unanswered(age_s, begun, max(0, then.in_flight - ended_since))
+        newest = self.looks[-1]
+        older = newest.in_flight - (newest.begun - then.begun)
+        return Unanswered(age_s, then.begun - self.looks[0].begun + self.looks[0].in_flight, max(0, older))

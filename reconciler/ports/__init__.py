@@ -39,6 +39,7 @@ from reconciler.ports.evidence import (
 from reconciler.ports.references import DrawnRelease, Files, Pointers, Registry, ReleaseSplit, Resolved
 from reconciler.ports.serving import (
     KSERVE,
+    OLD_S,
     OPENAI,
     REJECTIONS,
     Changes,
@@ -65,6 +66,7 @@ from reconciler.ports.store import Entry, Lease, NewEntry, Store, StoredRollout,
 __all__ = [
     "CAPABILITIES",
     "KSERVE",
+    "OLD_S",
     "OPENAI",
     "REJECTIONS",
     "Adopts",

@@ -16,7 +16,7 @@ class CountsTraffic(Protocol):
     """A platform whose gateway counts requests, errors and rejections for each slot, as clients saw them."""
 
     async def traffic(self, endpoint: Address) -> Mapping[str, SlotCounts]:
-        """Return counters by slot; requests, what became of them and `in_flight` are the gateway's, the rest is empty.
+        """Return counters by slot; requests and what became of them are the gateway's, latencies and tokens are empty.
 
         A gateway that cannot tell rejections from answers says None: the servers' own count stands in for its.
 

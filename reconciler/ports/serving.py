@@ -32,14 +32,20 @@ REJECTIONS = (400, 404, 413, 422)
 """Statuses with which a release refuses a request that another release may accept: length, template, model name."""
 
 
+OLD_S = 90.0
+"""From this age on counts say nothing of now. Prometheus scrapes every minute unless it is told otherwise, and one
+scrape may come late."""
+
+
 @dataclass(frozen=True)
 class SlotCounts:
     """Counters of one slot since its server started; a tick is the difference of two.
 
     `errors` of `requests` failed as a client saw it, `rejected` were answered with one of `REJECTIONS`: None where it
-    was not told, which is not zero. `in_flight` have begun and not ended at the gateway, None likewise. Histograms are
-    cumulative over buckets, keyed by `le` as Prometheus writes it, `+Inf` included: `itl_s` of gaps between tokens,
-    `tpot_s` of each answer's mean gap, `answer_s` of whole answers. `tokens` is None where nobody counts them. `epoch`
+    was not told, which is not zero. `begun` were sent by the gateway and `in_flight` of them have not ended, None
+    likewise. Histograms are cumulative over buckets, keyed by `le` as Prometheus writes it, `+Inf` included: `itl_s` of
+    gaps between tokens, `tpot_s` of each answer's mean gap, `answer_s` of whole answers. `tokens` is None where nobody
+    counts them. `epoch`
     changes when the counters of outcomes start again from zero, `server_epoch` when those of latencies and tokens do;
     that one is empty while the server cannot be read. `rejected_epoch` is the one of `rejected` where the server counts
     them and not who counts `requests`, else empty.
@@ -62,6 +68,7 @@ class SlotCounts:
     epoch: str = ""
     server_epoch: str = ""
     rejected_epoch: str = ""
+    begun: int | None = None
     in_flight: int | None = None
     age_s: float = 0.0
     look_at: str = ""

@@ -55,7 +55,12 @@ def proxy(*, success: int, error: int = 0, active: int = 0, address: str = "10.0
     rows = [f"envoy_server_uptime{{}} {uptime}"]
     for route, times in (("chat/rule/0", 1), ("chat-two/rule/0", 7)):
         labels = f'envoy_cluster_name="httproute/{NAMESPACE}/{route}",envoy_endpoint_address="{address}"'
-        for what, value in (("success", success), ("error", error), ("active", active)):
+        for what, value in (
+            ("success", success),
+            ("error", error),
+            ("total", success + error + active),
+            ("active", active),
+        ):
             rows.append(f"envoy_cluster_endpoint_rq_{what}{{{labels}}} {value * times}")
     return "\n".join(rows) + "\n"
 
@@ -125,7 +130,7 @@ async def test_proxies_are_read_with_what_is_in_flight_and_no_neighbours(
     source: PrometheusSource, scraped: Scraped
 ) -> None:
     scraped.texts |= {"envoy-1": proxy(success=10, error=2, active=3), "envoy-2": proxy(success=5, active=1)}
-    wanted = {Place("envoy-1", "10.0.0.1"): Counted(12, 2, 3), Place("envoy-2", "10.0.0.1"): Counted(5, 0, 1)}
+    wanted = {Place("envoy-1", "10.0.0.1"): Counted(12, 2, 3, 15), Place("envoy-2", "10.0.0.1"): Counted(5, 0, 1, 6)}
     both = stats(source, "envoy-1", "envoy-2")
     told = await until(lambda: both.read(NAMESPACE, "chat"), lambda told: told.readings == wanted)
     assert told.age_s < 30

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from reconciler.core.model.rollout import Phase, Rollout
-from reconciler.evidence.freshness import OLD_S
+from reconciler.core.model.settings import RolloutSettings
+from reconciler.ports import OLD_S
 from tests.scenario.test_rollouts import SETTINGS, rolled, serving
 from tests.support.fakes.loop_world import LoopWorld
 from tests.support.fakes.platform import FakePlatform
@@ -29,7 +30,9 @@ def silent(platform: FakePlatform) -> None:
     platform.uncounted = "the proxies do not answer"
 
 
-async def meddled(bench: LoopWorld, weight: float, meddle: Meddle) -> tuple[Rollout, list[str]]:
+async def meddled(
+    bench: LoopWorld, weight: float, meddle: Meddle, settings: RolloutSettings = LONG
+) -> tuple[Rollout, list[str]]:
     """Run a rollout and meddle with its counts once the challenger has `weight`; return its end and what it said."""
     platform, said = bench.platforms["local"], list[str]()
 
@@ -39,7 +42,7 @@ async def meddled(bench: LoopWorld, weight: float, meddle: Meddle) -> tuple[Roll
         said.extend(found.canary_sentence for found in snapshot.evidence.values())
         said.extend(found.bake_sentence for found in snapshot.evidence.values())
 
-    return await rolled(bench, settings=LONG, meddle=at), said
+    return await rolled(bench, settings=settings, meddle=at), said
 
 
 @pytest.mark.parametrize("meddle", [old, silent], ids=["old", "silent"])
@@ -52,6 +55,12 @@ async def test_counts_that_stop_coming_are_no_evidence_for_a_release(
     assert ended.phase is Phase.PAUSED, ended.reason
     assert (await serving(bench)).get("new", 0.0) in (0.0, weight), "no weight rose"
     assert f"older than {OLD_S:g} s" in ended.reason, ended.reason
+
+
+async def test_a_short_bake_does_not_end_while_nobody_can_read(tmp_path: Path) -> None:
+    bench = LoopWorld(tmp_path)
+    ended, _ = await meddled(bench, 100.0, silent, replace(LONG, bake_s=20.0))
+    assert ended.phase is Phase.PAUSED, ended.reason
 
 
 async def test_what_is_old_says_how_old_it_is_and_where_to_look(tmp_path: Path) -> None:

@@ -45,8 +45,9 @@ class CollectedStats:
             raise never_scraped(self._collected.address, PROXY_NAMESPACE, lacking)
         route = f"httproute/{namespace}/{re.escape(route_name(endpoint))}/rule/.*"
         ours = where | {"envoy_cluster_name": route}
-        counters = await self._collected.last(selector(f"{_STATISTIC}(success|error)", ours), LAST_S)
+        # In flight first: read after a scrape between the two, it would hold requests that had not begun yet.
         in_flight = await self._collected.now(selector(f"{_STATISTIC}active", ours))
+        counters = await self._collected.last(selector(f"{_STATISTIC}(success|error|total)", ours), LAST_S)
         oldest = max(proxies, key=lambda pod: ages[pod])
         look = look_at(self._collected.address, PROXY_NAMESPACE, oldest)
         return Told(_readings((*counters, *in_flight)), ages[oldest], look)

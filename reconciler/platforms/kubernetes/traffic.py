@@ -12,7 +12,7 @@ from environments.names import SLOTS, route_name
 from reconciler.ports import SlotCounts
 
 _LINE = re.compile(
-    r"^envoy_cluster_endpoint_rq_(?P<what>success|error|active)\{(?P<labels>[^}]*)\} (?P<value>[0-9.e+]+)",
+    r"^envoy_cluster_endpoint_rq_(?P<what>success|error|total|active)\{(?P<labels>[^}]*)\} (?P<value>[0-9.e+]+)",
     re.MULTILINE,
 )
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
@@ -28,14 +28,19 @@ class Place:
 
 @dataclass(frozen=True)
 class Counted:
-    """What one proxy counted for one address since either began, and how many requests it waits for there now."""
+    """What one proxy counted for one address since either began, and how many requests it waits for there now.
+
+    `requests` are counted when their answer begins, `begun` when they are sent.
+    """
 
     requests: int = 0
     errors: int = 0
     active: int = 0
+    begun: int = 0
 
     def __add__(self, other: Counted) -> Counted:
-        return Counted(self.requests + other.requests, self.errors + other.errors, self.active + other.active)
+        requests, errors = self.requests + other.requests, self.errors + other.errors
+        return Counted(requests, errors, self.active + other.active, self.begun + other.begun)
 
 
 Readings = Mapping[Place, Counted]
@@ -91,6 +96,8 @@ def of_statistic(what: str, value: float) -> Counted:
             return Counted(number)
         case "error":
             return Counted(number, number)
+        case "total":
+            return Counted(begun=number)
         case _:
             return Counted(active=number)
 
@@ -130,6 +137,7 @@ class Totals:
             known.errors,
             rejected=None,
             epoch=self._epoch,
+            begun=known.begun,
             in_flight=_active(slot, slots, told.readings),
             age_s=told.age_s,
             look_at=told.look_at,
@@ -144,9 +152,13 @@ def _active(slot: str, slots: Mapping[str, str], readings: Readings) -> int | No
 
 def _grown(known: Counted, before: Counted, now: Counted) -> Counted:
     """Return a sum with what was counted between two readings; counters that fell began again."""
-    again = now.requests < before.requests or now.errors < before.errors
+    again = now.requests < before.requests or now.errors < before.errors or now.begun < before.begun
     start = Counted() if again else before
-    return Counted(known.requests + now.requests - start.requests, known.errors + now.errors - start.errors)
+    return Counted(
+        known.requests + now.requests - start.requests,
+        known.errors + now.errors - start.errors,
+        begun=known.begun + now.begun - start.begun,
+    )
 
 
 def merged(readings: Iterable[Readings]) -> dict[Place, Counted]:

@@ -157,16 +157,19 @@ class FakePlatform:
         if self.uncounted is not None:
             raise SluiceError("PLAT-001", where=str(endpoint), what=self.uncounted, retryable=True)
         at_s, counted = self._as_counted(endpoint.endpoint)
-        return {
+        told = {
             slot: replace(
                 counted.get(slot, SlotCounts(0, 0)),
                 epoch=f"gateway-{self.gateway_epoch}",
                 age_s=self._now() - at_s,
                 look_at="the fake's clock",
-                in_flight=self.open.get(endpoint.endpoint, {}).get(slot, 0) if self.counts_in_flight else None,
             )
             for slot in SLOTS
         }
+        if not self.counts_in_flight:
+            return told
+        open_ = dict.fromkeys(SLOTS, 0) | self.open.get(endpoint.endpoint, {})
+        return {s: replace(c, begun=c.requests + open_[s], in_flight=open_[s]) for s, c in told.items()}
 
     @property
     def now_s(self) -> float:

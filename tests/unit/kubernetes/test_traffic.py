@@ -39,7 +39,7 @@ def sums(totals: Totals, readings: dict[Place, Counted]) -> dict[str, tuple[int,
 
 
 def test_every_rule_of_the_endpoints_own_route_is_counted_and_no_other() -> None:
-    assert parse(TEXT, "p", "support-prod", "chat") == {Place("p", "10.0.0.1"): Counted(100, 3, 5)}
+    assert parse(TEXT, "p", "support-prod", "chat") == {Place("p", "10.0.0.1"): Counted(100, 3, 5, 89)}
 
 
 def test_what_was_counted_before_the_first_look_is_left_out() -> None:
