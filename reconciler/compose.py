@@ -95,9 +95,9 @@ class Composed:
 
     async def close(self) -> None:
         """Release the connections of regions and store."""
-        for region in self.regions.values():
-            if isinstance(region.reader, KeepsOpen):
-                await region.reader.close()
+        for part in [part for region in self.regions.values() for part in (region.reader, region.pointers)]:
+            if isinstance(part, KeepsOpen):
+                await part.close()
         await self.store.close()
 
     def orphans(self) -> int:
@@ -213,7 +213,7 @@ def kinds_of(loaded: Loaded) -> tuple[PlatformKind, ...]:
 def _region(kind: PlatformKind, loaded: Loaded, name: str, spec: RegionSpec, home: Path) -> Region:
     from reconciler.metrics.prometheus import PrometheusSource
     from reconciler.metrics.select import sources_of
-    from reconciler.pointers.flagd import FlagdPointers
+    from reconciler.pointers.select import pointers_for
     from reconciler.registries.select import registry_for
 
     environment = loaded.spec.environment
@@ -226,7 +226,7 @@ def _region(kind: PlatformKind, loaded: Loaded, name: str, spec: RegionSpec, hom
     return Region(
         name=name,
         reader=platform,
-        pointers=FlagdPointers(home / environment / name),
+        pointers=pointers_for(declared, name, spec, home=home),
         writer=platform,
         runtimes={key: build() for key, build in _RUNTIMES.items()},
         metrics=sources_of(spec),
