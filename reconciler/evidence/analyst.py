@@ -149,14 +149,14 @@ class Analyst:
     def _old(self, rollout: Rollout, part: RegionRollout, now: float, lacking: str) -> Evidence:
         """Return what was told before, while that is fresh and of this step; what passes nothing afterwards.
 
-        A bake does not end meanwhile: it waits until somebody watches again.
+        No weight rises and no bake ends meanwhile: both wait until somebody watches again.
         """
         told, known_s = self._told(), self._counted_s
         if self._arms.stale(part) or known_s is None:
             return without_counts(told, lacking)
         if now - known_s <= OLD_S + rollout.settings.tick_s:
             bake = without_counts(told, lacking)
-            kept = replace(told, canary_sentence=lacking, watched_s=0.0)
+            kept = replace(told, canary_sentence=lacking, watched_s=0.0, looks=0)
             return replace(kept, bake=bake.bake, bake_sentence=bake.bake_sentence)
         age = f"what was counted last is {now - known_s:.0f} s old, older than {OLD_S:g} s"
         return without_counts(told, lacking if f"older than {OLD_S:g} s" in lacking else f"{age}: {lacking}")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from reconciler.ports import Scraped as Sample
+from reconciler.ports import Scraped
+
+Sample = Scraped
 
 _NUMBER_ETC = r"[ \t]+([^ \t]+)(?:[ \t]+-?[0-9.eE+-]+)?(?:[ \t]+# \{.*)?"
 _LINE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:[^"}]|"(?:[^"\\]|\\.)*")*)\})?' + _NUMBER_ETC)

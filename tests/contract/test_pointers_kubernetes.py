@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,7 +114,7 @@ def split(share_pct: float, *, endpoint: str = "chat") -> ReleaseSplit:
 
 
 @pytest.fixture(scope="module")
-def plane(api_plane: ControlPlane) -> Iterator[ControlPlane]:
+def plane(api_plane: ControlPlane) -> ControlPlane:
     """Return a cluster that knows FeatureFlags."""
     crd = feature_flags()
     api_plane.api.apply(crd)
