@@ -25,6 +25,7 @@ WRITES: Sequence[tuple[str, Sequence[str]]] = (
     ("leaderworkerset.x-k8s.io", ("leaderworkersets",)),
     ("gateway.networking.k8s.io", ("httproutes",)),
     ("", ("configmaps",)),
+    ("core.openfeature.dev", ("featureflags",)),
 )
 READS: Sequence[tuple[str, Sequence[str]]] = (
     ("", ("pods", "pods/log", "services", "events")),

@@ -27,6 +27,7 @@ FIELDS = (
     Field("leaderworkerset.x-k8s.io/v1/LeaderWorkerSet", "", "reconciler"),
     Field("gateway.networking.k8s.io/v1/HTTPRoute", "", "reconciler"),
     Field("v1/ConfigMap", "", "reconciler"),
+    Field("core.openfeature.dev/v1beta1/FeatureFlag", "", "reconciler"),
     # Kubernetes: what stands around a slot.
     Field("v1/Namespace", "", "pulumi"),
     Field("v1/Service", "", "pulumi"),

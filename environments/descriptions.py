@@ -64,6 +64,8 @@ FIELDS = MappingProxyType(
         "where the server is Kubernetes 1.36 or newer.",
         "GatewayRefSpec.name": "The Gateway's name.",
         "GatewayRefSpec.namespace": "Its namespace; it must let in routes of the teams' namespaces.",
+        "KubernetesRegion.flags": "Where flags of prompts are: config_map, a file in pods within about 2 min, or "
+        "feature_flag, which flagd watches: within about a second.",
         "KubernetesRegion.allow_slot_header": "Whether outside requests may choose a slot with x-sluice-slot.",
         "KubernetesRegion.gpu_pools": "GPU pools by name; each becomes node groups of the cluster.",
         "SageMakerRegion.platform": "SageMaker endpoints; slots are production variants.",

@@ -97,6 +97,8 @@ POOL_LABEL = f"{LABEL_PREFIX}/pool"
 GPU_RESOURCE = "nvidia.com/gpu"
 GPU_TAINT = "nvidia.com/gpu"
 STORAGE_CLASS = "sluice-gp3"
+FLAGS_LABEL = f"{LABEL_PREFIX}/flags"
+"""The label of the objects that hold flag documents; its value is the environment."""
 CLIENT_HEADER = "x-sluice-client"
 SLOT_PORT = 8000
 MODEL_CLAIM = "sluice-models"
@@ -129,7 +131,7 @@ def service_account(endpoint: str) -> str:
 
 
 def flags_object(environment: str) -> str:
-    """Return the ConfigMap that holds the flag document of a team's namespace; the reconciler's."""
+    """Return the ConfigMap or FeatureFlag that holds the flag document of a team's namespace; the reconciler's."""
     return f"sluice-flags-{environment}"
 
 

@@ -109,6 +109,7 @@ class KubernetesRegion(Strict):
     """A cluster reached through a kubeconfig `context`, or through the pod's own account where none is named.
 
     `model_bucket` holds copies of models by digest, `model_images` the same content as an OCI image by reference.
+    `flags` is the kind of object that holds the flags of prompts in each team's namespace.
     """
 
     platform: Annotated[Literal["kubernetes"], Code("reconciler.platforms.kubernetes.kind:KIND")]
@@ -117,6 +118,7 @@ class KubernetesRegion(Strict):
     gateway: GatewayRefSpec | None = None
     model_bucket: S3Prefix | None = None
     model_images: dict[RefText, Image] = {}
+    flags: Literal["config_map", "feature_flag"] = "config_map"
     allow_slot_header: bool = False
     gpu_pools: dict[Name, GpuPool] = {}
 

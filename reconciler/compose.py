@@ -95,9 +95,9 @@ class Composed:
 
     async def close(self) -> None:
         """Release the connections of regions and store."""
-        for region in self.regions.values():
-            if isinstance(region.reader, KeepsOpen):
-                await region.reader.close()
+        for part in [part for region in self.regions.values() for part in (region.reader, region.pointers)]:
+            if isinstance(part, KeepsOpen):
+                await part.close()
         await self.store.close()
 
     def orphans(self) -> int:
@@ -211,8 +211,9 @@ def kinds_of(loaded: Loaded) -> tuple[PlatformKind, ...]:
 
 
 def _region(kind: PlatformKind, loaded: Loaded, name: str, spec: RegionSpec, home: Path) -> Region:
+    from reconciler.metrics.prometheus import PrometheusSource
     from reconciler.metrics.select import sources_of
-    from reconciler.pointers.flagd import FlagdPointers
+    from reconciler.pointers.select import pointers_for
     from reconciler.registries.select import registry_for
 
     environment = loaded.spec.environment
@@ -220,11 +221,12 @@ def _region(kind: PlatformKind, loaded: Loaded, name: str, spec: RegionSpec, hom
     # A rollout may remember a region that the file does not declare any more.
     declared = loaded.spec.model_copy(update={"regions": {**loaded.spec.regions, name: spec}})
     copies = partial(copies_at, home)
-    platform = kind.build(Site(environment, name, spec, loaded.root, home, files, runtime_for, declared, copies))
+    site = Site(environment, name, spec, loaded.root, home, files, runtime_for, declared, copies, PrometheusSource)
+    platform = kind.build(site)
     return Region(
         name=name,
         reader=platform,
-        pointers=FlagdPointers(home / environment / name),
+        pointers=pointers_for(declared, name, spec, home=home),
         writer=platform,
         runtimes={key: build() for key, build in _RUNTIMES.items()},
         metrics=sources_of(spec),

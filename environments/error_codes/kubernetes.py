@@ -21,4 +21,5 @@ ROWS: tuple[Row, ...] = (
     ("KUBE-014", "A package for Kubernetes is missing", "The extra `kubernetes` is not installed.", "`pip install 'sluice[kubernetes]'`."),
     ("KUBE-015", "A pod does not answer", "It was asked through the API server and is absent, not listening, or answers with an error.", "Look at the pod and its log."),
     ("KUBE-016", "The API server answers with an error", "Nothing more is known than the message says.", "Look at the API server's log; then run the same command again."),
+    ("KUBE-017", "Prometheus has not scraped a pod that counts", "The region names a Prometheus, and a proxy of the gateway is not among what it has scraped lately; half a sum is none.", "Look at its targets and at the PodMonitor of these pods."),
 )  # fmt: skip

@@ -89,6 +89,7 @@ ROWS: tuple[Row, ...] = (
     ("PTR-001", "The flag document cannot be read or written", "The file system refused; the document is as it was.", "Allow this user to do it, then run the same command again."),
     ("PTR-002", "The flag document is damaged", "It is not JSON, so nothing is published to it. Weights are set all the same.", "Mend its JSON, or move it away."),
     ("PTR-003", "A flag of that name belongs to somebody else", "Sluice never writes over a flag that it did not make.", "Rename that flag, or the prompt or endpoint."),
+    ("PTR-004", "Flags take their time to reach applications", "What is published goes into an object in the cluster, and applications see a change of it later than a change of a weight.", "Nothing, or `flags: feature_flag` where flagd watches FeatureFlags."),
     ("STORE-001", "The store could not be written", "Disk, rights or the database refused; nothing of the change was written.", "Make room or allow it, or name another store."),
     ("STORE-002", "A rollout changed meanwhile", "Somebody else saved it between reading and writing.", "Try again."),
     ("STORE-003", "The endpoint has a rollout already", "Two rollouts of one endpoint would fight over its slots.", "Wait for it, or end it with `sluice abort`."),

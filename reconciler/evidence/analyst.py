@@ -20,9 +20,10 @@ from reconciler.core.rollout.next_steps import NO_EVIDENCE, Evidence
 from reconciler.core.slo_check import check_slo
 from reconciler.evidence.arms import Arms
 from reconciler.evidence.counters import SummedServers, read_counters
+from reconciler.evidence.freshness import age_s, too_old, without_counts
 from reconciler.evidence.limits import Judged, LimitWatch
 from reconciler.evidence.rollout_judge import RolloutJudge
-from reconciler.ports import Cohort, CountsByStart, SlotCounts, Store
+from reconciler.ports import OLD_S, Cohort, CountsByStart, SlotCounts, Store
 from reconciler.ports.adapters import Region
 
 ANSWER_FLOOR_S = 30.0  # so long every answer may take in a bake, however short the champion's are
@@ -46,6 +47,8 @@ class Analyst:
         self._arms = Arms()
         self._servers = SummedServers()
         self._last_look: float | None = None
+        self._counted_s: float | None = None
+        self._lacking: str | None = None
         self.evidence: Evidence = NO_EVIDENCE
 
     @property
@@ -65,34 +68,44 @@ class Analyst:
             self._arms.recall(body["began"], judging.tick_from_json(body["tick"]))
 
     async def look(self, rollout: Rollout, seen: ObservedEndpoint, now: float) -> Evidence:
-        """Return the evidence at `now`, having read a tick if one is due."""
+        """Return the evidence at `now`, having read a tick if one is due.
+
+        What was told before goes on for a moment while counts cannot be read, and passes nothing once it is old.
+        """
         part = rollout.region(self._region.name)
         if part.phase not in (Phase.SHIFTING, Phase.BAKING):
             return NO_EVIDENCE
         if self._last_look is None or now - self._last_look >= rollout.settings.tick_s or self._arms.stale(part):
             try:
-                await self._tick(rollout, part, seen, now)
+                self._lacking = await self._tick(rollout, part, seen, now)
             except SluiceError as error:
                 if not error.retryable and not error.code.startswith("JUDGE-"):
                     raise
                 # A gateway or server that restarts gives no tick, or an impossible one: no evidence, never zero errors.
-                return replace(self._told(), canary_sentence=f"counters cannot be read: {error.problem.what}")
-        return self._told()
+                self._lacking = f"counters cannot be read: {error.problem.what}"
+        return self._told() if self._lacking is None else self._old(rollout, part, now, self._lacking)
 
     async def close(self) -> None:
         """End what is still being asked in the background."""
         await self._limits.close()
 
-    async def _tick(self, rollout: Rollout, part: RegionRollout, seen: ObservedEndpoint, now: float) -> None:
+    async def _tick(self, rollout: Rollout, part: RegionRollout, seen: ObservedEndpoint, now: float) -> str | None:
+        """Read and judge a tick; return in words why there is none, where all that is told is old."""
         counters, cohorts = await asyncio.gather(
             read_counters(self._region, rollout.settings.runtime, seen, self._servers), self._cohorts(seen, now)
         )
-        self._last_look = now
+        self._last_look, counted_s = now, now - age_s(counters)
+        if old := too_old(counters):
+            return old
+        if counted_s < part.since:
+            return f"what is counted is {age_s(counters):.0f} s old, from before this step"
+        self._counted_s = counted_s
         tick = self._arms.read(part, counters, cohorts, weight_pct=seen.weights.get(part.slot, 0.0), now=now)
         if tick is not None and part.phase is Phase.SHIFTING:
             await self._judged(tick)
         limits = await self._limits.look(rollout, self._arms.challenger, since_s=part.since, now=now)
         self.evidence = self._evidence(rollout, part, limits, now)
+        return None
 
     async def _cohorts(self, seen: ObservedEndpoint, now: float) -> dict[str, tuple[Cohort, ...]] | None:
         """Return the windows that may have moved, by slot; None of a gateway that does not know when requests began."""
@@ -133,14 +146,27 @@ class Analyst:
             leaning=self._judge.leaning(),
         )
 
+    def _old(self, rollout: Rollout, part: RegionRollout, now: float, lacking: str) -> Evidence:
+        """Return what was told before, while that is fresh and of this step; what passes nothing afterwards.
+
+        No weight rises and no bake ends meanwhile: both wait until somebody watches again.
+        """
+        told, known_s = self._told(), self._counted_s
+        if self._arms.stale(part) or known_s is None:
+            return without_counts(told, lacking)
+        if now - known_s <= OLD_S + rollout.settings.tick_s:
+            bake = without_counts(told, lacking)
+            kept = replace(told, canary_sentence=lacking, watched_s=0.0, looks=0)
+            return replace(kept, bake=bake.bake, bake_sentence=bake.bake_sentence)
+        age = f"what was counted last is {now - known_s:.0f} s old, older than {OLD_S:g} s"
+        return without_counts(told, lacking if f"older than {OLD_S:g} s" in lacking else f"{age}: {lacking}")
+
     def _bake(self, rollout: Rollout, part: RegionRollout, now: float) -> tuple[Verdict, str]:
         if part.phase is not Phase.BAKING:
             return Verdict.INCONCLUSIVE, "no bake yet"
-        counts, waiting = self._arms.challenger, None
-        age_s = self._answer_age_s(part)
-        if self._arms.by_start:
-            counts = self._arms.begun_in_bake(part.since)
-            waiting = self._arms.unanswered(part.since, now, age_s) if age_s else None
+        answered_s = self._answer_age_s(part)
+        counts = self._arms.begun_in_bake(part.since) if self._arms.by_start else self._arms.challenger
+        waiting = self._arms.unanswered(part.since, now, answered_s) if answered_s else None
         return check_slo(counts, rollout.settings.slo, alpha=self._judge.bake_alpha, unanswered=waiting)
 
     def _answer_age_s(self, part: RegionRollout) -> float | None:

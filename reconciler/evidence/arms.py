@@ -10,6 +10,7 @@ from reconciler.core.model.counts import Counts, counts_of_both
 from reconciler.core.model.rollout import RegionRollout
 from reconciler.core.slo_check import Unanswered
 from reconciler.evidence.counters import carried, difference
+from reconciler.evidence.in_flight import InFlight
 from reconciler.evidence.start_windows import (
     REMEMBERED_S,
     Followed,
@@ -43,6 +44,7 @@ class Arms:
         self._before: dict[str, SlotCounts] = {}
         self._measured: dict[str, SlotCounts] = {}
         self._followed = Followed()
+        self._in_flight = InFlight()
 
     def stale(self, part: RegionRollout) -> bool:
         """Say whether nothing has been read yet of the present step."""
@@ -78,6 +80,7 @@ class Arms:
         latencies = self._latencies(part, counters, fresh=fresh)
         self._before |= {slot: carried(self._before.get(slot), found) for slot, found in counters.items()}
         self.latest = dict(counters)
+        self._in_flight.take(counters.get(part.slot), now)
         windows = self._windows(part, cohorts, weight_pct)
         if fresh and windows is None:
             return None
@@ -110,9 +113,15 @@ class Arms:
         rest = {name: getattr(self.challenger, name) for name in ("ttft_s", "itl_s", "tpot_s", "answer_s", "tokens")}
         return Counts(fates.begun, fates.errors, fates.rejected, **rest)
 
-    def unanswered(self, since_s: float, now: float, age_s: float) -> Unanswered:
-        """Return how many of the challenger's requests that began since then, and so long ago, are still open."""
-        return unanswered_since(self._followed, since_s, now, age_s)
+    def unanswered(self, since_s: float, now: float, age_s: float) -> Unanswered | None:
+        """Return how many of the challenger's requests that began since then, and so long ago, are still open.
+
+        A gateway that does not know when requests began tells the least that it may be, since the step was first read;
+        None where it does not count what is in flight.
+        """
+        if self.by_start:
+            return unanswered_since(self._followed, since_s, now, age_s)
+        return self._in_flight.unanswered(now, age_s)
 
     def answer_s(self, slot: str | None) -> float | None:
         """Return within which time 99 % of a server's answers were whole, None when it does not tell."""
@@ -130,6 +139,7 @@ class Arms:
             return False
         self._step, self._step_read_s, self.looks = step, now, 0
         self._champion, self.challenger = Counts(), Counts()
+        self._in_flight.begin()
         return True
 
     def _since(self, counters: Mapping[str, SlotCounts], slot: str | None) -> Counts:

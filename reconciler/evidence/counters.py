@@ -14,7 +14,7 @@ from typing import Any
 from reconciler.core.model.counts import HISTOGRAMS, Counts, counts_of_both
 from reconciler.core.model.observed import ObservedEndpoint, ObservedSlot, ServerState
 from reconciler.core.model.tokens import Tokens, tokens_between
-from reconciler.ports import CountsTraffic, Runtime, SlotCounts
+from reconciler.ports import CollectsCounts, CountsTraffic, Runtime, SlotCounts
 from reconciler.ports.adapters import Region
 
 METRICS_TIMEOUT_S = 2.0  # a server too sick to tell its latencies must not delay what the gateway counted
@@ -50,6 +50,7 @@ class SummedServers:
             kv_cache_usage=max(counts.kv_cache_usage for counts in readings.values()),
             epoch="summed",
             server_epoch="summed",
+            **_oldest(*readings.values()),
         )
 
 
@@ -63,20 +64,33 @@ async def read_counters(
     """
     summed, counted = servers or SummedServers(), dict[str, SlotCounts]()
     slots = {name: _urls(slot) for name, slot in seen.slots.items()}
-    answers = await asyncio.gather(*(_read(region.runtimes[runtime], urls) for urls in slots.values()))
-    for (name, urls), found in zip(slots.items(), answers, strict=True):
+    for name, found in (await _served(region, runtime, seen, slots)).items():
         if found:
-            counted[name] = next(iter(found.values())) if len(urls) == 1 else summed.take(name, found)
+            counted[name] = next(iter(found.values())) if len(slots[name]) == 1 else summed.take(name, found)
     if not isinstance(region.reader, CountsTraffic):
         return counted
     traffic = await region.reader.traffic(seen.address)
-    return {name: _joined(traffic[name], counted.get(name)) for name in sorted(traffic)}
+    return {name: joined(traffic[name], counted.get(name)) for name in sorted(traffic)}
 
 
 def _urls(slot: ObservedSlot) -> dict[str, str]:
     """Return where the servers of a slot that answer tell their counters, by name."""
     ready = {r.name: r.url for r in slot.replicas if r.state is ServerState.READY and r.url}
     return ready or ({"": slot.url} if slot.url and slot.ready else {})
+
+
+async def _served(
+    region: Region, runtime: str, seen: ObservedEndpoint, slots: Mapping[str, Mapping[str, str]]
+) -> dict[str, dict[str, SlotCounts]]:
+    """Return by slot and server what servers count: from whoever collects it, else each is asked."""
+    kind, names = region.runtimes[runtime], [name for urls in slots.values() for name in urls]
+    if isinstance(region.reader, CollectsCounts):
+        collected = await region.reader.collected(seen.address, names, kind)
+        if collected is not None:
+            told = {name: replace(counts, server_epoch=counts.epoch) for name, counts in collected.items()}
+            return {slot: {name: told[name] for name in urls if name in told} for slot, urls in slots.items()}
+    answers = await asyncio.gather(*(_read(kind, urls) for urls in slots.values()))
+    return dict(zip(slots, answers, strict=True))
 
 
 async def _read(runtime: Runtime, urls: Mapping[str, str]) -> dict[str, SlotCounts]:
@@ -106,6 +120,8 @@ def carried(before: SlotCounts | None, after: SlotCounts) -> SlotCounts:
     if before is None or after.server_epoch or not before.server_epoch:
         return after
     server = {name: getattr(before, name) for name in (*HISTOGRAMS, "tokens", "server_epoch")}
+    if after.rejected is None:
+        server |= {"rejected": before.rejected, "rejected_epoch": before.rejected_epoch}
     return replace(after, **server)
 
 
@@ -114,7 +130,13 @@ def _outcomes(before: SlotCounts, after: SlotCounts) -> Counts:
         return Counts()
     errors = max(0, after.errors - before.errors)
     requests = max(after.requests - before.requests, errors)
-    return Counts(requests, errors, min(max(0, after.rejected - before.rejected), requests - errors))
+    return Counts(requests, errors, min(_rejections(before, after), requests - errors))
+
+
+def _rejections(before: SlotCounts, after: SlotCounts) -> int:
+    """Return what was rejected between two readings, as far as both told it and no counter began again."""
+    untold = before.rejected is None or after.rejected is None or before.rejected_epoch != after.rejected_epoch
+    return 0 if untold else max(0, (after.rejected or 0) - (before.rejected or 0))
 
 
 def _measured(before: SlotCounts, after: SlotCounts) -> dict[str, Any]:
@@ -132,8 +154,19 @@ def _between(before: Mapping[str, float], after: Mapping[str, float]) -> dict[st
     return {} if falls or "+Inf" not in moved else moved
 
 
-def _joined(gateway: SlotCounts, server: SlotCounts | None) -> SlotCounts:
+def joined(gateway: SlotCounts, server: SlotCounts | None) -> SlotCounts:
+    """Return a slot's counts: outcomes by its gateway, rejections by who tells them, the rest by its servers."""
     if server is None:
         return gateway
-    outcomes = {name: getattr(gateway, name) for name in ("requests", "errors", "rejected", "epoch")}
-    return replace(server, **outcomes)
+    outcomes = {name: getattr(gateway, name) for name in ("requests", "errors", "epoch", "begun", "in_flight")}
+    if gateway.rejected is None:
+        outcomes["rejected_epoch"] = server.server_epoch
+    else:
+        outcomes["rejected"] = gateway.rejected
+    return replace(server, **outcomes, **_oldest(gateway, server))
+
+
+def _oldest(*readings: SlotCounts) -> dict[str, Any]:
+    """Return the age of counts that are put together: the oldest part's, with where to look for that one."""
+    oldest = max(readings, key=lambda counts: counts.age_s)
+    return {"age_s": oldest.age_s, "look_at": oldest.look_at}

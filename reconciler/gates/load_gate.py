@@ -15,7 +15,7 @@ from reconciler.core.canonical import Json
 from reconciler.core.model.verdict import Verdict
 from reconciler.gates.files import digest_of_files
 from reconciler.gates.load_memory import recall, remember, subject_of
-from reconciler.ports import GateContext, GateEvidence, GateProgress, LiveCounts, SlotCounts
+from reconciler.ports import OLD_S, GateContext, GateEvidence, GateProgress, LiveCounts, SlotCounts
 
 if TYPE_CHECKING:
     from loadtests.compare import Sent
@@ -227,6 +227,8 @@ def _abort(live: LiveCounts, before: SlotCounts, profile: Profile) -> Abort:
         now = await live()
         if now is None or now.epoch != last.epoch:
             return "the champion restarted"
+        if now.age_s > OLD_S:
+            return f"nobody sees how the champion's users fare: its counts are {now.age_s:.0f} s old"
         window = LiveFigures(now.requests - last.requests, now.errors - last.errors, waiting=now.waiting)
         last = now
         return watch.reason(window)

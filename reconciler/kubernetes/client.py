@@ -118,6 +118,19 @@ class KubeClient:
             raise explain(problem, asked) from problem
         return Applied(_parsed(answer, asked), answer.warnings)
 
+    async def make(self, body: Body, *, kind: Kind) -> None:
+        """Make an object; succeed if there is one of its name, which stays as it is."""
+        metadata = body["metadata"]
+        namespace, params = metadata.get("namespace", ""), {"fieldManager": MANAGER, "fieldValidation": "Strict"}
+        asked = Asked(self.cluster, "create", kind, namespace, metadata["name"])
+        try:
+            await self._sent(Request("POST", kind.path(namespace), params, body))
+        except Refusal as refusal:
+            if refusal.reason != "AlreadyExists":
+                raise explain(refusal, asked) from refusal
+        except (NoAnswer, NoCredentials) as problem:
+            raise explain(problem, asked) from problem
+
     async def patch(self, kind: Kind, name: str, change: Body, *, namespace: str = "", subresource: str = "") -> Body:
         """Merge a change into an object and return it."""
         params = {"fieldManager": MANAGER, "fieldValidation": "Strict"}

@@ -114,6 +114,16 @@ class KubeWriter(Protocol):
         """
         ...
 
+    async def make(self, body: Body, *, kind: Kind) -> None:
+        """Make an object; succeed if there is one of its name, which stays as it is.
+
+        For an object that several write to: whoever applies to one that is there can name the version that was read.
+
+        Raises:
+            SluiceError: as `apply`.
+        """
+        ...
+
     async def patch(self, kind: Kind, name: str, change: Body, *, namespace: str = "", subresource: str = "") -> Body:
         """Merge `change` into an object (JSON merge patch) and return it.
 

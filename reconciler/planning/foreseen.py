@@ -12,6 +12,17 @@ from reconciler.ports import ForeseesStarts, Remark
 from reconciler.ports.adapters import RegionReader
 
 
+def spreading(readers: Mapping[str, RegionReader], moving: Sequence[tuple[Change, Release]]) -> list[Finding]:
+    """Return how fast the prompts of releases reach applications, where that is not at once."""
+    found = []
+    for change, release in moving:
+        reader = readers.get(change.address.region)
+        words = reader.pointers.spread(change.address.endpoint) if reader and release.prompts else None
+        if words:
+            found.append(Finding("PTR-004", "info", str(change.address), f"prompts are published in {words}"))
+    return found
+
+
 async def foreseen(readers: Mapping[str, RegionReader], moving: Sequence[tuple[Change, Release]]) -> list[Finding]:
     """Return the regions' remarks as findings; a region that foresees nothing has none.
 

@@ -33,7 +33,7 @@ from reconciler.core.times import timestamp
 from reconciler.planning.buildable import unbuildable
 from reconciler.planning.checks import Checks
 from reconciler.planning.facts import Elsewhere, facts_for, not_asked
-from reconciler.planning.foreseen import foreseen
+from reconciler.planning.foreseen import foreseen, spreading
 from reconciler.planning.history import Recalled, recall
 from reconciler.planning.observe import observe
 from reconciler.planning.together import all_of
@@ -78,7 +78,8 @@ class Planner:
         facts = await self.facts(world, changes)
         findings = [*self.judged(world, changes, now=now, facts=facts), *await self._recalled(world, changes)]
         findings += self._checks().first_rollouts(_created(changes))
-        findings += await foreseen(self.readers, [(c, d.release) for c, d in _moving(world, changes)])
+        moving = [(change, desired.release) for change, desired in _moving(world, changes)]
+        findings += [*await foreseen(self.readers, moving), *spreading(self.readers, moving)]
         return make_plan(world, changes, findings, timestamp(now)), facts
 
     async def facts(self, world: World, changes: tuple[Change, ...]) -> Facts:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from environments.names import Address
 from reconciler.core.model.release import Artifact, Release
-from reconciler.ports.serving import Changes, Cohort, InProgress, SlotAddress, SlotCounts
+from reconciler.ports.serving import Changes, Cohort, InProgress, Runtime, SlotAddress, SlotCounts
 
 
 @runtime_checkable
@@ -16,7 +16,12 @@ class CountsTraffic(Protocol):
     """A platform whose gateway counts requests, errors and rejections for each slot, as clients saw them."""
 
     async def traffic(self, endpoint: Address) -> Mapping[str, SlotCounts]:
-        """Return counters by slot; `requests`, `errors` and `rejected` are the gateway's, the rest is empty."""
+        """Return counters by slot; requests and what became of them are the gateway's, latencies and tokens are empty.
+
+        A gateway that cannot tell rejections from answers says None: the servers' own count stands in for its.
+
+        Their `age_s` is told where somebody else has collected them: counts that nobody renews look like no requests.
+        """
         ...
 
 
@@ -35,6 +40,23 @@ class CountsByStart(Protocol):
 
         Raises:
             SluiceError: `PLAT-001` the gateway does not answer (retryable).
+        """
+        ...
+
+
+@runtime_checkable
+class CollectsCounts(Protocol):
+    """A platform in which somebody else may collect what servers count, so that not each of them has to be asked."""
+
+    async def collected(
+        self, endpoint: Address, servers: Sequence[str], runtime: Runtime
+    ) -> Mapping[str, SlotCounts] | None:
+        """Return the counters of these servers by name, with their age; None where nobody collects them.
+
+        A server of which nothing was collected is left out.
+
+        Raises:
+            SluiceError: whoever collects them does not answer (retryable).
         """
         ...
 
@@ -161,6 +183,7 @@ class Mirrors(Protocol):
 CAPABILITIES = (
     CountsTraffic,
     CountsByStart,
+    CollectsCounts,
     KeepsReplicas,
     BorrowsScalers,
     Adopts,

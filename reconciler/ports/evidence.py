@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from environments.names import Address
 from reconciler.core.canonical import Json
 from reconciler.core.model.release import Release
-from reconciler.ports.serving import SlotCounts
+from reconciler.ports.serving import Scraped, SlotCounts
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,45 @@ class MetricSource(Protocol):
     async def read(self, query: str, variables: Mapping[str, str], window_s: float) -> Sample | None:
         """Return the value over the last `window_s` seconds, None when there is no data: never zero instead."""
         ...
+
+
+class Collected(Protocol):
+    """Whoever has scraped the counters of others: raw values as they were counted, never rates.
+
+    Selectors are PromQL's. Of each series that one names there is one sample, with all labels that it has there.
+    """
+
+    @property
+    def address(self) -> str:
+        """Return where it is, for people who have to look there."""
+        ...
+
+    async def last(self, selector: str, window_s: float) -> tuple[Scraped, ...]:
+        """Return the last values within a window, also of what is not scraped any more.
+
+        Raises:
+            SluiceError: `METRIC-001` out of reach (retryable), `METRIC-002` the answer is of no use.
+        """
+        ...
+
+    async def now(self, selector: str) -> tuple[Scraped, ...]:
+        """Return the values of what is scraped now: a series that was not in the last scrape is left out.
+
+        Raises:
+            SluiceError: as `last`.
+        """
+        ...
+
+    async def ages(self, selector: str, window_s: float) -> tuple[Scraped, ...]:
+        """Return how many seconds ago each was scraped last, within a window, by the clock of whoever scraped it.
+
+        Raises:
+            SluiceError: as `last`.
+        """
+        ...
+
+
+CollectedAt = Callable[[str], Collected]
 
 
 @dataclass(frozen=True)

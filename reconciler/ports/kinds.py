@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from environments.spec import EnvironmentSpec
 from reconciler.ports.copies import CopiesAt
+from reconciler.ports.evidence import CollectedAt
 from reconciler.ports.references import Files
 from reconciler.ports.serving import PlatformReader, PlatformWriter, Runtime
 
@@ -32,7 +33,7 @@ class Site:
     """What a region is built from. `root` is the folder above `environments/`, `home` where state lives.
 
     `declared` is the whole environment file, in which `spec` is the region's block. `copies` reads buckets of models;
-    None where nobody may ask them.
+    None where nobody may ask them. `collected` reads the counters that a Prometheus at an address has scraped.
     """
 
     environment: str
@@ -44,6 +45,7 @@ class Site:
     runtime_for: Callable[[str], Runtime]
     declared: EnvironmentSpec
     copies: CopiesAt | None = None
+    collected: CollectedAt | None = None
 
 
 def _no_checks(region: str, spec: Any) -> Iterable[Check]:

@@ -84,6 +84,13 @@ class Pointers(Protocol):
         """Return the smallest step of a share that the document can hold: what is read back is no further off."""
         ...
 
+    def spread(self, endpoint: str) -> str | None:
+        """Return in words where applications find an endpoint's flags and how long a change takes to reach them.
+
+        None where they have it at once.
+        """
+        ...
+
     async def read(self) -> tuple[ReleaseSplit, ...]:
         """Return what is published, sorted by endpoint; flags that are not ours are passed over.
 

@@ -32,20 +32,31 @@ REJECTIONS = (400, 404, 413, 422)
 """Statuses with which a release refuses a request that another release may accept: length, template, model name."""
 
 
+OLD_S = 90.0
+"""From this age on counts say nothing of now. Prometheus scrapes every minute unless it is told otherwise, and one
+scrape may come late."""
+
+
 @dataclass(frozen=True)
 class SlotCounts:
     """Counters of one slot since its server started; a tick is the difference of two.
 
-    `errors` of `requests` failed as a client saw it, `rejected` were answered with one of `REJECTIONS`. Histograms are
-    cumulative over buckets, keyed by `le` as Prometheus writes it, `+Inf` included: `itl_s` of gaps between tokens,
-    `tpot_s` of each answer's mean gap, `answer_s` of whole answers. `tokens` is None where nobody counts them. `epoch`
+    `errors` of `requests` failed as a client saw it, `rejected` were answered with one of `REJECTIONS`: None where it
+    was not told, which is not zero. `begun` were sent by the gateway and `in_flight` of them have not ended, None
+    likewise. Histograms are cumulative over buckets, keyed by `le` as Prometheus writes it, `+Inf` included: `itl_s` of
+    gaps between tokens, `tpot_s` of each answer's mean gap, `answer_s` of whole answers. `tokens` is None where nobody
+    counts them. `epoch`
     changes when the counters of outcomes start again from zero, `server_epoch` when those of latencies and tokens do;
-    that one is empty while the server cannot be read.
+    that one is empty while the server cannot be read. `rejected_epoch` is the one of `rejected` where the server counts
+    them and not who counts `requests`, else empty.
+
+    `age_s` is how long before the reading the oldest of the figures was counted: 0 where whoever counts was asked
+    itself. `look_at` says in words where to look when that is long.
     """
 
     requests: int
     errors: int
-    rejected: int = 0
+    rejected: int | None = 0
     ttft_s: Mapping[str, float] = field(default_factory=dict)
     itl_s: Mapping[str, float] = field(default_factory=dict)
     tpot_s: Mapping[str, float] = field(default_factory=dict)
@@ -56,6 +67,11 @@ class SlotCounts:
     kv_cache_usage: float = 0.0
     epoch: str = ""
     server_epoch: str = ""
+    rejected_epoch: str = ""
+    begun: int | None = None
+    in_flight: int | None = None
+    age_s: float = 0.0
+    look_at: str = ""
 
 
 @dataclass(frozen=True)
@@ -255,6 +271,38 @@ class PlansFiles(Protocol):
 
         Raises:
             SluiceError: the release's files are not what the server could serve.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Scraped:
+    """One sample of a metric: a histogram's buckets are samples named `…_bucket` with the label `le`."""
+
+    name: str
+    labels: Mapping[str, str]
+    value: float
+
+
+@runtime_checkable
+class CountsFromSamples(Protocol):
+    """A runtime that makes counts of a server's samples, whoever has scraped them."""
+
+    @property
+    def metrics(self) -> str:
+        """Return the regular expression of the names of metrics that it needs."""
+        ...
+
+    @property
+    def heartbeat(self) -> str:
+        """Return the name of a metric that every server tells from its start on."""
+        ...
+
+    def counts_from(self, samples: Sequence[Scraped], *, where: str) -> SlotCounts:
+        """Return the counters of one server.
+
+        Raises:
+            SluiceError: `RUN-005` (retryable) they lack what is judged.
         """
         ...
 

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+
+from reconciler.ports import Scraped
+
+Sample = Scraped
 
 _NUMBER_ETC = r"[ \t]+([^ \t]+)(?:[ \t]+-?[0-9.eE+-]+)?(?:[ \t]+# \{.*)?"
 _LINE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:[^"}]|"(?:[^"\\]|\\.)*")*)\})?' + _NUMBER_ETC)
 _LABEL = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*"((?:[^"\\]|\\.)*)"\s*(?:,\s*|$)')
 _ESCAPES = {"\\\\": "\\", '\\"': '"', "\\n": "\n"}
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One line: a name, its labels and its value. A histogram's buckets are samples named `…_bucket` with `le`."""
-
-    name: str
-    labels: Mapping[str, str]
-    value: float
 
 
 def parse_exposition(text: str) -> tuple[Sample, ...]:

@@ -8,17 +8,17 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from environments.errors import SluiceError
 from reconciler.core.model.release import Release
-from reconciler.ports import OPENAI, KvCache, Offers, ServerOptions, SlotCounts
+from reconciler.ports import OPENAI, KvCache, Offers, Scraped, ServerOptions, SlotCounts
 from reconciler.runtimes.asking import ASK_TIMEOUT_S, WARM_TIMEOUT_S, client_of, get, unreadable, warmed
 from reconciler.runtimes.vllm_cache import cache_of
 from reconciler.runtimes.vllm_command import check_engine, serve_arguments
-from reconciler.runtimes.vllm_counts import counts_of
+from reconciler.runtimes.vllm_counts import HEARTBEAT, METRICS, counts_from, counts_of
 
 if TYPE_CHECKING:
     import httpx
@@ -31,6 +31,7 @@ class VllmRuntime:
 
     ports = 1
     offers = Offers(protocol=OPENAI, latencies=frozenset({"ttft", "itl"}))
+    metrics, heartbeat = METRICS, HEARTBEAT
 
     def check(self, engine: Mapping[str, Any]) -> None:
         """Refuse engine arguments that vLLM does not know or Sluice sets itself.
@@ -80,6 +81,14 @@ class VllmRuntime:
                 await _warm_once(client, names[number % len(names)], number, release)
 
             await warmed(requests, one)
+
+    def counts_from(self, samples: Sequence[Scraped], *, where: str) -> SlotCounts:
+        """Return the counters of a server whose samples somebody else has scraped.
+
+        Raises:
+            SluiceError: `RUN-005` (retryable) they lack what is judged.
+        """
+        return counts_from(samples, where=where)
 
     async def counts(self, url: str) -> SlotCounts:
         """Return the server's counters since it started.

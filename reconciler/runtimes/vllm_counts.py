@@ -19,8 +19,34 @@ _REJECTED = frozenset({"4xx", *map(str, REJECTIONS)})
 _GENERATING = ("/v1/chat/completions", "/v1/completions", "/v1/messages", "/v1/responses")
 
 
+HEARTBEAT = "vllm:num_requests_running"
+METRICS = "|".join(
+    [
+        *(f"{name}_(bucket|created)" for name in (_TTFT, _ITL, _TPOT, _ANSWER)),
+        *(f"{name}_(count|sum)" for name in (_INPUT, _OUTPUT)),
+        "http_requests_total",
+        "process_start_time_seconds",
+        "vllm:(request_success_total|num_requests_running|num_requests_waiting|kv_cache_usage_perc)",
+    ]
+)
+"""All that `counts_from` reads, as a regular expression."""
+
+
 def counts_of(text: str, *, where: str) -> SlotCounts:
-    """Return the counters in `text`, engines of one server summed.
+    """Return the counters in the text of a server's `/metrics`.
+
+    Raises:
+        SluiceError: `RUN-005`, as `counts_from`.
+    """
+    try:
+        samples = parse_exposition(text)
+    except ValueError as error:
+        raise _unreadable(where, str(error)) from error
+    return counts_from(samples, where=where)
+
+
+def counts_from(samples: Sequence[Sample], *, where: str) -> SlotCounts:
+    """Return the counters in a server's samples, its engines summed.
 
     `requests` are those for tokens that were served (2xx), rejected or failed (5xx) as vLLM's HTTP server saw them.
     vLLM groups statuses, so `rejected` is its whole `4xx`, a 401 or 429 included; where statuses stand by themselves,
@@ -28,12 +54,8 @@ def counts_of(text: str, *, where: str) -> SlotCounts:
     where there are any. `tokens` is None when the server tells none.
 
     Raises:
-        SluiceError: `RUN-005` the text is cut off or lacks what is judged: missing data is never zero. Retryable.
+        SluiceError: `RUN-005` they are cut off or lack what is judged: missing data is never zero. Retryable.
     """
-    try:
-        samples = parse_exposition(text)
-    except ValueError as error:
-        raise _unreadable(where, str(error)) from error
     ttft, itl = cumulative_buckets(samples, _TTFT), cumulative_buckets(samples, _ITL)
     if "+Inf" not in ttft or "+Inf" not in itl:
         raise _unreadable(where, f"no {_TTFT if '+Inf' not in ttft else _ITL} histogram is there")

@@ -165,7 +165,7 @@ def serve(plane: ControlPlane, spec: EnvironmentSpec, release: Release) -> None:
     text = marks.release_text(release)
     line = Line({"a": 100.0, "b": 0.0}, {}, {"a": text})
     hung = plane.api.apply(route(address, place.namespace, gateway_of(spec, REGION), line, fence=1), manager="sluice")
-    said = {"type": "Accepted", "status": "True", "reason": "Accepted", "message": ""}
+    said: Body = {"type": "Accepted", "status": "True", "reason": "Accepted", "message": ""}
     said |= {"observedGeneration": 1, "lastTransitionTime": hung["metadata"]["creationTimestamp"]}
     parent = {"parentRef": hung["spec"]["parentRefs"][0], "controllerName": CONTROLLER, "conditions": [said]}
     named = {key: hung["metadata"][key] for key in ("name", "namespace")}

@@ -91,7 +91,7 @@ def test_controllers_write_slots_routes_and_flags_in_the_teams_namespaces() -> N
         teams = role.at("metadata.namespace") != PROXY_NAMESPACE
         # An autoscaler is lent for a rollout's time, and given back.
         lent = {"scaledobjects", "horizontalpodautoscalers"}
-        ours = {"deployments", "leaderworkersets", "httproutes", "configmaps"} | lent
+        ours = {"deployments", "leaderworkersets", "httproutes", "configmaps", "featureflags"} | lent
         assert written == (ours if teams else set())
 
 

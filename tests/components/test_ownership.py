@@ -23,6 +23,7 @@ PLURALS = {
     "leaderworkersets": "leaderworkerset.x-k8s.io/v1/LeaderWorkerSet",
     "httproutes": "gateway.networking.k8s.io/v1/HTTPRoute",
     "configmaps": "v1/ConfigMap",
+    "featureflags": "core.openfeature.dev/v1beta1/FeatureFlag",
     "services": "v1/Service",
     "scaledobjects": "keda.sh/v1alpha1/ScaledObject",
 }

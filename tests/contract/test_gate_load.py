@@ -12,7 +12,7 @@ from environments.names import Address
 from reconciler.core.canonical import Json
 from reconciler.gates.load_gate import LoadGate
 from reconciler.gates.load_memory import recall
-from reconciler.ports import GateContext, GateProgress, SlotCounts
+from reconciler.ports import OLD_S, GateContext, GateProgress, SlotCounts
 from tests.support.builders.releases import release
 from tests.support.servers.doubles import model_folder, running_double
 
@@ -34,15 +34,15 @@ compare: {metrics: [e2e_p50], confidence: 0.9}
 
 
 class Live:
-    """The champion's counters; `harm` lets its own users' requests fail while the load runs."""
+    """The champion's counters, `age_s` old; `harm` lets its own users' requests fail while the load runs."""
 
-    def __init__(self, *, harm: bool = False) -> None:
-        self._harm, self._reads = harm, 0
+    def __init__(self, *, harm: bool = False, age_s: float = 0.0) -> None:
+        self._harm, self._age_s, self._reads = harm, age_s, 0
 
     async def __call__(self) -> SlotCounts:
         self._reads += 1
         failing = 500 * (self._reads - 1) if self._harm else 0
-        return SlotCounts(1000 * self._reads, failing, epoch="one")
+        return SlotCounts(1000 * self._reads, failing, epoch="one", age_s=self._age_s)
 
 
 def context(tmp_path: Path, challenger: str, champion: str | None, live: Live) -> GateContext:
@@ -147,6 +147,14 @@ async def test_the_load_stops_when_the_champions_users_suffer(tmp_path: Path) ->
         found = await LoadGate().evidence(context(tmp_path, challenger.url, champion.url, live))
     assert found.verdict == "ERROR", found.sentence
     assert "live requests fail" in found.sentence
+
+
+async def test_the_load_stops_when_nobody_sees_how_the_champions_users_fare(tmp_path: Path) -> None:
+    model = model_folder(tmp_path, "old")
+    with running_double(model) as champion, running_double(model) as challenger:
+        found = await LoadGate().evidence(context(tmp_path, challenger.url, champion.url, Live(age_s=OLD_S + 30)))
+    assert found.verdict == "ERROR", found.sentence
+    assert "its counts are 120 s old" in found.sentence
 
 
 async def test_a_dead_challenger_is_an_error_with_a_code(tmp_path: Path) -> None:

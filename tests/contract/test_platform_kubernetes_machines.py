@@ -16,7 +16,7 @@ from environments.names import ENDPOINT_LABEL, POOL_LABEL, SLOT_LABEL, slot_labe
 from reconciler.core.model.observed import ObservedSlot, ServerState
 from reconciler.core.model.rollout import Phase
 from reconciler.engine.loop import Snapshot
-from reconciler.platforms.kubernetes.traffic import Counted, Place, Readings
+from reconciler.platforms.kubernetes.traffic import Counted, Place, Told
 from reconciler.ports import finished
 from tests.contract.test_platform_kubernetes_rollouts import (
     Rig,
@@ -79,9 +79,9 @@ class OneProxy:
     def __init__(self) -> None:
         self.counted: dict[str, Counted] = {}
 
-    async def read(self, namespace: str, endpoint: str) -> Readings:
+    async def read(self, namespace: str, endpoint: str) -> Told:
         """Return the counters by address."""
-        return {Place("proxy", address): counted for address, counted in self.counted.items()}
+        return Told({Place("proxy", address): counted for address, counted in self.counted.items()})
 
 
 @contextlib.contextmanager

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from environments.names import slot_object
-from reconciler.ports import finished
+from reconciler.evidence.counters import SummedServers, difference, read_counters
+from reconciler.ports import SlotCounts, finished, read_all
 from tests.support.kubernetes.api import ApiError, Body
 from tests.support.kubernetes.rig.clients import Clients
 from tests.support.kubernetes.rig.rig import Rig, traffic_rig
@@ -23,7 +24,7 @@ from tests.support.kubernetes.rig.stage import ENVIRONMENT, Stage, declared
 from tests.support.kubernetes.rig.two_slots import FENCE, TwoSlots, stage_of, two_slots
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("gateway-rig")]
-ENDPOINTS = ("flips", "counted", "streams", "good", "bad", "drained", "scaled")
+ENDPOINTS = ("flips", "counted", "refused", "streams", "good", "bad", "drained", "scaled")
 FLIPS = ((0, 100), (100, 0), (90, 10), (100, 0), (99, 1), (50, 50), (0, 100), (10, 90))
 CHANGES, RATE_RPS = 50, 200.0
 STREAM_TOKENS = 25
@@ -67,13 +68,39 @@ async def test_the_proxies_count_what_clients_met_arm_by_arm(rig: Rig, two: TwoS
     before = await two.platform.traffic(two.address)
     with rig.clients(rate_rps=RATE_RPS, endpoint="counted") as clients:
         await asyncio.sleep(5)
+        amid = await two.platform.traffic(two.address)
     counted = await two.platform.traffic(two.address)
     asked = {slot: counted[slot].requests - before[slot].requests for slot in counted}
     failed = {slot: counted[slot].errors - before[slot].errors for slot in counted}
     sent = clients.sent()
     assert asked == {"a": sum(s.model == two.one for s in sent), "b": sum(s.model == two.two for s in sent)}
+    begun = {slot: (counted[slot].begun or 0) - (before[slot].begun or 0) for slot in counted}
+    assert begun == asked
+    assert {slot: counts.in_flight for slot, counts in counted.items()} == {"a": 0, "b": 0}
+    assert sum(counts.in_flight or 0 for counts in amid.values()) > 0
     assert failed == {"a": 0, "b": sum(not s.ok for s in sent)}
     assert failed["b"] > 0
+
+
+@pytest.mark.parametrize("two", ["refused"], indirect=True)
+async def test_a_rejection_is_an_answer_to_the_proxies_and_the_servers_tell_it(rig: Rig, two: TwoSlots) -> None:
+    two.stage.model("v2", error_rate=0.2, error_status=422)
+    await two.weigh(60, 40)
+    servers = SummedServers()
+
+    async def read() -> dict[str, SlotCounts]:
+        (seen,) = await read_all(two.platform, ["refused"])
+        return await read_counters(two.region, "vllm", seen, servers)
+
+    before = await read()
+    with rig.clients(rate_rps=RATE_RPS, endpoint="refused") as clients:
+        await asyncio.sleep(5)
+    after = await read()
+    found = {slot: difference(before[slot], after[slot]) for slot in after}
+    refused = sum(each.model == two.two and not each.ok for each in clients.sent())
+    assert refused > 0
+    assert {slot: counts.errors for slot, counts in found.items()} == {"a": 0, "b": 0}
+    assert {slot: counts.rejected for slot, counts in found.items()} == {"a": 0, "b": refused}
 
 
 @pytest.mark.parametrize("two", ["streams"], indirect=True)

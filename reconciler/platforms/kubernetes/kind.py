@@ -7,12 +7,14 @@ from collections.abc import Iterator
 
 from environments.errors import SluiceError
 from environments.spec import KubernetesRegion
+from reconciler.platforms.kubernetes.collected import CollectedServers, CollectedStats
 from reconciler.platforms.kubernetes.doors import doors_inside
 from reconciler.platforms.kubernetes.doorway import Doorway
 from reconciler.platforms.kubernetes.observed import Doors
 from reconciler.platforms.kubernetes.platform import KubernetesPlatform
 from reconciler.platforms.kubernetes.proxies import ProxyStats
 from reconciler.platforms.kubernetes.reading import KubeClient
+from reconciler.platforms.kubernetes.traffic import Stats
 from reconciler.ports.kinds import Check, PlatformKind, Site
 
 IN_A_POD = "KUBERNETES_SERVICE_HOST"
@@ -31,14 +33,19 @@ def _build(site: Site) -> KubernetesPlatform:
             return await doors_inside()
         return await Doorway(config.connect(config.config_of(site.spec.context))).open()
 
+    def stats(client: KubeClient) -> Stats:
+        return CollectedStats(client, collected) if collected else ProxyStats(client)
+
+    collected = site.collected(site.spec.prometheus) if site.collected and site.spec.prometheus else None
     return KubernetesPlatform(
         site.declared,
         site.region,
         site.runtime_for,
         connect,
-        stats=ProxyStats,
+        stats=stats,
         doors=doors,
         copies=site.copies,
+        servers=CollectedServers(collected) if collected else None,
         models=site.files,
     )
 

@@ -12,6 +12,7 @@ from reconciler.core.model.observed import ObservedEndpoint
 from reconciler.core.model.release import Release
 from reconciler.platforms.kubernetes.adopting import Adopting
 from reconciler.platforms.kubernetes.artifacts import cold_start_s
+from reconciler.platforms.kubernetes.collected import CollectedServers
 from reconciler.platforms.kubernetes.copies import Copies
 from reconciler.platforms.kubernetes.doors import doors_inside
 from reconciler.platforms.kubernetes.fences import Fences
@@ -23,7 +24,17 @@ from reconciler.platforms.kubernetes.refusals import autoscaled, check_placement
 from reconciler.platforms.kubernetes.slots import Slots
 from reconciler.platforms.kubernetes.traffic import Stats, Totals
 from reconciler.platforms.kubernetes.weights import Weights
-from reconciler.ports import CopiesAt, Files, ForeignField, InProgress, Remark, Runtime, SlotAddress, SlotCounts
+from reconciler.ports import (
+    CopiesAt,
+    CountsFromSamples,
+    Files,
+    ForeignField,
+    InProgress,
+    Remark,
+    Runtime,
+    SlotAddress,
+    SlotCounts,
+)
 
 PAGE = 200
 _FORESEEN = ("PLAT-", "RUN-")
@@ -69,12 +80,13 @@ class KubernetesPlatform:
         doors: Callable[[], Awaitable[Doors]] = doors_inside,
         copies: CopiesAt | None = None,
         models: Files | None = None,
+        servers: CollectedServers | None = None,
     ) -> None:
         self._spec, self._region = declared, region
         self._runtime_for, self._connect = runtime_for, connect
         self._gateway = gateway_of(declared, region)
         self._open_doors, self._stats, self._totals = doors, stats, Totals()
-        self._copies, self._models = Copies(copies), models
+        self._copies, self._servers, self._models = Copies(copies), servers, models
         self._lock = asyncio.Lock()
         self._opened: _Open | None = None
 
@@ -183,6 +195,8 @@ class KubernetesPlatform:
     async def traffic(self, endpoint: Address) -> Mapping[str, SlotCounts]:
         """Return requests and errors by slot, as the gateway's proxies counted them since this was first asked.
 
+        They are as old as the last scrape where the region names a Prometheus.
+
         What fails at a server whose machine is lost or drained says nothing of its release, and is left out.
 
         Raises:
@@ -193,8 +207,21 @@ class KubernetesPlatform:
         lost = (await there.reading.around_pods(pods)).lost
         counting = [p for p in pods if (p.get("status") or {}).get("podIP") and not blameless(p, lost)]
         addresses = {pod["status"]["podIP"]: _slot(pod) for pod in counting}
-        readings = await self._stats(there.client).read(namespace, endpoint.endpoint)
-        return self._totals.take(endpoint.endpoint, addresses, readings)
+        told = await self._stats(there.client).read(namespace, endpoint.endpoint)
+        return self._totals.take(endpoint.endpoint, addresses, told)
+
+    async def collected(
+        self, endpoint: Address, servers: Sequence[str], runtime: Runtime
+    ) -> Mapping[str, SlotCounts] | None:
+        """Return what these pods count as the region's Prometheus scraped it; None where none is named.
+
+        Raises:
+            SluiceError: `METRIC-001` (retryable), `METRIC-002` it gives no answer.
+        """
+        if self._servers is None or not isinstance(runtime, CountsFromSamples):
+            return None
+        namespace = await self._namespace(endpoint)
+        return await self._servers.read(namespace, servers, runtime) if namespace else {}
 
     async def foresee(self, endpoint: Address, release: Release) -> tuple[Remark, ...]:
         """Return what would be refused of a release, or how its model gets into pods and how long that may take.

@@ -70,8 +70,11 @@ class FakePlatform:
     """PlatformReader, PlatformWriter and CountsTraffic over dictionaries.
 
     Switches for tests: `faults` by release id, `unreachable` (every read raises PLAT-001 with this text),
-    `gateway_problem`, `before` and `after` (awaited around every effect: a hook that raises or waits is a process
-    that died or slept there), `flow` (what one `tick` of traffic adds, given address, weights and releases by slot).
+    `gateway_problem`, `uncounted` (the gateway's counters cannot be read), `behind_s` and `counted_at_s` (they are told
+    as they were so long ago, or at that time), `counts_in_flight` and `hanging` (the share of requests that never end
+    by release id), `before` and `after` (awaited around every effect: a hook that raises
+    or waits is a process that died or slept there), `flow` (what one `tick` of traffic adds, given address, weights
+    and releases by slot).
     """
 
     def __init__(self, environment: str, region: str, *, now: Callable[[], float] = lambda: 0.0) -> None:
@@ -80,6 +83,13 @@ class FakePlatform:
         self.unreachable: str | None = None
         self.gateway_problem: str | None = None
         self.gateway_epoch = 1
+        self.uncounted: str | None = None
+        self.behind_s = 0.0
+        self.counted_at_s: float | None = None
+        self.counts_in_flight = False
+        self.hanging: dict[str, float] = {}
+        self.open: dict[str, dict[str, int]] = {}
+        self._counted: list[tuple[float, dict[str, dict[str, SlotCounts]]]] = []
         self.before: Hook | None = None
         self.after: Hook | None = None
         self.flow: Flow | None = None
@@ -144,9 +154,36 @@ class FakePlatform:
 
     async def traffic(self, endpoint: Address) -> Mapping[str, SlotCounts]:
         """Return the gateway's counters by slot."""
-        found = self.endpoints.get(endpoint.endpoint, FakeEndpoint())
-        epoch = f"gateway-{self.gateway_epoch}"
-        return {slot: replace(found.gateway.get(slot, SlotCounts(0, 0)), epoch=epoch) for slot in SLOTS}
+        if self.uncounted is not None:
+            raise SluiceError("PLAT-001", where=str(endpoint), what=self.uncounted, retryable=True)
+        at_s, counted = self._as_counted(endpoint.endpoint)
+        told = {
+            slot: replace(
+                counted.get(slot, SlotCounts(0, 0)),
+                epoch=f"gateway-{self.gateway_epoch}",
+                age_s=self._now() - at_s,
+                look_at="the fake's clock",
+            )
+            for slot in SLOTS
+        }
+        if not self.counts_in_flight:
+            return told
+        open_ = dict.fromkeys(SLOTS, 0) | self.open.get(endpoint.endpoint, {})
+        return {s: replace(c, begun=c.requests + open_[s], in_flight=open_[s]) for s, c in told.items()}
+
+    @property
+    def now_s(self) -> float:
+        """Return the time of its clock."""
+        return self._now()
+
+    def _as_counted(self, endpoint: str) -> tuple[float, dict[str, SlotCounts]]:
+        """Return the counters that are told, and when they were counted."""
+        wanted_s = self._now() - self.behind_s if self.counted_at_s is None else self.counted_at_s
+        if wanted_s >= self._now():
+            return self._now(), self.endpoints.get(endpoint, FakeEndpoint()).gateway
+        known = [(at_s, found) for at_s, found in self._counted if at_s <= wanted_s]
+        at_s, found = known[-1] if known else (wanted_s, {})
+        return at_s, found.get(endpoint, {})
 
     def tick(self, endpoint: str | None = None) -> None:
         """Let one tick of traffic pass: add what `flow` says to the counters of gateway and servers."""
@@ -155,7 +192,17 @@ class FakePlatform:
             releases = {slot: found.slots[slot].release.id if slot in found.slots else None for slot in SLOTS}
             added = self.flow(self._address(name), dict(found.weights), releases) if self.flow else {}
             for slot, counts in added.items():
-                self._arrive(name, slot, counts)
+                self._arrive(name, slot, self._without_hanging(name, slot, counts))
+        self._counted.append((self._now(), {name: dict(found.gateway) for name, found in self.endpoints.items()}))
+
+    def _without_hanging(self, name: str, slot: str, counts: SlotCounts) -> SlotCounts:
+        """Return the requests that end, and keep the others open."""
+        share = self.hanging.get(self.endpoints[name].slots[slot].release.id, 0.0)
+        lost = round(counts.requests * share)
+        if lost:
+            known = self.open.setdefault(name, {})
+            known[slot] = known.get(slot, 0) + lost
+        return replace(counts, requests=counts.requests - lost) if lost else counts
 
     def _arrive(self, name: str, slot: str, counts: SlotCounts) -> None:
         """Let requests begin; here they end at once."""
@@ -276,7 +323,7 @@ def summed(one: SlotCounts, other: SlotCounts) -> SlotCounts:
         one,
         requests=one.requests + other.requests,
         errors=one.errors + other.errors,
-        rejected=one.rejected + other.rejected,
+        rejected=(one.rejected or 0) + (other.rejected or 0),
         tokens=tokens_of_both(one.tokens, other.tokens),
         ttft_s=_sum_histograms(one.ttft_s, other.ttft_s),
         itl_s=_sum_histograms(one.itl_s, other.itl_s),

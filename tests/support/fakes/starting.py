@@ -78,7 +78,7 @@ class StartingPlatform(FakePlatform):
         answers = self.answers.get(self.endpoints[name].slots[slot].release.id, Answers())
         window = (self._now() // WINDOW_S * WINDOW_S, str(self.splits))
         self._move(name, slot, window, begun=counts.requests)
-        unserved = counts.errors + counts.rejected
+        unserved = counts.errors + (counts.rejected or 0)
         self._finish(name, slot, window, SlotCounts(unserved, counts.errors, counts.rejected))
         served = counts.requests - unserved
         answered = served - round(served * answers.hanging)
@@ -91,7 +91,7 @@ class StartingPlatform(FakePlatform):
     def _finish(self, name: str, slot: str, window: Window, counts: SlotCounts) -> None:
         if name in self.endpoints:
             self._end(name, slot, counts)
-        self._move(name, slot, window, ended=counts.requests, errors=counts.errors, rejected=counts.rejected)
+        self._move(name, slot, window, ended=counts.requests, errors=counts.errors, rejected=counts.rejected or 0)
 
     def _move(self, name: str, slot: str, window: Window, **counts: int) -> None:
         key = (name, slot, window)

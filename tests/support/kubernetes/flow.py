@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from reconciler.core.model.observed import ServerState
 from reconciler.core.model.release import Release
-from reconciler.platforms.kubernetes.traffic import Counted, Place, Readings
+from reconciler.platforms.kubernetes.traffic import Counted, Place, Told
 from reconciler.ports import SlotCounts, read_all
 from reconciler.runtimes.vllm import VllmRuntime
 from tests.support.kubernetes.world import KubernetesWorld
@@ -72,9 +72,9 @@ class FlowStats:
     def __init__(self, flow: Flow) -> None:
         self._flow = flow
 
-    async def read(self, namespace: str, endpoint: str) -> Readings:
+    async def read(self, namespace: str, endpoint: str) -> Told:
         """Return what the proxy counted for each pod's address."""
-        return {Place("proxy", address): counted for address, counted in self._flow.counted.items()}
+        return Told({Place("proxy", address): counted for address, counted in self._flow.counted.items()})
 
 
 class FlowRuntime(VllmRuntime):

@@ -15,7 +15,7 @@ from environments.spec import EnvironmentSpec
 from reconciler.core.model.release import Artifact, Lineage, Release
 from reconciler.kubernetes.client import KubeClient, open_client
 from reconciler.platforms.kubernetes.platform import KubernetesPlatform
-from reconciler.platforms.kubernetes.traffic import Readings
+from reconciler.platforms.kubernetes.traffic import Told
 from reconciler.ports import Files, Runtime, finished
 from reconciler.runtimes.triton.runtime import TritonRuntime
 from reconciler.runtimes.vllm import VllmRuntime
@@ -37,9 +37,9 @@ class NoTraffic:
     def __init__(self, client: object) -> None:
         pass
 
-    async def read(self, namespace: str, endpoint: str) -> Readings:
+    async def read(self, namespace: str, endpoint: str) -> Told:
         """Return no counters."""
-        return {}
+        return Told({})
 
 
 def declared(team: str, **region: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pytest
 
 from reconciler.core.model.counts import Counts, counts_of_both
 from reconciler.core.model.tokens import Tokens, tokens_between, tokens_of_both
-from reconciler.evidence.counters import carried, difference
+from reconciler.evidence.counters import carried, difference, joined
 from reconciler.ports import SlotCounts
 
 
@@ -111,3 +111,35 @@ def test_a_period_without_tokens_is_left_out_of_a_sum() -> None:
     assert tokens_of_both(one, Tokens(10, 20, 30)) == Tokens(11, 22, 33)
     assert tokens_of_both(one, None) == tokens_of_both(None, one) == one
     assert tokens_of_both(None, None) is None
+
+
+def gateway(requests: int) -> SlotCounts:
+    """Return what a gateway counts that takes a rejection for an answer."""
+    return SlotCounts(requests, 0, None, epoch="g")
+
+
+def rejecting(rejected: int, *, epoch: str = "s1") -> SlotCounts:
+    return SlotCounts(99, 0, rejected, server_epoch=epoch, epoch=epoch)
+
+
+def test_rejections_are_the_servers_where_the_gateway_does_not_tell_them() -> None:
+    before, after = joined(gateway(10), rejecting(5)), joined(gateway(110), rejecting(12))
+    assert difference(before, after) == Counts(100, 0, 7)
+
+
+def test_rejections_of_a_server_that_was_not_read_come_with_its_next_answer() -> None:
+    before = joined(gateway(10), rejecting(5))
+    between = joined(gateway(20), None)
+    assert difference(before, between) == Counts(10, 0, 0)
+    assert difference(carried(before, between), joined(gateway(30), rejecting(9))) == Counts(10, 0, 4)
+
+
+def test_rejections_of_a_server_that_restarted_are_not_known() -> None:
+    assert difference(joined(gateway(10), rejecting(5)), joined(gateway(20), rejecting(3, epoch="s2"))).rejected == 0
+
+
+def test_counts_that_are_put_together_are_as_old_as_the_oldest() -> None:
+    old = SlotCounts(0, 0, age_s=40.0, look_at="Prometheus")
+    assert [(f.age_s, f.look_at) for f in (joined(gateway(1), old), joined(old, rejecting(1)))] == [
+        (40.0, "Prometheus")
+    ] * 2

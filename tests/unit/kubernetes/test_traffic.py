@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.platforms.kubernetes.traffic import Counted, Place, Totals, merged, parse
+from reconciler.platforms.kubernetes.traffic import Counted, Place, Told, Totals, merged, parse
 
 
 def line(what: str, route: str, value: int) -> str:
@@ -22,6 +22,8 @@ TEXT = (
     + line("success", "support-prod/chat/rule/2", 87)
     + line("success", "support-prod/chat-two/rule/0", 7)
     + line("success", "other-prod/chat/rule/0", 7)
+    + line("active", "support-prod/chat/rule/0", 2)
+    + line("active", "support-prod/chat/rule/2", 3)
     + 'envoy_cluster_upstream_rq_total{envoy_cluster_name="httproute/support-prod/chat/rule/2"} 1000\n'
 )
 SLOTS = {"1": "a", "2": "b", "3": "b"}
@@ -32,12 +34,12 @@ def counted(**by_address: tuple[int, int]) -> dict[Place, Counted]:
 
 
 def sums(totals: Totals, readings: dict[Place, Counted]) -> dict[str, tuple[int, int]]:
-    found = totals.take("chat", SLOTS, readings)
+    found = totals.take("chat", SLOTS, Told(readings))
     return {slot: (c.requests, c.errors) for slot, c in found.items()}
 
 
 def test_every_rule_of_the_endpoints_own_route_is_counted_and_no_other() -> None:
-    assert parse(TEXT, "p", "support-prod", "chat") == {Place("p", "10.0.0.1"): Counted(100, 3)}
+    assert parse(TEXT, "p", "support-prod", "chat") == {Place("p", "10.0.0.1"): Counted(100, 3, 5, 89)}
 
 
 def test_what_was_counted_before_the_first_look_is_left_out() -> None:
@@ -67,9 +69,25 @@ def test_proxies_are_summed_and_strangers_are_nobodys() -> None:
     assert sums(totals, found) == {"a": (7, 1), "b": (0, 0)}
 
 
+def test_requests_in_flight_are_those_of_now_in_all_proxies_and_never_summed_over_time() -> None:
+    totals, busy = Totals(), {Place(proxy, "2"): Counted(active=4) for proxy in ("p", "q")}
+    for _ in range(2):
+        found = totals.take("chat", SLOTS, Told(busy | {Place("p", "1"): Counted(9, 0, 0)}))
+        assert {slot: counts.in_flight for slot, counts in found.items()} == {"a": 0, "b": 8}
+
+
+def test_a_slot_that_no_proxy_knows_has_no_number_of_requests_in_flight_rather_than_none_of_them() -> None:
+    found = Totals().take("chat", SLOTS, Told({Place("p", "1"): Counted(9, 0, 1)}))
+    assert {slot: counts.in_flight for slot, counts in found.items()} == {"a": 1, "b": None}
+
+
+def test_rejections_are_not_told_by_a_gateway_to_which_they_are_answers() -> None:
+    assert Totals().take("chat", SLOTS, Told({}))["a"].rejected is None
+
+
 def test_two_readers_count_from_epochs_of_their_own() -> None:
     """Counters of another process have another start, and no difference may be taken between them."""
-    one, two = (Totals().take("chat", SLOTS, {})["a"].epoch for _ in range(2))
+    one, two = (Totals().take("chat", SLOTS, Told({}))["a"].epoch for _ in range(2))
     assert one
     assert one != two
 

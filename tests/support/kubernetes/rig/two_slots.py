@@ -14,6 +14,7 @@ from environments.names import Address
 from reconciler.core.model.release import Artifact, Release
 from reconciler.platforms.kubernetes.platform import KubernetesPlatform
 from reconciler.ports import SlotAddress, finished
+from reconciler.ports.adapters import Region
 from tests.support.kubernetes.rig.rig import Rig
 from tests.support.kubernetes.rig.stage import ENVIRONMENT, REGION, Stage, declared
 
@@ -23,8 +24,9 @@ FENCE = 100
 class TwoSlots:
     """Slot a runs v1 and has all the traffic, slot b runs v2; `one` and `two` are what clients know them by."""
 
-    def __init__(self, stage: Stage, platform: KubernetesPlatform) -> None:
-        self.stage, self.platform = stage, platform
+    def __init__(self, stage: Stage, region: Region) -> None:
+        assert isinstance(region.writer, KubernetesPlatform)
+        self.stage, self.region, self.platform = stage, region, region.writer
         self.address = Address(ENVIRONMENT, REGION, stage.endpoint)
         self.one, self.two = stage.model("v1"), stage.model("v2")
 
@@ -57,9 +59,7 @@ async def two_slots(rig: Rig, folder: Path, endpoint: str) -> AsyncIterator[TwoS
     stage = await asyncio.to_thread(stage_of, rig, folder, endpoint)
     with mock.patch.dict(os.environ, {"KUBECONFIG": str(rig.plane.kubeconfig)}):
         composed = stage.compose()
-        platform = composed.regions[REGION].writer
-        assert isinstance(platform, KubernetesPlatform)
-        found = TwoSlots(stage, platform)
+        found = TwoSlots(stage, composed.regions[REGION])
         try:
             await found.fill()
             yield found

@@ -1,0 +1,47 @@
+"""Requests that must be open since long ago, by what a gateway counts that does not know when each began. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from reconciler.core.slo_check import Unanswered
+from reconciler.ports import SlotCounts
+
+
+@dataclass(frozen=True)
+class _Look:
+    at_s: float
+    in_flight: int
+    begun: int
+
+
+@dataclass
+class InFlight:
+    """What a gateway said of one slot, reading by reading, since it was told to begin."""
+
+    epoch: str = ""
+    looks: list[_Look] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Forget what was said."""
+        self.looks = []
+
+    def take(self, counts: SlotCounts | None, now: float) -> None:
+        """Take in a reading; one after a restart of the counters begins anew, and one that does not tell is none."""
+        if counts is None or counts.in_flight is None or counts.begun is None:
+            return
+        if counts.epoch != self.epoch:
+            self.epoch, self.looks = counts.epoch, []
+        self.looks.append(_Look(now - counts.age_s, counts.in_flight, counts.begun))
+
+    def unanswered(self, now: float, age_s: float) -> Unanswered | None:
+        """Return how many requests are surely open that began longer than `age_s` ago; None while nobody knows.
+
+        What is in flight now began before or since then, and how many began since is counted: the rest is older.
+        """
+        then = next((look for look in reversed(self.looks) if look.at_s <= now - age_s), None)
+        if then is None:
+            return None
+        newest = self.looks[-1]
+        older = newest.in_flight - (newest.begun - then.begun)
+        return Unanswered(age_s, then.begun - self.looks[0].begun + self.looks[0].in_flight, max(0, older))
