@@ -94,12 +94,12 @@ class Analyst:
         counters, cohorts = await asyncio.gather(
             read_counters(self._region, rollout.settings.runtime, seen, self._servers), self._cohorts(seen, now)
         )
-        self._last_look, counted_s = now, now - age_s(counters)
+        self._last_look, old_s = now, age_s(counters)
         if old := too_old(counters):
             return old
-        if counted_s < part.since:
-            return f"what is counted is {age_s(counters):.0f} s old, from before this step"
-        self._counted_s = counted_s
+        if old_s > 0 and now - old_s < part.since:
+            return f"what is counted is {old_s:.0f} s old, from before this step"
+        self._counted_s = now - old_s
         tick = self._arms.read(part, counters, cohorts, weight_pct=seen.weights.get(part.slot, 0.0), now=now)
         if tick is not None and part.phase is Phase.SHIFTING:
             await self._judged(tick)
