@@ -209,7 +209,8 @@ def _approvals(reviewed: Reviewed) -> list[str]:
     if asked is None:
         return []
     who = ", ".join(code(name) for name in sorted({each.name for each in asked.keys}))
-    return [f"- **Approvals:** {asked.needed} of {who}, with `sluice approve`"]
+    how = "`sluice approve plan.json` with the job's `plan.json`, and its signed line in a comment here"
+    return [f"- **Approvals:** {asked.needed} of {who}: {how}"]
 
 
 def _details(changes: Sequence[Change]) -> list[str]:
