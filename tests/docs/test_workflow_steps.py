@@ -17,10 +17,10 @@ import yaml
 from tests.docs.test_workflows import SHA, GitHub, github, workflow
 from tests.support.builders.signing import Person
 from tests.support.processes import ROOT
-from tests.support.reviewed import Project
+from tests.support.reviewed import Project, project, projects
 from tests.support.servers.http_stub import Answer, Asked, http_stub
 
-__all__ = ["github"]
+__all__ = ["github", "project", "projects"]
 STOPPED = 4
 """How an apply ends here: it begins, and no server starts, for its program is not there."""
 
