@@ -171,14 +171,13 @@ def _infrastructure(plan: Plan, cut: int) -> list[str]:
 
 
 def _steps(plan: Plan) -> list[str]:
-    """Return a list of what is done in which order, wave by wave."""
+    """Return a list of what is done in which order, wave by wave; the notes go on with it, as one tight list."""
     steps = steps_by_endpoint(plan.steps)
-    listed = [
+    return [
         f"- **{f'{endpoint}, ' if title.startswith('wave') else ''}{title}:** {words}"
         for endpoint in sorted({change.address.endpoint for change in plan.pending})
         for title, words in steps_by_wave(endpoint, steps[endpoint])
     ]
-    return [*listed, ""] if listed else []
 
 
 def _notes(reviewed: Reviewed, most: int | None) -> list[str]:

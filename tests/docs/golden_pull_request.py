@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import hashlib
 import json
 import os
 import re
@@ -73,6 +74,8 @@ async def _play(home: Path) -> Played:
     bench = LoopWorld(home, regions=REGIONS, requests_a_second=20, began=BEGAN)
     bench.arms = {"chat-7": (0.001, 0.05), "chat-8": (0.001, 0.048)}
     declared = Declared(bench, blocks=_blocks(home), prices=packaged())
+    for model in bench.arms:
+        declared.registry.holds[f"file:models/{model}"] = hashlib.sha256(model.encode()).hexdigest()
     _serve(declared, "chat-7", max_num_seqs=32)
     before = _file(declared)
     await _applied(declared, await declared.plan())

@@ -72,8 +72,8 @@ def pictures() -> Mapping[str, Picture]:
     """Return what docs/assets holds, by the file's name."""
     found = played()
     return {
-        "pull-request.png": Picture(comment_html(found.comment), 900, 900),
-        "report.png": Picture(found.report, 960, 1500),
+        "pull-request.png": Picture(comment_html(found.comment), 900, 800),
+        "report.png": Picture(found.report, 960, 1450),
     }
 
 
