@@ -154,7 +154,7 @@ def _infrastructure(plan: Plan, cut: int) -> list[str]:
     """Return what becomes of the infrastructure: a line a project, and its resources folded."""
     lines: list[str] = []
     for preview in plan.infrastructure or ():
-        lines += [f"- **{preview.project}:** {plain(preview_words(preview))}"]
+        lines += [f"- **{preview.project}:** {plain('; '.join([preview_words(preview), *preview.cost]))}"]
         rows = [f"| {c.op} | {code(c.name)} | {code(c.type)} | {plain(', '.join(c.fields))} |" for c in preview.changes]
         if rows and cut < 1:
             table = ["| Operation | Resource | Type | Properties |", "|---|---|---|---|", *rows]
