@@ -124,7 +124,12 @@ def _blocks(home: Path) -> dict[str, Any]:
 
 
 def _serve(declared: Declared, model: str, *, max_num_seqs: int) -> None:
-    judge = {"noise": 0.01, "warmup_s": 20, "tick_s": 10, "protect": [{"metric": "error_rate", "ratio": 3}]}
+    judge: dict[str, Any] = {
+        "noise": 0.01,
+        "warmup_s": 20,
+        "tick_s": 10,
+        "protect": [{"metric": "error_rate", "ratio": 3}],
+    }
     judge["protect"] += [{"metric": "ttft", "ratio": 1.2}]
     declared.serve(
         "chat",

@@ -59,7 +59,7 @@ class StackPreview:
 
     def to_json(self) -> Json:
         """Return the preview as a plan's JSON has it; findings stand with the plan's own."""
-        told = {"project": self.project, "changes": [_told(c) for c in self.changes], "unknown": self.unknown}
+        told: Json = {"project": self.project, "changes": [_told(c) for c in self.changes], "unknown": self.unknown}
         return told | ({"cost": list(self.cost)} if self.cost else {})
 
 

@@ -64,9 +64,9 @@ def monthly_words(changes: Sequence[tuple[Sequence[Machines], Sequence[Machines]
 
     What has no price is `[?]` with its reason beside what has one, and is never counted as 0.
     """
-    added = [(_usd(after, prices), ()) for before, after in changes if after and not before]
-    removed = [(_usd(before, prices), ()) for before, after in changes if before and not after]
-    altered = [
+    added: list[_Sides] = [(_usd(after, prices), ()) for before, after in changes if after and not before]
+    removed: list[_Sides] = [(_usd(before, prices), ()) for before, after in changes if before and not after]
+    altered: list[_Sides] = [
         (_usd(after, prices), _usd(before, prices)) for before, after in changes if before and after and before != after
     ]
     kinds = (("adds", added, ""), ("changes by", altered, "+"), ("removes", removed, ""))
@@ -74,6 +74,8 @@ def monthly_words(changes: Sequence[tuple[Sequence[Machines], Sequence[Machines]
 
 
 _Part = float | str
+"""USD a month, or why they are not known."""
+_Sides = tuple[tuple[_Part, ...], tuple[_Part, ...]]
 
 
 def _usd(machines: Sequence[Machines], prices: PriceBook) -> tuple[_Part, ...]:
@@ -90,7 +92,7 @@ def _month(each: Machines, prices: PriceBook) -> _Part:
     return found.reason or "no price" if found.usd_per_hour is None else found.usd_per_hour * each.count * HOURS_A_MONTH
 
 
-def _line(verb: str, found: Sequence[tuple[tuple[_Part, ...], tuple[_Part, ...]]], sign: str) -> str:
+def _line(verb: str, found: Sequence[_Sides], sign: str) -> str:
     unknown = sorted({p for after, before in found for p in (*after, *before) if isinstance(p, str)})
     # A change of which one side is not known has no difference either.
     whole = [pair for pair in found if not any(isinstance(p, str) for side in pair for p in side)]
