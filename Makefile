@@ -90,6 +90,7 @@ bench: install ## Measure what the product promises, beside its peers where ther
 	@$(BIN)/python -m tests.bench.preview
 	@$(BIN)/python -m tests.bench.bill
 	@$(BIN)/python -m tests.bench.gateway
+	@$(BIN)/python -m tests.bench.first_plan
 
 bench-judge: install ## Measure the canary judge beside its peers (about half an hour on two quiet cores, kept by pieces; QUICK=1 for a look)
 	@$(BIN)/python -m tests.bench.judge $(if $(QUICK),--quick)

@@ -39,11 +39,16 @@ def _checked(hit: Hit) -> Hit:
     return hit
 
 
-def _raised(policy: Policy, error: Exception) -> str:
+def raised_words(policy: Policy, error: Exception) -> str:
+    """Return which policy raised what, without secrets and short."""
     words = redact(str(error)) or "without a word"
+    return f"{policy.id} raised {type(error).__name__}: {words[:_SHOWN]}"
+
+
+def _raised(policy: Policy, error: Exception) -> str:
     where = "the environment file" if "/" in policy.id else "policies/"
     return (
-        f"{policy.id} raised {type(error).__name__}: {words[:_SHOWN]}; it has judged nothing, so it denies. "
+        f"{raised_words(policy, error)}; it has judged nothing, so it denies. "
         f"Correct the rule in {where}, or set {policy.id}: off with a reason until then"
     )
 

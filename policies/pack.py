@@ -6,17 +6,19 @@ Imports the catalog and `environments`; pulumi-policy only inside functions. `po
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from environments.find import find
 from environments.load import load
+from policies.asking import RAISED, raised_words
 from policies.catalog import CATALOG, OVERRIDE, known_ids, override_findings
 from policies.policy import OnPlan, OnResource, OnStack, Policy, Resource, StackContext
 from policies.values import UNKNOWN
 
 HERE = Path(__file__).parent
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     from pulumi_policy import EnforcementLevel, ReportViolation, ResourceValidationArgs, StackValidationArgs
@@ -74,20 +76,39 @@ def _wrapped(policy: Policy, context: StackContext) -> PackPolicy | None:
 
             def on_resource(args: ResourceValidationArgs, report: ReportViolation) -> None:
                 if args.resource_type in types:
-                    resource = Resource(args.resource_type, args.name, plain(args.props), args.urn)
-                    for message in check(resource, context):
+                    for message in asked(policy, lambda: check(_seen(args), context), lambda words: words):
                         report(message, None)
 
             return ResourceValidationPolicy(policy.id, description, on_resource, level)
         case OnStack(check=check_all):
 
             def on_stack(args: StackValidationArgs, report: ReportViolation) -> None:
-                for urn, message in check_all([_resource(r) for r in args.resources], context):
+                hits = asked(
+                    policy,
+                    lambda: check_all([_resource(r) for r in args.resources], context),
+                    lambda words: ("", words),
+                )
+                for urn, message in hits:
                     report(message, urn or None)
 
             return StackValidationPolicy(policy.id, description, on_stack, level)
         case OnPlan():
             return None
+
+
+def asked(policy: Policy, check: Callable[[], Iterable[T]], broken: Callable[[str], T]) -> list[T]:
+    """Return what a rule finds; one that raises is a finding `POL-003` at the policy's level, so a denial still stops.
+
+    Otherwise the engine would end at the first rule that breaks, and nobody would hear of the others.
+    """
+    try:
+        return list(check())
+    except Exception as error:  # noqa: BLE001 - a rule may raise anything, and must not take the others with it
+        return [broken(f"{RAISED}: {raised_words(policy, error)}; it has judged nothing, so this is a violation")]
+
+
+def _seen(args: ResourceValidationArgs) -> Resource:
+    return Resource(args.resource_type, args.name, plain(args.props), args.urn)
 
 
 def _resource(given: Any) -> Resource:

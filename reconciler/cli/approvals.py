@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,17 @@ if TYPE_CHECKING:
     from reconciler.operations.approve import Granted
 
 AUTHOR_VARIABLE = "SLUICE_AUTHOR"
-"""Who made the change, said by the job that plans or applies it: the login that opened the pull request."""
+"""Who made the change, said by the job that plans or applies it: whoever opened the pull request or committed to it.
+
+Several are parted by commas.
+"""
 
 
 def authors_of(plan: Plan) -> tuple[str, ...]:
     """Return who is known to have made a plan: what this process is told, then what the plan says."""
-    return tuple(name for name in (os.environ.get(AUTHOR_VARIABLE), plan.author) if name)
+    told = (os.environ.get(AUTHOR_VARIABLE), plan.author)
+    names = (name.strip() for each in told if each for name in each.split(","))
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 def approvals_path(plan: Path) -> Path:
@@ -68,7 +74,7 @@ async def granted(composed: Composed, made: Plan, saved: tuple[Path, Plan] | Non
     authors = authors_of(saved[1] if saved else made)
     declared = rule_of(composed.loaded.spec.approvals)
     try:
-        return await approve.granted(composed.store, made, declared, present, authors, verify)
+        return await approve.granted(composed.store, made, declared, present, authors, now=time.time(), verify=verify)
     except SluiceError as error:
         if saved or error.code not in ("APPR-001", "APPR-010"):
             raise

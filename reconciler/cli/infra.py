@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
 async def merged(composed: Composed, plan: Plan) -> Plan:
     """Return a plan with the previews of its environment's Pulumi projects."""
+    from reconciler.core.plan.infrastructure import priced
     from reconciler.core.plan.plan import with_infrastructure
     from reconciler.operations.infrastructure import previews
 
     projects = _projects(composed)
     click.echo(f"previewing {', '.join(projects.projects())} (a minute or two)", err=True)
-    return with_infrastructure(plan, await previews(projects))
+    prices = composed.planner().prices
+    return with_infrastructure(plan, [priced(preview, prices) for preview in await previews(projects)])
 
 
 async def build(composed: Composed, plan: Plan, scope: Scope) -> None:

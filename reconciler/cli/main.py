@@ -38,6 +38,7 @@ _COMMANDS = {
     "judge": ("reconciler.cli.judge", "Replay recorded ticks; learn the noise of an endpoint."),
     "gate": ("reconciler.cli.gate", "Ask one gate by itself."),
     "ledger": ("reconciler.cli.ledger", "Verify or export the ledger."),
+    "lost-keys": ("reconciler.cli.lost_keys", "Set aside approvers whose keys are lost, after a day."),
     "report": ("reconciler.cli.report", "Write one rollout as an HTML page that stands alone."),
     "schema": ("reconciler.cli.schema", "Print the JSON Schema of the environment file."),
     "doctor": ("reconciler.cli.doctor", "Say what is missing on this machine and how to get it."),
@@ -57,7 +58,7 @@ class _Commands(click.Group):
         entry = _COMMANDS.get(cmd_name)
         if entry is None:
             return None
-        command = thing(f"{entry[0]}:{cmd_name}")
+        command = thing(f"{entry[0]}:{cmd_name.replace('-', '_')}")
         if not isinstance(command, click.Command):
             raise TypeError(f"{entry[0]}.{cmd_name} is not a command")
         return command

@@ -44,12 +44,19 @@ def list_(env: str | None, file: Path | None, kind: str, as_json: bool) -> int:
 
 @policy.command()
 @click.argument("id")
+@environment_options
 @json_option
-def explain(id: str, as_json: bool) -> int:
-    """Say what a policy asks for, why, and how to comply; or what an error's code means."""
+def explain(id: str, env: str | None, file: Path | None, as_json: bool) -> int:
+    """Say what a policy asks for, why, and how to comply; or what an error's code means.
+
+    With ENV it also knows the policies of that file's own, and says which level is in force there.
+    """
     from environments.error_codes import find_code
     from policies.catalog import find_policy
+    from policies.own import is_own
 
+    if is_own(id) or env or file:
+        return _explain_in(id, env, file, as_json=as_json)
     if code := find_code(id.upper()):
         if as_json:
             print_json(vars(code))
@@ -60,10 +67,49 @@ def explain(id: str, as_json: bool) -> int:
     if as_json:
         print_json(_to_json(found))
         return 0
-    click.echo(f"{found.id}  {found.title}\n  why:  {found.why}\n  fix:  {found.fix}")
+    _say(found)
     levels = ", ".join(f"{kind} {level}" for kind, level in sorted(found.levels.items()))
     click.echo(f"  levels: {levels}")
     return 0
+
+
+def _explain_in(id: str, env: str | None, file: Path | None, *, as_json: bool) -> int:
+    """Explain a policy as an environment has it: one of its own, or a shipped one at its level there."""
+    from environments.errors import SluiceError, nearest
+    from policies.catalog import policies_of
+
+    if env is None and file is None:
+        raise SluiceError(
+            "CLI-002",
+            what=f"{id} is a policy of an environment file, and none is named",
+            why="its rule stands in that file",
+            do=f"sluice policy explain {id} ENV",
+        )
+    spec = load_environment(env, file).spec
+    known = {each.id: each for each in policies_of(spec)}
+    found = known.get(id) or known.get(id.upper())
+    if found is None:
+        raise SluiceError(
+            "CLI-002",
+            where=spec.environment,
+            what=f'there is no policy "{id}" in this environment',
+            do=f"sluice policy list {spec.environment} ({nearest(id, known)})",
+        )
+    declared = spec.policies.get(found.id)
+    rule = declared.model_dump(mode="json", exclude_defaults=True, exclude_none=True) if declared else {}
+    if as_json:
+        print_json(_to_json(found) | {"level": found.level(spec), "declared": rule})
+        return 0
+    _say(found)
+    click.echo(f"  level in {spec.environment}: {found.level(spec)}")
+    for key in ("match", "variables", "validations"):
+        for each in rule[key] if isinstance(rule.get(key), list) else [rule[key]] if key in rule else []:
+            click.echo(f"  {key}: " + ", ".join(f"{name} {value}" for name, value in each.items()))
+    return 0
+
+
+def _say(found: Policy) -> None:
+    click.echo(f"{found.id}  {found.title}\n  why:  {found.why}\n  fix:  {found.fix}")
 
 
 @policy.command()

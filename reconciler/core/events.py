@@ -19,7 +19,7 @@ from reconciler.core.rollout.describe import describe
 from reconciler.core.rollout.steps import Effect, Finish, SetAlias, Step, Transition, step_kind
 
 STATE, CAPACITY, NOISE, CACHE, APPROVED, SIGNED = "state", "capacity", "noise", "kv_cache", "approved", "signed"
-GUARD, BREAK_GLASS = "guard", "break_glass"
+GUARD, BREAK_GLASS, SET_ASIDE = "guard", "break_glass", "approvers_set_aside"
 
 
 @dataclass(frozen=True)
@@ -180,6 +180,21 @@ class GlassUsed:
     until: str
 
 
+@dataclass(frozen=True)
+class ApproversSetAside:
+    """The keys of the approvers on record are lost: from `after` (RFC 3339) on their word is not asked for.
+
+    `rule` is the one that is set aside; `withdrawn` takes back what was said before, and then `after` is empty.
+    """
+
+    address: Address
+    who: str
+    reason: str
+    after: str
+    rule: Json | None
+    withdrawn: bool = False
+
+
 Event = (
     RolloutBegun
     | EffectStarted
@@ -197,6 +212,7 @@ Event = (
     | HeadSigned
     | GuardRecorded
     | GlassUsed
+    | ApproversSetAside
 )
 
 
@@ -259,6 +275,10 @@ def told(event: Event) -> Told:
             words = f"BREAK-GLASS of {who}: denied by {', '.join(policies)} but for it: {reason}"
             facts = {"policies": list(policies), "who": who, "reason": reason, "until": until}
             return Told(BREAK_GLASS, address, words, facts)
+        case ApproversSetAside(address=address, who=who, reason=reason, after=after, rule=rule, withdrawn=withdrawn):
+            said = "the approvers on record are asked again" if withdrawn else f"APPROVERS SET ASIDE from {after} on"
+            facts = {"who": who, "reason": reason, "after": after, "rule": rule, "withdrawn": withdrawn}
+            return Told(SET_ASIDE, address, f"{said}, by {who}: {reason}", facts)
         case _:
             assert_never(event)
 

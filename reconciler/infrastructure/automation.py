@@ -14,10 +14,11 @@ from environments.errors import SluiceError
 from environments.redact import redact
 from reconciler.core.model.finding import Finding
 from reconciler.core.plan.infrastructure import ResourceChange, StackPreview, project_order
+from reconciler.core.plan.machines import Machines, machines_of
 
 if TYPE_CHECKING:
     from pulumi.automation import Stack
-    from pulumi.automation.events import EngineEvent, StepEventMetadata
+    from pulumi.automation.events import EngineEvent, StepEventMetadata, StepEventStateMetadata
 
 _KEPT_LINES = 8
 # A replacement is one change to a reader, and several steps to the engine.
@@ -122,7 +123,16 @@ class _Heard:
         if op in ("", "same", "read") or step.type == "pulumi:pulumi:Stack":
             return
         fields = sorted(step.detailed_diff or step.diffs or ()) if op in ("update", "replace") else ()
-        self._changes[step.urn] = ResourceChange(step.urn, op, step.type, tuple(fields))
+        before, after = (_machines(step.type, state) for state in (step.old, step.new))
+        if op == "delete":
+            after = ()
+        if op == "create":
+            before = ()
+        self._changes[step.urn] = ResourceChange(step.urn, op, step.type, tuple(fields), before, after)
+
+
+def _machines(kind: str, state: StepEventStateMetadata | None) -> tuple[Machines, ...]:
+    return machines_of(kind, state.inputs or {}, state.provider or "") if state else ()
 
 
 class _coded:

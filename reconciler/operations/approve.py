@@ -8,13 +8,23 @@ from dataclasses import dataclass
 from environments.errors import SluiceError
 from environments.names import Address
 from environments.signing import keyid_of
-from reconciler.core.attest.approvals import Accepted, Rule, Subject, checked, count, rule_from_json, rule_to_json
+from reconciler.core.attest.approvals import (
+    Accepted,
+    Fitting,
+    Rule,
+    Subject,
+    checked,
+    count,
+    fitting,
+    rule_to_json,
+)
 from reconciler.core.attest.dsse import Envelope, Verify, envelope_to_json
 from reconciler.core.attest.statement import Approval, approval_statement
-from reconciler.core.events import APPROVED, PlanApproved
+from reconciler.core.events import PlanApproved
 from reconciler.core.plan.plan import Plan
 from reconciler.core.times import timestamp
 from reconciler.engine.owner import operator_name
+from reconciler.planning.approvers import on_record
 from reconciler.planning.planner import active_rollouts
 from reconciler.ports import Signer, Store, entry_of, signed
 
@@ -52,15 +62,32 @@ async def approve(
     return (*present, await signed(approval_statement(approval), signer)), approval
 
 
-async def rule_in_force(store: Store, environment: str) -> Rule | None:
-    """Return the rule by which the last plan was applied, None when there was none."""
-    entries = await store.newest(environment, APPROVED)
-    last = max(entries, key=lambda entry: entry.seq, default=None)
-    return rule_from_json(last.body["rule"]) if last else None
+async def take_over(
+    store: Store,
+    subject: Subject,
+    declared: Rule | None,
+    envelopes: Iterable[Envelope],
+    *,
+    now: float,
+    verify: Verify,
+) -> Fitting | None:
+    """Return which statements, from where anybody can write, approve this plan; None where nobody is asked.
+
+    Signatures by those of the file and by those of the last apply are taken; whether they are enough asks `granted`.
+    """
+    rules = [rule for rule in (declared, (await on_record(store, subject.environment)).in_force(now)) if rule]
+    return fitting(envelopes, subject, rules, verify) if rules else None
 
 
 async def granted(
-    store: Store, plan: Plan, declared: Rule | None, present: Iterable[Envelope], authors: Iterable[str], verify: Verify
+    store: Store,
+    plan: Plan,
+    declared: Rule | None,
+    present: Iterable[Envelope],
+    authors: Iterable[str],
+    *,
+    now: float,
+    verify: Verify,
 ) -> Granted | None:
     """Return the approvals of a plan; None when none are asked for. Call it before anything is carried out.
 
@@ -70,7 +97,7 @@ async def granted(
     Raises:
         SluiceError: `APPR-001` to `APPR-008`, `APPR-010`.
     """
-    recorded = await rule_in_force(store, plan.environment)
+    recorded = (await on_record(store, plan.environment)).in_force(now)
     if (declared is None and recorded is None) or await _in_flight(store, plan):
         return None
     subject = Subject(plan.environment, plan.digest, tuple(authors))
@@ -140,7 +167,8 @@ def _counted(
             where=subject.where,
             what=f"this change names other approvers, and those before it did not agree: {error.problem.what}",
             why="otherwise a change could name its own author as the one who approves it",
-            do="have it approved by the rule that the last apply went by: sluice history ENV",
+            do="have it approved by the rule that the last apply went by (sluice history ENV); "
+            "where their keys are lost: sluice lost-keys ENV --reason …",
         ) from error
     return tuple(sorted({*people, *before}))
 

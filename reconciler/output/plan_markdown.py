@@ -154,7 +154,7 @@ def _infrastructure(plan: Plan, cut: int) -> list[str]:
     """Return what becomes of the infrastructure: a line a project, and its resources folded."""
     lines: list[str] = []
     for preview in plan.infrastructure or ():
-        lines += [f"- **{preview.project}:** {plain(preview_words(preview))}"]
+        lines += [f"- **{preview.project}:** {plain('; '.join([preview_words(preview), *preview.cost]))}"]
         rows = [f"| {c.op} | {code(c.name)} | {code(c.type)} | {plain(', '.join(c.fields))} |" for c in preview.changes]
         if rows and cut < 1:
             table = ["| Operation | Resource | Type | Properties |", "|---|---|---|---|", *rows]
@@ -171,14 +171,13 @@ def _infrastructure(plan: Plan, cut: int) -> list[str]:
 
 
 def _steps(plan: Plan) -> list[str]:
-    """Return a list of what is done in which order, wave by wave."""
+    """Return a list of what is done in which order, wave by wave; the notes go on with it, as one tight list."""
     steps = steps_by_endpoint(plan.steps)
-    listed = [
+    return [
         f"- **{f'{endpoint}, ' if title.startswith('wave') else ''}{title}:** {words}"
         for endpoint in sorted({change.address.endpoint for change in plan.pending})
         for title, words in steps_by_wave(endpoint, steps[endpoint])
     ]
-    return [*listed, ""] if listed else []
 
 
 def _notes(reviewed: Reviewed, most: int | None) -> list[str]:
@@ -209,7 +208,8 @@ def _approvals(reviewed: Reviewed) -> list[str]:
     if asked is None:
         return []
     who = ", ".join(code(name) for name in sorted({each.name for each in asked.keys}))
-    return [f"- **Approvals:** {asked.needed} of {who}, with `sluice approve`"]
+    how = "`sluice approve plan.json` with the job's `plan.json`, and its signed line in a comment here"
+    return [f"- **Approvals:** {asked.needed} of {who}: {how}"]
 
 
 def _details(changes: Sequence[Change]) -> list[str]:

@@ -167,6 +167,8 @@ def _print_infrastructure(plan: Plan, console: Console) -> None:
             fields = f"  {', '.join(change.fields)}" if change.fields else ""
             line = Text.assemble((f"{sign} {change.name}", style), (f"  {change.type}{fields}", "dim"))
             console.print(Padding(line, (0, 0, 0, 4), expand=False))
+        for words in preview.cost:
+            console.print(Text(f"cost      {words}", style="dim"))
 
 
 def _print_needs(plan: Plan, console: Console) -> None:

@@ -24,20 +24,25 @@ from reconciler.ports import Entry
 _CSS = """
 :root{color-scheme:light dark;--ink:#1c2430;--soft:#5b6675;--rule:#d9dee5;--back:#fff;--a:#2f6fb3;--b:#d9730d;
 --good:#2b8a4b;--bad:#c0392b}
-@media(prefers-color-scheme:dark){:root{--ink:#e6e9ee;--soft:#9aa5b3;--rule:#333c48;--back:#14181e}}
+@media(prefers-color-scheme:dark){:root{--ink:#e6e9ee;--soft:#9aa5b3;--rule:#333c48;--back:#14181e;--a:#6aa9e9;
+--b:#f0994a;--good:#4cc274;--bad:#ff8a7a}}
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--back);max-width:900px;margin:2rem auto;
 padding:0 1rem}h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}h3{font-size:.95rem}
-table{border-collapse:collapse;width:100%}th,td{border-bottom:1px solid var(--rule);padding:.3rem .5rem;
-text-align:left;vertical-align:top;overflow-wrap:anywhere}td:first-child,code{font-variant-numeric:tabular-nums}
+.wide{overflow-x:auto;margin:.8rem 0}table{border-collapse:collapse;width:100%}th,td{
+border-bottom:1px solid var(--rule);padding:.3rem .5rem;text-align:left;vertical-align:top}th{white-space:nowrap}
+td.long{overflow-wrap:anywhere;min-width:9rem}h1,code{overflow-wrap:anywhere}
+td:first-child:not(.long){white-space:nowrap}td:first-child,code{font-variant-numeric:tabular-nums}
 .verdict{padding:.6rem .8rem;border-left:5px solid var(--soft)}.promoted,.whole{border-color:var(--good)}
 .rolled_back,.failed,.broken{border-color:var(--bad)}.soft,.legend,.none{color:var(--soft)}
-svg{width:100%;height:auto}svg text{font-size:11px;fill:var(--soft)}.mid{text-anchor:middle}.end{text-anchor:end}
-.grid{stroke:var(--rule)}.limit{stroke:var(--bad);stroke-dasharray:5 4}text.limit{stroke:none;fill:var(--bad)}
+svg{width:100%;min-width:34rem;height:auto}svg text{font-size:11px;fill:var(--soft)}
+.mid{text-anchor:middle}.end{text-anchor:end}.grid{stroke:var(--rule)}
+.limit{stroke:var(--bad);stroke-dasharray:5 4}text.limit{stroke:none;fill:var(--bad)}
 .line{fill:none;stroke-width:2}.line.challenger{stroke:var(--b)}.line.champion{stroke:var(--a)}
 .legend span{margin-right:1.2rem}.legend i{display:inline-block;width:.8rem;height:.8rem;margin-right:.35rem;
 vertical-align:-1px}i.champion{background:var(--a)}i.challenger{background:var(--b)}
 @media print{body{max-width:none}}
 """
+_WORD_MAX = 26  # an instant (24) and most addresses stay whole
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
@@ -56,7 +61,8 @@ def report_html(told: Story) -> str:
         *_proof(told),
     ]
     head = (
-        f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         f"<title>{_text(title)}</title><style>{_CSS}</style>"
     )
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
@@ -118,7 +124,7 @@ def _evidence(told: Story) -> list[str]:
             Series("least ruled out (promotes at 1)", "champion", [(m.t_s, _least(m.cleared)) for m in moments]),
         ]
         axes = Axes("seconds", "log evidence / its limit", [(1.0, "limit")])
-        charts.append(line_chart(f"{region}: evidence, {len(moments)} ticks", lines, axes))
+        charts.append(_wide(line_chart(f"{region}: evidence, {len(moments)} ticks", lines, axes)))
     return ["<h2>Evidence</h2>", *(charts or ['<p class="none">No canary was judged.</p>'])]
 
 
@@ -164,8 +170,19 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     if not rows:
         return '<p class="none">Nothing.</p>'
     top = "".join(f"<th>{_text(cell)}</th>" for cell in head)
-    body = "".join("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
+    return _wide(f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>")
+
+
+def _cell(text: str) -> str:
+    """Return a cell; only where a word is too long for a narrow page, such as a digest, it may break inside of it."""
+    long = max(map(len, text.split()), default=0) > _WORD_MAX
+    return f'<td class="long">{_text(text)}</td>' if long else f"<td>{_text(text)}</td>"
+
+
+def _wide(html: str) -> str:
+    """Return what scrolls by itself where the page is narrower than it."""
+    return f'<div class="wide">{html}</div>'
 
 
 def _code(text: str) -> str:

@@ -30,6 +30,7 @@ from reconciler.core.plan.drift import Drift, drift
 from reconciler.core.plan.plan import Plan, Scope, World, changes_of, make_plan
 from reconciler.core.plan.retire import KeptSlot, due, has_idle_slot, kept_slot
 from reconciler.core.times import timestamp
+from reconciler.planning.approvers import set_aside_findings
 from reconciler.planning.buildable import unbuildable
 from reconciler.planning.checks import Checks
 from reconciler.planning.facts import Elsewhere, facts_for, not_asked
@@ -77,6 +78,7 @@ class Planner:
         world = replace(world, gate_digests=self.gate_digests(changes))
         facts = await self.facts(world, changes)
         findings = [*self.judged(world, changes, now=now, facts=facts), *await self._recalled(world, changes)]
+        findings += await set_aside_findings(self.store, self.loaded.spec.environment)
         findings += self._checks().first_rollouts(_created(changes))
         moving = [(change, desired.release) for change, desired in _moving(world, changes)]
         findings += [*await foreseen(self.readers, moving), *spreading(self.readers, moving)]

@@ -150,6 +150,8 @@ ENGINES = (
     ),
     # Translates our gateway's objects into what Envoy is told, so that traffic needs no cluster.
     Engine("egctl", (("egctl", "github.com/envoyproxy/gateway/cmd/egctl"),)),
+    # Reads workflows as GitHub does: events, permissions, expressions, and what each action takes.
+    Engine("actionlint", (("actionlint", "github.com/rhysd/actionlint/cmd/actionlint"),)),
     # Runs our gateway as a cluster does, for traffic that is real.
     Engine("envoy_gateway", (("envoy-gateway", "github.com/envoyproxy/gateway/cmd/envoy-gateway"),)),
 )

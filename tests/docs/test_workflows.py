@@ -57,7 +57,7 @@ def test_a_fork_gets_no_role_and_no_write() -> None:
 
 def test_only_what_was_reviewed_is_applied() -> None:
     runs = [step.get("run", "") for step in steps("apply")]
-    assert any('sluice apply "$ENVIRONMENT" --approve "$DIGEST"' in run for run in runs)
+    assert any('sluice apply plan.json --approve "$DIGEST"' in run for run in runs)
     assert not any("--yes" in run for run in runs)
     assert list(workflow("apply")[True]) == ["push"]
 
@@ -67,7 +67,10 @@ class GitHub:
 
     def __init__(self) -> None:
         self.comments: list[dict[str, Any]] = []
-        self.pulls = [{"number": 7, "merged_at": "2026-11-30T10:00:00Z"}]
+        self.pulls: list[dict[str, Any]] = [
+            {"number": 7, "merged_at": "2026-11-30T10:00:00Z", "user": {"login": "cy-gh"}}
+        ]
+        self.commits = [{"commit": {"author": {"email": "cy@us.example"}}, "author": {"login": "cy-gh"}}]
         self.asked: list[str] = []
 
     def add(self, body: str, login: str = BOT) -> dict[str, Any]:
@@ -97,6 +100,8 @@ class GitHub:
                 return 200, found
             case "GET", path if path == f"/commits/{SHA}/pulls":
                 return 200, self.pulls
+            case "GET", "/pulls/7/commits":
+                return 200, self.commits
             case _:
                 return 404, {"message": "Not Found"}
 
@@ -168,6 +173,17 @@ def test_what_github_refuses_is_told(github: tuple[GitHub, dict[str, str]], tmp_
     long.write_text("hello")
     assert "no marker" in comment(environ, "write", "7", str(long)).stderr
     assert comment(environ, "write", "7").returncode != 0
+
+
+def test_everybody_whose_change_it_is_is_named(github: tuple[GitHub, dict[str, str]]) -> None:
+    hub, environ = github
+    hub.commits += [
+        {"commit": {"author": {"email": "bob@us.example"}}, "author": {"login": "bob-gh"}},
+        {"commit": {"author": {"email": "a,n@other.example"}}, "author": None},
+    ]
+    assert comment(environ, "authors", SHA).stdout == "cy-gh,bob-gh,a n@other.example\n"
+    hub.pulls = []
+    assert "nobody knows" in comment(environ, "authors", SHA).stderr
 
 
 def run_lines(node: Any) -> Iterator[str]:

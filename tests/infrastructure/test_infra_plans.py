@@ -148,3 +148,30 @@ def test_what_is_missing_is_said_with_what_to_do(repository: Repository, tmp_pat
     assert "INFRA-013" in unmade.err
     shutil.rmtree(repository.folder / "stacks")
     assert "INFRA-011" in repository.sluice("plan", NAME, "--infra").err
+
+
+GROUP = """
+import pulumi_aws as _aws
+from pulumi import ResourceOptions as _Options
+
+_aws.eks.NodeGroup(
+    "gpu",
+    cluster_name="main",
+    node_role_arn="arn:aws:iam::123456789012:role/nodes",
+    subnet_ids=["subnet-1"],
+    instance_types=["g6.2xlarge"],
+    scaling_config={"min_size": 0, "max_size": 4, "desired_size": 2},
+    opts=_Options(provider=_aws.Provider("aws-us-east-1", region="us-east-1")),
+)
+"""
+
+
+def test_a_plan_says_what_a_node_group_costs_a_month(repository: Repository) -> None:
+    """The engine's own events tell kind, size and region; 0.9776 USD an hour twice, for 730 hours."""
+    program = repository.folder / "stacks" / "foundation" / "__main__.py"
+    program.write_text(program.read_text() + GROUP)
+    (found,) = [p for p in repository.plan()["infrastructure"] if p["project"] == "foundation"]
+    assert found["cost"] == ["adds 1,427 USD a month, at desired size"]
+    program.write_text(program.read_text().replace("g6.2xlarge", "m9.nobody"))
+    (found,) = [p for p in repository.plan()["infrastructure"] if p["project"] == "foundation"]
+    assert found["cost"] == ["adds [?] (no row for ec2 m9.nobody in us-east-1), at desired size"]

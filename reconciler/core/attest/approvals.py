@@ -90,6 +90,35 @@ def checked(envelopes: Iterable[Envelope], subject: Subject, rules: Sequence[Rul
     return [found for envelope in envelopes for found in _checked(envelope, subject, known, verify)]
 
 
+@dataclass(frozen=True)
+class Fitting:
+    """What of some statements is for a plan: those that count, and why the others were passed over."""
+
+    envelopes: tuple[Envelope, ...]
+    people: tuple[str, ...]
+    passed_over: tuple[str, ...]
+
+
+def fitting(envelopes: Iterable[Envelope], subject: Subject, rules: Sequence[Rule], verify: Verify) -> Fitting:
+    """Return the statements that approve this plan, each once, out of a place where anybody can write.
+
+    A file of approvals is refused for one wrong line, as somebody put it beside the plan. In comments a stranger could
+    stop every plan that way, so what is wrong there is passed over: it never counts, and it is told.
+    """
+    kept: list[Envelope] = []
+    people: list[str] = []
+    over: list[str] = []
+    for envelope in dict.fromkeys(envelopes):
+        try:
+            found = checked([envelope], subject, rules, verify)
+        except SluiceError as error:
+            over.append(f"{error.code}: {error.problem.what}")
+            continue
+        kept.append(envelope)
+        people += [each.approval.approver for each in found]
+    return Fitting(tuple(kept), tuple(people), tuple(over))
+
+
 def count(accepted: Sequence[Accepted], subject: Subject, rule: Rule) -> tuple[str, ...]:
     """Return the people who approved and who are enough by `rule`, sorted.
 

@@ -9,6 +9,7 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,6 +94,16 @@ def bundle_from_text(text: str) -> tuple[Envelope, ...]:
                 found.append(envelope_from_json(json.loads(line)))
             except ValueError as error:
                 raise ValueError(f"line {number}: {error}") from error
+    return tuple(found)
+
+
+def envelopes_among(text: str) -> tuple[Envelope, ...]:
+    """Return the envelopes that stand among other words, a line each, as in comments; other lines are passed over."""
+    found = []
+    for line in text.splitlines():
+        if line.lstrip().startswith("{"):
+            with suppress(ValueError, RecursionError):
+                found.append(envelope_from_json(json.loads(line)))
     return tuple(found)
 
 

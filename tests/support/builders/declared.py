@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from environments.load import load
+from environments.prices import NO_PRICES, PriceBook
 from environments.refs import Ref
 from policies.catalog import known_ids
 from reconciler.core.model.release import Artifact, Lineage
@@ -65,12 +66,17 @@ def never_asked(endpoint: str, release: str, regions: Sequence[str]) -> None:
 
 @dataclass
 class Declared:
-    """An environment file over a `LoopWorld`: change `endpoints`, plan and apply. `forgotten` regions left the file."""
+    """An environment file over a `LoopWorld`: change `endpoints`, plan and apply. `forgotten` regions left the file.
+
+    `blocks` are top-level keys beside those that every file here has, or instead of them.
+    """
 
     bench: LoopWorld
     endpoints: dict[str, dict[str, Any]] = field(default_factory=dict)
     waves: list[list[str]] | None = None
     forgotten: tuple[str, ...] = ()
+    blocks: dict[str, Any] = field(default_factory=dict)
+    prices: PriceBook = NO_PRICES
     registry: Contents = field(default_factory=Contents)
     messages: list[str] = field(default_factory=list)
     watch: Callable[[Snapshot], None] = lambda snapshot: None
@@ -103,6 +109,7 @@ class Declared:
             "regions": regions,
             "endpoints": self.endpoints,
         } | ({"waves": self.waves} if self.waves else {})
+        spec |= self.blocks
         folder = self.bench.home / "environments"
         folder.mkdir(exist_ok=True, parents=True)
         path: Path = folder / f"{ENVIRONMENT}.yaml"
@@ -111,7 +118,10 @@ class Declared:
         adapters = self._adapters()
         gates: dict[str, Any] = {"eval": lambda: self.bench.gate}
         runtimes: dict[str, Any] = {"vllm": self.bench.runtime}
-        return Planner(loaded, adapters.store, self.registry, adapters.regions, {}, runtimes=runtimes, gates=gates)
+        readers = adapters.regions
+        return Planner(
+            loaded, adapters.store, self.registry, readers, {}, runtimes=runtimes, gates=gates, prices=self.prices
+        )
 
     async def plan(self, scope: Scope = Scope()) -> Plan:  # noqa: B008 - frozen
         """Return a plan."""

@@ -127,3 +127,17 @@ def test_a_hostile_name_is_text_and_nothing_else() -> None:
     assert "polyline" in {tag for tag, _ in page.tags}, "the evidence is drawn"
     assert ACCOUNT not in text
     assert SECRET not in text
+
+
+def test_a_narrow_page_breaks_no_word_that_fits_and_no_line_that_does_not() -> None:
+    """A browser broke `region` into `regi on`, and a digest ran out of the page: tests/docs/pictures.py shows it."""
+    digest = "sha256:" + "a" * 64
+    told = hostile_story()
+    part = Artifact("file:models/v1", digest)
+    told = replace(told, rollout=replace(told.rollout, challenger=Release("chat", "vllm", part)))
+    text = report_html(told)
+    assert 'name="viewport"' in text
+    assert f'<td class="long">{digest}</td>' in text
+    assert "<td>file:models/v1</td>" in text
+    assert text.count('<div class="wide"><table>') == text.count("<table>")
+    assert not re.search(r"t[hd][^}]*\{[^}]*overflow-wrap:anywhere", text.replace("td.long{", "long{"))

@@ -142,3 +142,30 @@ def test_a_stack_without_an_environment_is_a_coded_error(tmp_path: Path) -> None
     assert "SPEC-001" in errors
     assert 'nearest: "prod"' in errors
     assert "Traceback" not in errors
+
+
+def test_a_rule_that_raises_is_a_violation_with_a_code_and_takes_no_other_with_it() -> None:
+    """At its own level: the engine stops for a policy that denies, and goes on asking the others."""
+    from environments.load import load
+    from policies.catalog import known_ids
+    from policies.pack import enforcement, pack_policies
+    from policies.policy import StackContext
+
+    spec = load(ROOT / "environments" / "prod.yaml", policy_ids=known_ids(), unset="keep").spec
+    wrapped = {each.name: each for each in pack_policies(StackContext(spec))}
+    policy = next(each for each in CATALOG if isinstance(each.rule, OnResource) and each.level(spec) == "deny")
+    assert isinstance(policy.rule, OnResource)
+
+    class Args:
+        resource_type, name, urn = sorted(policy.rule.types)[0], "x", "urn:x"
+
+        @property
+        def props(self) -> Any:
+            raise KeyError("password=hunter2hunter2")
+
+    said: list[str] = []
+    wrapped[policy.id].validate(Args(), lambda message, urn=None: said.append(message))  # type: ignore[attr-defined]
+    [message] = said
+    assert message.startswith(f"POL-003: {policy.id} raised KeyError")
+    assert "hunter2" not in message
+    assert enforcement(policy.level(spec)).value == "mandatory"
