@@ -93,8 +93,9 @@ async def _play(home: Path) -> Played:
         bench.store, plan.environment, None, Checked(await bench.store.verify(plan.environment), Heads((), ()))
     )
     assert told.approval is not None
-    told = replace(told, entries=_in_order(told.entries))
-    lines = dict.fromkeys(f"{e.at[11:19]}  {e.address:19}  {e.summary}" for e in (told.approval, *told.entries))
+    entries = (told.approval, *_in_order(told.entries))
+    told = replace(told, entries=entries[1:])
+    lines = dict.fromkeys(f"{e.at[11:19]}  {e.address:19}  {e.summary}" for e in entries)
     return Played(
         _diff(before, _file(declared)),
         plan_markdown(Reviewed(plan, spec)),

@@ -155,9 +155,10 @@ def test_a_rule_that_raises_is_a_violation_with_a_code_and_takes_no_other_with_i
     wrapped = {each.name: each for each in pack_policies(StackContext(spec))}
     policy = next(each for each in CATALOG if isinstance(each.rule, OnResource) and each.level(spec) == "deny")
     assert isinstance(policy.rule, OnResource)
+    asked_for = min(policy.rule.types)
 
     class Args:
-        resource_type, name, urn = sorted(policy.rule.types)[0], "x", "urn:x"
+        resource_type, name, urn = asked_for, "x", "urn:x"
 
         @property
         def props(self) -> Any:
