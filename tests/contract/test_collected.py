@@ -15,6 +15,7 @@ from environments.names import PROXY_NAMESPACE
 from reconciler.kubernetes import Body, Kind
 from reconciler.metrics.prometheus import PrometheusSource
 from reconciler.platforms.kubernetes.collected import CollectedServers, CollectedStats
+from reconciler.platforms.kubernetes.reach import Reach
 from reconciler.platforms.kubernetes.traffic import Counted, Place, Told, Totals
 from reconciler.ports import SlotCounts
 from reconciler.runtimes.vllm import VllmRuntime
@@ -189,10 +190,12 @@ async def test_servers_are_read_with_their_age_and_their_own_restarts(
     source: PrometheusSource, scraped: Scraped
 ) -> None:
     scraped.texts |= {"chat-a-1": server(40, rejected=3), "chat-b-1": server(5, started=2.0)}
-    servers, pods = CollectedServers(source), ["chat-a-1", "chat-b-1", "chat-b-2"]
+    servers, pods = CollectedServers(source, Reach(source)), ["chat-a-1", "chat-b-1", "chat-b-2"]
 
     async def read() -> Mapping[str, SlotCounts]:
-        return await servers.read(NAMESPACE, pods, VllmRuntime())
+        found = await servers.read(NAMESPACE, pods, VllmRuntime())
+        assert found is not None
+        return found
 
     found = await until(read, lambda found: len(found) == 2 and all(each.requests for each in found.values()))
     assert found["chat-a-1"].ttft_s == {"0.5": 40, "+Inf": 40}
@@ -203,4 +206,4 @@ async def test_servers_are_read_with_their_age_and_their_own_restarts(
 
 async def test_another_namespaces_servers_are_nobodys(source: PrometheusSource, scraped: Scraped) -> None:
     scraped.texts["chat-a-1"] = server(1)
-    assert await CollectedServers(source).read("other-prod", ["chat-a-1"], VllmRuntime()) == {}
+    assert await CollectedServers(source, Reach(source)).read("other-prod", ["chat-a-1"], VllmRuntime()) == {}

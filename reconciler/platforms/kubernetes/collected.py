@@ -14,6 +14,7 @@ from environments.errors import SluiceError
 from environments.names import PROXY_NAMESPACE, route_name
 from reconciler.kubernetes import KubeReader
 from reconciler.platforms.kubernetes.proxies import ready_proxies
+from reconciler.platforms.kubernetes.reach import Reach
 from reconciler.platforms.kubernetes.traffic import Counted, Place, Told, address_of, of_statistic
 from reconciler.ports import Collected, CountsFromSamples, Scraped, SlotCounts
 
@@ -56,15 +57,21 @@ class CollectedStats:
 class CollectedServers:
     """What the servers of endpoints count, as Prometheus scraped their pods."""
 
-    def __init__(self, collected: Collected) -> None:
-        self._collected = collected
+    def __init__(self, collected: Collected, reach: Reach) -> None:
+        self._collected, self._reach = collected, reach
 
-    async def read(self, namespace: str, pods: Sequence[str], runtime: CountsFromSamples) -> dict[str, SlotCounts]:
+    async def read(
+        self, namespace: str, pods: Sequence[str], runtime: CountsFromSamples
+    ) -> dict[str, SlotCounts] | None:
         """Return the counters of each pod that was scraped within `REMEMBERED_S`, with their age.
+
+        None where Prometheus is out of reach from here: then each server is asked itself.
 
         Raises:
             SluiceError: `METRIC-001` (retryable), `METRIC-002` Prometheus gives no answer.
         """
+        if not await self._reach.reached():
+            return None
         if not pods:
             return {}
         where = {"namespace": namespace, "pod": one_of(pods)}

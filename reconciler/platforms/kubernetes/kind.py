@@ -13,6 +13,7 @@ from reconciler.platforms.kubernetes.doorway import Doorway
 from reconciler.platforms.kubernetes.observed import Doors
 from reconciler.platforms.kubernetes.platform import KubernetesPlatform
 from reconciler.platforms.kubernetes.proxies import ProxyStats
+from reconciler.platforms.kubernetes.reach import Reach, ReachableStats
 from reconciler.platforms.kubernetes.reading import KubeClient
 from reconciler.platforms.kubernetes.traffic import Stats
 from reconciler.ports.kinds import Check, PlatformKind, Site
@@ -34,9 +35,11 @@ def _build(site: Site) -> KubernetesPlatform:
         return await Doorway(config.connect(config.config_of(site.spec.context))).open()
 
     def stats(client: KubeClient) -> Stats:
-        return CollectedStats(client, collected) if collected else ProxyStats(client)
+        proxies = ProxyStats(client)
+        return ReachableStats(reach, CollectedStats(client, collected), proxies) if collected and reach else proxies
 
     collected = site.collected(site.spec.prometheus) if site.collected and site.spec.prometheus else None
+    reach = Reach(collected) if collected else None
     return KubernetesPlatform(
         site.declared,
         site.region,
@@ -45,7 +48,7 @@ def _build(site: Site) -> KubernetesPlatform:
         stats=stats,
         doors=doors,
         copies=site.copies,
-        servers=CollectedServers(collected) if collected else None,
+        servers=CollectedServers(collected, reach) if collected and reach else None,
         models=site.files,
     )
 

@@ -213,7 +213,7 @@ class KubernetesPlatform:
     async def collected(
         self, endpoint: Address, servers: Sequence[str], runtime: Runtime
     ) -> Mapping[str, SlotCounts] | None:
-        """Return what these pods count as the region's Prometheus scraped it; None where none is named.
+        """Return what these pods count as the region's Prometheus scraped it; None where none is named or in reach.
 
         Raises:
             SluiceError: `METRIC-001` (retryable), `METRIC-002` it gives no answer.

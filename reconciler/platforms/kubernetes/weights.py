@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from environments.names import RELEASE_LABEL, SLOTS, Address, slot_labels
@@ -72,8 +73,8 @@ class Weights:
             if says(held.route, wanted):
                 return held.route
             wanted["metadata"]["resourceVersion"] = held.route["metadata"]["resourceVersion"]
-        for slot in SLOTS:
-            await ensure_service(self._client, SlotAddress(held.address, slot), place)
+        slots = (SlotAddress(held.address, slot) for slot in SLOTS)
+        await asyncio.gather(*(ensure_service(self._client, slot, place) for slot in slots))
         written = (await self._client.apply(wanted, kind=HTTP_ROUTE)).body
         if held.route is None:  # it had no version to be held to: somebody with a newer token may have come meanwhile
             await self._fences.look(held.address, held.namespace, held.fence)
