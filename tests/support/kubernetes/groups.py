@@ -17,7 +17,7 @@ from tests.support.kubernetes.control_plane import ControlPlane
 
 LWS = ("leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet")
 _LABEL = "leaderworkerset.sigs.k8s.io"
-_LOOK_S = 0.05
+_LOOK_S = 0.1
 _POD: Body = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 

@@ -16,7 +16,7 @@ from tests.support.kubernetes.api import Api, ApiError, Body
 from tests.support.kubernetes.control_plane import ControlPlane
 
 CONTROLLER = "gateway.envoyproxy.io/gatewayclass-controller"
-_LOOK_S = 0.03
+_LOOK_S = 0.1
 _ROUTE = ("gateway.networking.k8s.io/v1", "HTTPRoute")
 
 

@@ -15,7 +15,7 @@ from tests.support.kubernetes.control_plane import ControlPlane
 
 SCALED = ("keda.sh/v1alpha1", "ScaledObject")
 MANAGER = "keda"
-_LOOK_S = 0.05
+_LOOK_S = 0.1
 
 
 class Keda:
