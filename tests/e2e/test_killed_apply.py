@@ -90,12 +90,15 @@ def test_a_rollback_survives_a_kill_at_every_entry(fast: Cli, side: str) -> None
     fast.declare(fast.model("bad", crash_after_requests=3))
     with Traffic(fast.port, per_second=60) as traffic:
         fast.run("apply", fast.name, "--yes", code=4)
-        first = fast.kinds(begun).index("enter:rolling_back") + 1  # what comes before is the other test's
-        for entry in itertools.count(first):
+        kinds, killed_after = fast.kinds(begun), set[str]()
+        # What comes before is the other test's.
+        for entry in range(kinds.index("enter:rolling_back") + 1, len(kinds) + 1):
+            begun = len(fast.entries())
             if apply_until_killed(fast, f"{side}:{entry}") == 4:
-                break
+                continue  # this time the challenger died before its prompts were published, which leaves fewer entries
+            killed_after.add(fast.kinds(begun)[-1])
             fast.run("apply", fast.name, "--yes", code=4)
             assert fast.server("a") == generation, "the champion was never touched"
             whole(fast, champion)
-    assert entry >= first + 8, "a rollback has at least that many entries"
+    assert len(killed_after) >= 5, killed_after
     assert traffic.answers[champion, True] == 0, traffic.failures
