@@ -224,7 +224,7 @@ async def test_looks_count_ticks_that_told_of_the_challenger_at_the_present_weig
 
 
 async def test_evidence_that_leans_says_so_in_every_region(tmp_path: Path) -> None:
-    bench = starting(tmp_path, regions=("one", "two"), arms={"new": (0.3, 0.05)})
+    bench = starting(tmp_path, regions=("one", "two"), arms={"new": (0.05, 0.05)})
     leant: set[bool] = set()
 
     def watch(snapshot: Any) -> None:

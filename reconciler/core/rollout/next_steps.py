@@ -247,7 +247,7 @@ def _parked(view: View) -> list[RegionStep]:
         bad = [step for step in trouble_of(view) if isinstance(step, Enter)]
         if bad:
             return list(bad)
-    kept = kept_pct(view)
+    kept = kept_pct(view) if _goes_back(view) else 0.0
     words = f"paused: {view.rollout.reason}"
     waiting = f"{words}; the challenger keeps {kept:g} % until the champion has its servers back"
     rest = Wait(view.name, waiting) if kept else Wait(view.name, words, settled=True)
@@ -256,10 +256,13 @@ def _parked(view: View) -> list[RegionStep]:
 
 def park(view: View) -> list[RegionStep]:
     """Return the steps that give a region's traffic back to its champion and leave the challenger as it is."""
-    champion = view.champion
-    if champion is None or not champion.serves:
-        return []
-    return take_back(view)
+    return take_back(view) if view.champion is not None and view.champion.serves and _goes_back(view) else []
+
+
+def _goes_back(view: View) -> bool:
+    """Return whether the champion's slot holds the champion, as far as anybody knows; else a person has to look."""
+    champion, known = view.champion, view.region.champion
+    return champion is None or known is None or champion.release_id == known.id
 
 
 def _unreadable(rollout: Rollout, region: RegionRollout, now: float) -> tuple[RegionStep, ...]:

@@ -22,7 +22,7 @@ def test_it_changes_one_place(regression: Regression) -> None:
 @each
 def test_its_test_exists(regression: Regression) -> None:
     file, _, name = regression.test.partition("::")
-    assert re.search(rf"^def {name}\(", (ROOT / file).read_text(), re.M)
+    assert re.search(rf"^(async )?def {name}\(", (ROOT / file).read_text(), re.M)
 
 
 def test_every_finding_that_stops_up_or_serving_has_one() -> None:
