@@ -270,10 +270,7 @@ class Walk:
             for name, seen in self.world.items()
             for step in region_steps(self.going, name, None if name in self.gone else seen, NO_EVIDENCE, self.now)
         ]
-        # A paused region whose champion lacks servers goes on taking its traffic back, but its person was asked.
-        quiet = all(
-            isinstance(step, Wait) and (step.settled or "the challenger keeps" in step.reason) for step in waiting
-        )
+        quiet = all(isinstance(step, Wait) and step.settled for step in waiting)
         return quiet and self.going.phase is Phase.PAUSED
 
 
@@ -296,9 +293,7 @@ def check_effect(step: Step, walk: Walk, evidence: Evidence) -> None:
             raise AssertionError("no weight rises in a rollout that is paused")
         if risen and evidence.canary is Verdict.FAIL and walk.going.intent is not Intent.PROMOTE:
             raise AssertionError("no weight rises on proof of harm")
-        # A gateway that is gone gets back the weights that it had, whatever is known of the slots.
-        moves = step.challenger_pct != seen.slots[part.slot].weight_pct
-        if moves and part.champion_slot and step.challenger_pct < 100:
+        if part.champion_slot and step.challenger_pct < 100:
             assert walk.world[step.region].slots[part.champion_slot].release_id == (part.champion and part.champion.id)
 
 
