@@ -118,7 +118,7 @@ def report(what: str, runs: list[Run]) -> None:
 
 def declare(folder: Path, endpoints: int) -> Path:
     """Write an environment of so many endpoints in one cluster."""
-    pool = {"gpu": "L4", "instance": "g6.2xlarge", "gpus_per_node": 1, "vram_gib": 24, "nodes": {"min": 0, "max": 2000}}
+    pool = {"gpu": "L4", "instance": "g6.12xlarge", "gpus_per_node": 4, "vram_gib": 24, "nodes": {"min": 0, "max": 500}}
     region = {"platform": "kubernetes", "context": "test", "gpu_pools": {"l4": pool}}
     one = {"runtime": "vllm", "pool": "l4", "release": {"model": "file:models/one"}, "replicas": {"min": 1, "max": 2}}
     declared = {

@@ -99,7 +99,8 @@ class RegionRollout:
     `slot` is the challenger's; `champion_slot` is None on a first deployment. `step` indexes the ladder while
     SHIFTING. `since` is when the present phase or step came into force; `unready_since` when the challenger was last
     seen to stop answering, `displaced_since` when it lost its machine, `unreadable_since` when the region stopped to
-    answer. `trouble` is the effect that keeps failing.
+    answer, `champion_unready_since` when a paused region's champion was first seen to lack servers for its traffic.
+    `trouble` is the effect that keeps failing.
     `efforts` counts how often traffic was split in this phase and step: what never converges must not be tried for
     ever. `spec` is the region as the file declared it, so that it can be reached after it was deleted there.
     `retires` is a slot that a repair empties: what was kept warm there is not needed any more. `replicas` is how many
@@ -128,6 +129,7 @@ class RegionRollout:
     asked_pct: float | None = None
     underway: Underway | None = None
     displaced_since: float | None = None
+    champion_unready_since: float | None = None
 
     def gate(self, name: str) -> GateResult | None:
         """Return the latest answer of a gate."""
@@ -230,6 +232,7 @@ def rollout_from_json(data: Json) -> Rollout:
 def _region_to_json(region: RegionRollout) -> Json:
     plain: tuple[str, ...] = ("region", "wave", "slot", "champion_slot", "step", "since", "unready_since")
     plain += ("unreadable_since", "reason", "efforts", "spec", "retires", "replicas", "asked_pct", "displaced_since")
+    plain += ("champion_unready_since",)
     gates = [
         {
             "gate": g.gate,

@@ -93,6 +93,8 @@ def after(rollout: Rollout, step: Step, now: float, found: GateResult | None = N
         case NoteSilence(region=name, what="displaced", since=since):
             # Silence from before its machine was known to be lost was no silence of its own.
             return rollout.with_region(replace(rollout.region(name), displaced_since=since, unready_since=None))
+        case NoteSilence(region=name, what="champion", since=since):
+            return rollout.with_region(replace(rollout.region(name), champion_unready_since=since))
         case NoteSilence(region=name, since=since):
             return rollout.with_region(replace(rollout.region(name), unreadable_since=since))
         case Pause():
@@ -158,6 +160,7 @@ def _entered(rollout: Rollout, step: Enter, now: float) -> Rollout:
         unready_since=None,
         displaced_since=None,
         unreadable_since=None,
+        champion_unready_since=None,
         verdict=step.verdict or before.verdict,
         reason=step.reason or before.reason,
         trouble=None,
@@ -191,7 +194,7 @@ def watched_again(rollout: Rollout, now: float) -> Rollout:
         else r
         for r in rollout.regions
     )
-    return replace(rollout, regions=tuple(replace(r, underway=None) for r in regions))
+    return replace(rollout, regions=tuple(replace(r, underway=None, champion_unready_since=None) for r in regions))
 
 
 def overall(rollout: Rollout) -> Phase:

@@ -247,11 +247,28 @@ def _parked(view: View) -> list[RegionStep]:
         bad = [step for step in trouble_of(view) if isinstance(step, Enter)]
         if bad:
             return list(bad)
+    return [*park(view), _rest(view)][:1]
+
+
+def _rest(view: View) -> Wait | NoteSilence:
+    """Return what a paused region whose traffic is where it can be waits for: a person, or its champion's servers.
+
+    Those are waited for as long as servers may take to start; a person was asked already, and is told more then.
+    """
     kept = kept_pct(view) if _goes_back(view) else 0.0
     words = f"paused: {view.rollout.reason}"
-    waiting = f"{words}; the challenger keeps {kept:g} % until the champion has its servers back"
-    rest = Wait(view.name, waiting) if kept else Wait(view.name, words, settled=True)
-    return [*park(view), rest][:1]
+    if not kept:
+        return Wait(view.name, words, settled=True)
+    since, limit = view.region.champion_unready_since, view.rollout.settings.start_timeout_s
+    if since is None:
+        return NoteSilence(view.name, "champion", view.now)
+    left = since + limit - view.now
+    if left > 0:
+        return Wait(
+            view.name, f"{words}; the challenger keeps {kept:g} % until the champion has its servers back", left
+        )
+    told = f"{words}; the champion has not had its servers back for {limit:g} s, so the challenger keeps {kept:g} %"
+    return Wait(view.name, told, settled=True)
 
 
 def park(view: View) -> list[RegionStep]:

@@ -50,6 +50,7 @@ def resumed(rollout: Rollout, now: float) -> Rollout:
             unready_since=None,
             displaced_since=None,
             unreadable_since=None,
+            champion_unready_since=None,
             gates=tuple(g for g in r.gates if g.verdict is Verdict.PASS),
             verdict=None,
             reason="",

@@ -101,12 +101,12 @@ class Enter:
 class NoteSilence:
     """Remember since when something does not answer (None: it answers again); nothing live changes.
 
-    `what` is `unready`, the challenger's server, `displaced`, that server with its machine, or `unreadable`, the whole
-    region.
+    `what` is `unready`, the challenger's server, `displaced`, that server with its machine, `champion`, servers that a
+    paused region's champion lacks, or `unreadable`, the whole region.
     """
 
     region: str
-    what: Literal["unready", "displaced", "unreadable"]
+    what: Literal["unready", "displaced", "champion", "unreadable"]
     since: float | None
 
 

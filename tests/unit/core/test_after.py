@@ -87,6 +87,7 @@ def test_a_paused_rollouts_decision_holds_while_it_is_paused() -> None:
         (Publish("east", 50.0), with_east(efforts=1)),
         (NoteSilence("east", "unready", 7.0), with_east(unready_since=7.0)),
         (NoteSilence("east", "displaced", 7.0), with_east(displaced_since=7.0)),
+        (NoteSilence("east", "champion", 7.0), with_east(champion_unready_since=7.0)),
         (NoteSilence("east", "unreadable", 7.0), with_east(unreadable_since=7.0)),
         (Pause("east", Verdict.ERROR, "ask"),
          replace(with_east(verdict=Verdict.ERROR, reason="ask"), phase=Phase.PAUSED, reason="ask")),
@@ -201,6 +202,12 @@ def test_silence_from_before_a_machine_was_known_to_be_lost_is_forgotten() -> No
     silent = with_east(unready_since=2.0)
     lost = after(silent, NoteSilence("east", "displaced", 7.0), 7.0).region("east")
     assert (lost.unready_since, lost.displaced_since) == (None, 7.0)
+
+
+def test_a_new_owner_of_a_paused_rollout_waits_anew_for_servers_of_its_champion() -> None:
+    for phase in (Phase.GATING, Phase.SHIFTING):
+        owned = watched_again(with_east(phase=phase, champion_unready_since=2.0), 50.0)
+        assert owned.region("east").champion_unready_since is None
 
 
 def test_a_new_owner_counts_no_time_in_which_nobody_watched() -> None:

@@ -16,7 +16,8 @@ from tests.support.builders.releases import SETTINGS, release
 PASSED = GateResult("load", Verdict.PASS, "fast")
 TRIED = RegionRollout(
     "east", 0, "b", phase=Phase.SHIFTING, step=1, since=5.0, unready_since=6.0, unreadable_since=7.0,
-    displaced_since=8.0, gates=(GateResult("eval", Verdict.ERROR, "broke", attempts=3), PASSED), verdict=Verdict.ERROR,
+    displaced_since=8.0, champion_unready_since=8.5,
+    gates=(GateResult("eval", Verdict.ERROR, "broke", attempts=3), PASSED), verdict=Verdict.ERROR,
     reason="broke", trouble=Trouble("weigh", 3, "PLAT-010", "no answer", retryable=True, retry_at=9.0), efforts=4,
 )  # fmt: skip
 WEST = RegionRollout("west", 0, "a", phase=Phase.PROMOTED, since=4.0, reason="fine", verdict=Verdict.PASS)

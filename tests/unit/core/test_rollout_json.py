@@ -39,7 +39,7 @@ TROUBLE = Trouble("weigh", 2, "PLAT-010", "no answer", True, 9.5)
 GATE = GateResult("eval", Verdict.FAIL, "worse", attempts=2, figures={"score": 0.5}, links=("report.html",))
 REGION = RegionRollout(
     "eu", 1, "b", champion_slot="a", champion=release("v0"), phase=Phase.SHIFTING, step=2, since=3.0, unready_since=4.0,
-    displaced_since=4.5,
+    displaced_since=4.5, champion_unready_since=4.6,
     unreadable_since=5.0, gates=(GATE,), verdict=Verdict.PASS, reason="so far", trouble=TROUBLE, efforts=6,
     spec={"platform": "local"},
 )  # fmt: skip

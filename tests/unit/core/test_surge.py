@@ -162,8 +162,8 @@ def test_the_champion_gives_up_no_server_before_the_judge_has_passed(spare: int,
     assert isinstance(way.steps[-1], Pause | SetWeights)
 
 
-def test_servers_that_do_not_come_back_are_a_persons_matter_and_no_server_with_weight_is_stopped() -> None:
-    """Half way through a swap, back: the champion's servers find no room, so the challenger keeps what they lack."""
+def half_swapped() -> Way:
+    """Return the way of a swap whose champion asks for the servers that it gave up, and gets none."""
     going, seen = begun(10, surge="swap", spare=2, shares=(10.0, 50.0))
     way = Way(going, seen, most=12)
     while way.seen.slots["b"].weight_pct < 50:
@@ -173,6 +173,12 @@ def test_servers_that_do_not_come_back_are_a_persons_matter_and_no_server_with_w
     left = way.seen.slots["a"].ready_count
     slots = {**way.seen.slots, "a": replace(way.seen.slots["a"], replicas=servers(left - 2), wanted=10)}
     way.world = {"local": replace(way.seen, slots=slots)}
+    return way
+
+
+def test_servers_that_do_not_come_back_are_a_persons_matter_and_no_server_with_weight_is_stopped() -> None:
+    """Half way through a swap, back: the champion's servers find no room, so the challenger keeps what they lack."""
+    way = half_swapped()
     way.going = replace(way.going, intent=Intent.ABORT)
     steps: list[Step] = []
     for _ in range(2000):
@@ -191,3 +197,21 @@ def test_servers_that_do_not_come_back_are_a_persons_matter_and_no_server_with_w
     assert kept > 0
     assert f"servers after {SETTINGS.start_timeout_s:g} s" in (way.going.reason or "")
     assert f"keeps {kept:g} %" in (way.going.reason or "")
+
+
+def test_a_paused_swap_waits_for_its_champions_servers_as_long_as_servers_may_take_to_start() -> None:
+    """A person was asked by the pause; an `apply` that waits for what does not come would never say so."""
+    way = half_swapped()
+    way.going = replace(way.going, phase=Phase.PAUSED, reason="asked")
+    ended, began = way.now + 2 * SETTINGS.start_timeout_s, way.now
+    while True:
+        [step] = next_steps(way.going, way.world, {"local": GOOD}, way.now)
+        if isinstance(step, Wait) and step.settled:
+            break
+        assert way.now < ended, f"it waits for ever: {step}"
+        way.turn(GOOD)
+    kept = way.seen.slots["b"].weight_pct
+    assert kept > 0
+    assert f"the challenger keeps {kept:g} %" in step.reason
+    assert f"for {SETTINGS.start_timeout_s:g} s" in step.reason
+    assert way.now >= began + SETTINGS.start_timeout_s
