@@ -32,6 +32,9 @@ SHAPE_REQUESTS_MIN = 1000.0
 _LOOKS = 4  # at most, for where the noise may be; nearly always one is enough
 _FAR = 2.0  # steps from where a likelihood was taken
 _EXCUSED_SDS = 3.0  # of the noise, which whole buckets take off a row's ratio instead of following it
+_BLOCK_MOST = 2.0 / 3.0
+_TAIL_BLOCK_MOST = 0.25
+"""What a block may add to a tail's bet, of a limit: requests that a server's stall made late together are one event."""
 TAIL = 0.999  # a request that waits longer than all but one in a thousand is not waited for after a weight change
 
 
@@ -205,7 +208,7 @@ def _without_convicting(before: LatencyState, after: LatencyState, convicts: Fla
 
 def _refuted(state: LatencyState, champion: Array, challenger: Array, plan: LatencyPlan) -> Array:
     """Return what whole buckets say against each row with this block, which adds two thirds of a limit at most."""
-    most = -2.0 / 3.0 * math.log(plan.settings.beta)
+    most = -_BLOCK_MOST * math.log(plan.settings.beta)
     known = [
         0.0 if reach is None else np.minimum(whole_buckets.paid(reach, state.past_champion, champion, challenger), most)
         for reach in plan.reaches
@@ -275,10 +278,11 @@ def _settle_quiet(state: LatencyState, block: Array, champions: list[Array], pla
 
 
 def _pay(state: LatencyState, fixed: Array, noisy: Array, plan: LatencyPlan) -> LatencyState:
-    """Add a block's log wealth; a block moves no bet by more than two thirds of a limit beyond what noise explains."""
+    """Add a block's log wealth; a block moves no bet by more than a part of a limit beyond what noise explains."""
     excused = np.maximum(noisy[:, :1], 0.0)
-    up = excused - 2.0 / 3.0 * math.log(plan.settings.alpha)
-    down = 2.0 / 3.0 * math.log(plan.settings.beta)
+    most = np.array([_BLOCK_MOST if bet.share == 1.0 else _TAIL_BLOCK_MOST for bet in plan.bets])
+    up = excused - most * math.log(plan.settings.alpha)
+    down = _BLOCK_MOST * math.log(plan.settings.beta)
     capped = np.concatenate([noisy[:, :1], np.minimum(noisy[:, 1:], up)], 1)
     floored = np.concatenate([noisy[:, :1], np.maximum(noisy[:, 1:], down)], 1)
     return replace(

@@ -112,6 +112,7 @@ def _nulls() -> tuple[Case, ...]:
         Case("null, 5 % arm noise, learned, flat", loud, EQUAL, FLAT, 3000, Noise.LEARNED),
         Case("null, 5 % arm noise, learned, ramp", loud, EQUAL, RAMP, 3000, Noise.LEARNED),
         Case("null, noise 0, drift and bursts, ramp", LIVE, EQUAL, RAMP, 3000, Noise.NONE),
+        *_stalls(),
     )
 
 
@@ -155,6 +156,16 @@ def _hard() -> tuple[Case, ...]:
         Case("3 % noise that wanders over 300 s: null, ramp", replace(NOISY, arm_memory_s=300.0), EQUAL, RAMP, 400),
         Case("5 % arm noise at the default: null, flat", with_noise(LIVE, 0.05), EQUAL, FLAT, 400),
         Case("tail 10 % x2, 3 % arm noise, flat", NOISY, tail, FLAT, 400),
+    )
+
+
+def _stalls() -> tuple[Case, ...]:
+    """Return releases that are equal, and whose servers stall each at its own moments: late requests come in crowds."""
+    return tuple(
+        Case(f"null, {rate:g}/s, {n:g} stalls of {s:g} s an hour, {way}", stalling, EQUAL, weights, 3000)
+        for rate, s, n in ((20.0, 0.5, 60.0), (200.0, 0.5, 60.0), (20.0, 3.0, 20.0), (200.0, 3.0, 20.0))
+        for way, weights in (("flat", FLAT), ("ramp", RAMP))
+        for stalling in (replace(LIVE, requests_per_s=rate, stall_s=s, stalls_per_h=n),)
     )
 
 

@@ -35,7 +35,10 @@ EVEN = ((math.inf, 50.0),)
 
 @dataclass(frozen=True)
 class Traffic:
-    """What a service's traffic is like; latency is lognormal around `median_s`, one mode a (share, log offset)."""
+    """What a service's traffic is like; latency is lognormal around `median_s`, one mode a (share, log offset).
+
+    `stall_s`: so long each arm's own server answers nothing, `stalls_per_h` times; what comes meanwhile waits together.
+    """
 
     requests_per_s: float = 20.0
     error_rate: float = 0.01
@@ -51,6 +54,8 @@ class Traffic:
     cold_ratio: float = 1.0
     arriving_pct: float | None = None  # what arrives, whatever weight is told
     lag_s: float = 0.0  # how long after it was told a weight is followed
+    stall_s: float = 0.0
+    stalls_per_h: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,7 @@ def simulate(
     weights = np.array([weight_at(schedule, TICK_S * (k + 1)) for k in range(ticks)])
     arriving = np.array([_arriving(traffic, schedule, TICK_S * (k + 1)) for k in range(ticks)])
     rate, shared, usual, failing = _shared(traffic, rng, ticks, runs)
-    own = _arm_noise(traffic, rng, ticks, runs)
+    own, stalled = _arm_noise(traffic, rng, ticks, runs), _stalled(traffic, rng, ticks, runs)
     cold = _cold(traffic, arriving)
     requests, errors = np.zeros((ticks, runs, 2)), np.zeros((ticks, runs, 2))
     ttft = np.zeros((ticks, runs, 2, len(VLLM_TTFT_BOUNDS) + 1), dtype=np.int32)
@@ -142,7 +147,11 @@ def simulate(
         for arm, worse in enumerate((EQUAL, release)):
             offset = shared[k] + own[k, :, arm] + (cold[k] if arm else 0.0)
             served = (requests[k, :, arm] - errors[k, :, arm]).astype(np.int64)
-            ttft[k, :, arm] = rng.multinomial(served, bucket_probabilities(traffic, worse, offset))
+            late = rng.binomial(served, stalled[k, :, arm])
+            ttft[k, :, arm] = rng.multinomial(served - late, bucket_probabilities(traffic, worse, offset))
+            if late.any():
+                waiting = replace(traffic, median_s=traffic.median_s + traffic.stall_s / 2.0)
+                ttft[k, :, arm] += rng.multinomial(late, bucket_probabilities(waiting, worse, offset)).astype(np.int32)
     if traffic.storms:
         _add_storms(rng, arriving, requests, errors)
     return Recording(weights, requests, errors, {"ttft": ttft}, {"ttft": VLLM_TTFT_BOUNDS})
@@ -205,6 +214,13 @@ def _arm_noise(traffic: Traffic, rng: Generator, ticks: int, runs: int) -> Array
         return np.zeros((ticks, runs, 2))
     arms = [wander(rng, ticks, runs, traffic.arm_memory_s) for _ in range(2)]
     return traffic.arm_noise * np.stack(arms, -1)
+
+
+def _stalled(traffic: Traffic, rng: Generator, ticks: int, runs: int) -> Array:
+    """Return which share of each tick's requests comes while its arm's server stalls, [T, R, 2]."""
+    stalls = rng.poisson(traffic.stalls_per_h * TICK_S / 3600.0, (ticks, runs, 2)) if traffic.stalls_per_h else 0.0
+    shares: Array = np.minimum(np.zeros((ticks, runs, 2)) + stalls * traffic.stall_s / TICK_S, 1.0)
+    return shares
 
 
 def wander(rng: Generator, ticks: int, runs: int, memory_s: float) -> Array:

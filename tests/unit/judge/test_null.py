@@ -30,8 +30,15 @@ FALSE_MAX = 8
 @pytest.mark.parametrize("schedule", [FLAT, RAMP], ids=["flat", "ramp"])
 @pytest.mark.parametrize(
     "traffic",
-    [Traffic(), with_noise(Traffic(), 0.03), Traffic(outage_ticks=4), Traffic(storms=True), Traffic(arriving_pct=5.0)],
-    ids=["drift and bursts", "arm noise", "outage", "retry storms", "weight not followed"],
+    [
+        Traffic(),
+        with_noise(Traffic(), 0.03),
+        Traffic(outage_ticks=4),
+        Traffic(storms=True),
+        Traffic(arriving_pct=5.0),
+        Traffic(stall_s=3.0, stalls_per_h=40.0),
+    ],
+    ids=["drift and bursts", "arm noise", "outage", "retry storms", "weight not followed", "stalls"],
 )
 def test_equal_releases_are_hardly_ever_rolled_back(traffic: Traffic, schedule: Schedule) -> None:
     outcome = judge_recording(simulate(traffic, EQUAL, schedule, runs=RUNS, seed=20, duration_s=600.0), SETTINGS)
