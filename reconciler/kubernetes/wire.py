@@ -56,7 +56,7 @@ class Wire(Protocol):
         """Send and return an answer of 2xx."""
         ...
 
-    def lines(self, request: Request, idle_s: float) -> contextlib.AbstractAsyncContextManager[AsyncIterator[str]]:
+    def lines(self, request: Request, idle_s: float) -> contextlib.AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Open a stream and return its lines; none for `idle_s` is NoAnswer, a regular end is the end."""
         ...
 
@@ -77,7 +77,7 @@ class HttpWire:
         return Answer(answer.text, warnings)
 
     @contextlib.asynccontextmanager
-    async def lines(self, request: Request, idle_s: float) -> AsyncIterator[AsyncIterator[str]]:
+    async def lines(self, request: Request, idle_s: float) -> AsyncIterator[AsyncIterator[bytes]]:
         """Open a stream and return its lines."""
         with _translated(f"nothing was heard for {idle_s:.3g} s"):
             answer = await self._http.send(self._built(request, idle_s), stream=True)
@@ -108,11 +108,16 @@ class HttpWire:
         )
 
 
-async def _read(answer: httpx2.Response, idle_s: float) -> AsyncIterator[str]:
+async def _read(answer: httpx2.Response, idle_s: float) -> AsyncIterator[bytes]:
+    """Yield what stands between line feeds; a line separator of Unicode is part of whatever text holds it."""
+    rest = b""
     with _translated(f"nothing was heard for {idle_s:.3g} s"):
-        async for line in answer.aiter_lines():
-            if line.strip():
+        async for chunk in answer.aiter_bytes():
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in filter(bytes.strip, lines):
                 yield line
+    if rest.strip():
+        yield rest
 
 
 @contextlib.contextmanager

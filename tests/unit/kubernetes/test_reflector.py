@@ -18,18 +18,18 @@ from reconciler.kubernetes.reflector import Pace, Reflector
 from reconciler.kubernetes.wire import Answer, Request
 
 END = {"k8s.io/initial-events-end": "true"}
-Stream = list["str | Exception"]
+Stream = list["bytes | Exception"]
 
 
-def line(event: str, name: str = "", version: str = "1", **metadata: object) -> str:
+def line(event: str, name: str = "", version: str = "1", **metadata: object) -> bytes:
     """Return a line of a watch."""
     body = {"metadata": {"name": name, "namespace": "team", "resourceVersion": version, **metadata}}
-    return json.dumps({"type": event, "object": body})
+    return json.dumps({"type": event, "object": body}).encode()
 
 
-def error(code: int, reason: str, message: str = "") -> str:
+def error(code: int, reason: str, message: str = "") -> bytes:
     """Return an ERROR event."""
-    return json.dumps({"type": "ERROR", "object": {"code": code, "reason": reason, "message": message}})
+    return json.dumps({"type": "ERROR", "object": {"code": code, "reason": reason, "message": message}}).encode()
 
 
 def whole(version: str, *names: str) -> Stream:
@@ -62,7 +62,7 @@ class Script:
         return part
 
     @contextlib.asynccontextmanager
-    async def lines(self, request: Request, idle_s: float) -> AsyncIterator[AsyncIterator[str]]:
+    async def lines(self, request: Request, idle_s: float) -> AsyncIterator[AsyncIterator[bytes]]:
         """Open a watch."""
         params = request.params
         if "sendInitialEvents" in params and not self.streams_lists:
@@ -83,7 +83,7 @@ class Script:
         self.asked.append(request)
         return self.parts.pop(0)
 
-    async def _played(self, part: Stream) -> AsyncIterator[str]:
+    async def _played(self, part: Stream) -> AsyncIterator[bytes]:
         for entry in part:
             if isinstance(entry, Exception):
                 raise entry
@@ -208,7 +208,7 @@ async def test_a_server_that_ends_every_watch_at_once_is_not_asked_in_a_circle()
 
 
 async def test_a_line_that_is_no_event_ends_the_connection_and_not_the_reflector() -> None:
-    rig = await play([*whole("7", "a"), "<html>"], [line("ADDED", "b", "8")])
+    rig = await play([*whole("7", "a"), b"<html>"], [line("ADDED", "b", "8")])
     assert rig.names == ["a", "b"]
 
 
