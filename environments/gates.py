@@ -12,20 +12,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from environments.kinds import Code, code_of
+from environments.strict import Strict
 
 FilePath = Annotated[str, StringConstraints(min_length=1)]
 
 
-class Block(BaseModel):
-    """Base of the blocks: strict and frozen, like every block of the file."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class EvalGateSpec(Block):
+class EvalGateSpec(Strict):
     """The eval gate: a suite and the largest drop against the champion, as a share of cases."""
 
     suite: FilePath = Field(
@@ -36,7 +31,7 @@ class EvalGateSpec(Block):
     )
 
 
-class LoadGateSpec(Block):
+class LoadGateSpec(Strict):
     """The load gate: a profile, the largest regression against the champion as a share, and the time for its rounds."""
 
     profile: FilePath = Field(
@@ -50,7 +45,7 @@ class LoadGateSpec(Block):
     )
 
 
-class GatesSpec(Block):
+class GatesSpec(Strict):
     """The gates between a warm challenger and the first percent of traffic."""
 
     eval: Annotated[

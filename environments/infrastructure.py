@@ -7,18 +7,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, StringConstraints
+from pydantic import Field, PositiveFloat, PositiveInt, StringConstraints
 
 from environments.names import NAME, REGION
 from environments.policies import Version
+from environments.strict import Strict
 from environments.upstreams import SECRET_PREFIX
-
-
-class Block(BaseModel):
-    """Base of the blocks: strict and frozen, like every block of the file."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
 
 Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$")]
 Cidr = Annotated[str, StringConstraints(pattern=r"^\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}/\d{1,2}$")]
@@ -36,7 +30,7 @@ Word = Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
 RetentionDays = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 3653]
 
 
-class TeamSpec(Block):
+class TeamSpec(Strict):
     """A product team: what it may spend and send, and where its alarms go."""
 
     budget_usd_per_month: PositiveFloat | None = None
@@ -46,7 +40,7 @@ class TeamSpec(Block):
     alert_email: Email | None = None
 
 
-class ImagesSpec(Block):
+class ImagesSpec(Strict):
     """Container images, each pinned by its digest; a tag could change under a release."""
 
     mlflow: Image | None = None
@@ -56,7 +50,7 @@ class ImagesSpec(Block):
     vllm_version: Version | None = None
 
 
-class ImageCacheSpec(Block):
+class ImageCacheSpec(Strict):
     """Copies of charts' images in ECR, made by the first pull of each.
 
     Registries that want a sign-in are copied from where its secret is named; the others always are.
@@ -66,7 +60,7 @@ class ImageCacheSpec(Block):
     github: CacheSecret | None = None
 
 
-class SystemNodesSpec(Block):
+class SystemNodesSpec(Strict):
     """The machines without GPUs that run gateway, monitoring and controllers; `min` of them in each cluster."""
 
     instance: InstanceType = "m7i.xlarge"
@@ -76,7 +70,7 @@ class SystemNodesSpec(Block):
     release_version: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+-\d{8}$")] | None = None
 
 
-class DatabaseSpec(Block):
+class DatabaseSpec(Strict):
     """The PostgreSQL servers of MLflow and of the controllers."""
 
     instance: DatabaseClass = "db.m7g.large"
@@ -85,7 +79,7 @@ class DatabaseSpec(Block):
     password_version: PositiveInt = 1
 
 
-class JwtSpec(Block):
+class JwtSpec(Strict):
     """Whose tokens open the gateway; `team_claim` is the claim that must name the endpoint's team."""
 
     issuer: Annotated[str, StringConstraints(pattern=r"^https://.+")]
@@ -94,7 +88,7 @@ class JwtSpec(Block):
     team_claim: Annotated[str, StringConstraints(min_length=1)] = "team"
 
 
-class SingleSignOnSpec(Block):
+class SingleSignOnSpec(Strict):
     """Who signs people in to MLflow and Grafana (OpenID Connect); the client's secret is in Secrets Manager."""
 
     issuer: Annotated[str, StringConstraints(pattern=r"^https://.+")]
@@ -102,7 +96,7 @@ class SingleSignOnSpec(Block):
     admin_group: Annotated[str, StringConstraints(min_length=1)] = "ml-platform"
 
 
-class GatewaySpec(Block):
+class GatewaySpec(Strict):
     """The Envoy proxies of a cluster. `allowed_cidrs` are the clients; everyone else is refused."""
 
     proxies: Annotated[int, Field(ge=1, le=100)] = 3
@@ -116,7 +110,7 @@ class GatewaySpec(Block):
     shared_limits: bool = True
 
 
-class AlarmsSpec(Block):
+class AlarmsSpec(Strict):
     """Thresholds of alerts where an endpoint's `slo` says nothing, and for what no SLO is about."""
 
     error_rate: Share = 0.01
@@ -128,7 +122,7 @@ class AlarmsSpec(Block):
     rollout_stuck_h: PositiveFloat = 6.0
 
 
-class WorkingHoursSpec(Block):
+class WorkingHoursSpec(Strict):
     """When endpoints with `replicas.min: 0` run: Monday to Friday, `start` to `end`, in `timezone`."""
 
     timezone: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]+(/[A-Za-z_+\-0-9]+)*$")] = "Etc/UTC"
@@ -136,7 +130,7 @@ class WorkingHoursSpec(Block):
     end: Hour = 20
 
 
-class InfrastructureSpec(Block):
+class InfrastructureSpec(Strict):
     """Choices for networks, clusters and state; the defaults are production's."""
 
     cost_center: str | None = None

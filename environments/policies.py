@@ -9,18 +9,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, StringConstraints
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, StringConstraints
 
 from environments.names import NAME
+from environments.strict import Strict
 
 OWN_ID = r"[a-z][a-z0-9-]{0,39}/[a-z][a-z0-9-]{0,39}"
 """What a policy of an environment's own is called: `NAMESPACE/NAME`, which no policy of Sluice ever is."""
-
-
-class Block(BaseModel):
-    """Base of the blocks: strict and frozen, like every block of the file."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 def parse_instant(value: object) -> datetime:
@@ -57,7 +52,7 @@ Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Action = Literal["create", "rollout", "update", "remove"]
 
 
-class FreezeExceptionSpec(Block):
+class FreezeExceptionSpec(Strict):
     """One endpoint that may move during a freeze, until a moment and for a reason."""
 
     endpoint: Word
@@ -65,7 +60,7 @@ class FreezeExceptionSpec(Block):
     reason: Text
 
 
-class FreezeSpec(Block):
+class FreezeSpec(Strict):
     """A time in which no release moves: weekly on `days` from `start` to `end` in `timezone`, or once by its dates."""
 
     name: Word
@@ -79,7 +74,7 @@ class FreezeSpec(Block):
     exceptions: list[FreezeExceptionSpec] = []
 
 
-class PolicyMatchSpec(Block):
+class PolicyMatchSpec(Strict):
     """What a policy of the environment's own is asked about; an empty list leaves everything.
 
     `over` says whether it is asked once for each endpoint, or once for the whole plan.
@@ -91,14 +86,14 @@ class PolicyMatchSpec(Block):
     actions: list[Action] = []
 
 
-class CelVariableSpec(Block):
+class CelVariableSpec(Strict):
     """A name for an expression: `variables.NAME` in what follows it."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
     expression: Cel
 
 
-class ValidationSpec(Block):
+class ValidationSpec(Strict):
     """What has to be true, in CEL, and what to say where it is not; `messageExpression` makes the text in CEL."""
 
     expression: Cel
@@ -106,7 +101,7 @@ class ValidationSpec(Block):
     messageExpression: Cel | None = None
 
 
-class PolicyOverride(Block):
+class PolicyOverride(Strict):
     """A policy's level in this environment and its parameters; under an id with `/`, a policy of your own in CEL."""
 
     level: Level
@@ -129,7 +124,7 @@ class PolicyOverride(Block):
 PolicyLevel = Annotated[PolicyOverride, BeforeValidator(_level_alone, json_schema_input_type=Level | PolicyOverride)]
 
 
-class BreakGlassSpec(Block):
+class BreakGlassSpec(Strict):
     """An emergency: these policies warn where they would deny, until a moment. Each use is in the ledger."""
 
     reason: Text

@@ -11,7 +11,9 @@ import hashlib
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
+
+from environments.strict import Strict
 
 _ED25519 = bytes.fromhex("302a300506032b6570032100")
 _P256 = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004")
@@ -61,13 +63,7 @@ PublicKeyText = Annotated[str, AfterValidator(_checked_key)]
 PersonName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+\-]{0,63}$")]
 
 
-class Block(BaseModel):
-    """Base of the blocks: strict and frozen, like every block of the file."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class ApproverSpec(Block):
+class ApproverSpec(Strict):
     """A person and one of their keys. Two keys of one name are one person; `accounts` are other names of theirs."""
 
     name: PersonName
@@ -75,21 +71,21 @@ class ApproverSpec(Block):
     accounts: list[PersonName] = []
 
 
-class ApprovalsSpec(Block):
+class ApprovalsSpec(Strict):
     """Who may approve a plan, and how many of them have to before `apply` carries it out."""
 
     needed: Annotated[int, Field(ge=1, le=16)] = 1
     keys: Annotated[list[ApproverSpec], Field(min_length=1, max_length=64)]
 
 
-class LedgerKeySpec(Block):
+class LedgerKeySpec(Strict):
     """A key whose signature under the ledger's head counts."""
 
     name: PersonName
     public_key: PublicKeyText
 
 
-class LedgerSpec(Block):
+class LedgerSpec(Strict):
     """Whose signature stands under the ledger's head at the end of each rollout.
 
     `sign_with` names the private key: `file:PATH` or the ARN of a KMS key. `keys` are those that are believed.

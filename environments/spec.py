@@ -9,8 +9,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     PositiveFloat,
     PositiveInt,
@@ -24,6 +22,7 @@ from environments.names import NAME, REGION
 from environments.policies import BreakGlassSpec, Instant, PolicyLevel
 from environments.refs import JSON_SCHEMA_PATTERN, parse_ref
 from environments.signing import ApprovalsSpec, LedgerSpec
+from environments.strict import Strict
 
 
 def _checked_ref(text: str) -> str:
@@ -46,12 +45,6 @@ S3Prefix = Annotated[str, StringConstraints(pattern=r"^s3://[a-z0-9][a-z0-9.\-]{
 Percent = Annotated[float, Field(ge=0, le=100)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Seconds = Annotated[float, Field(ge=0, le=7 * 86400)]
-
-
-class Strict(BaseModel):
-    """Base of every block: unknown keys are errors, values never change type, nothing changes after loading."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class RegistrySpec(Strict):

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, StringConstraints, model_validator
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, StringConstraints, model_validator
+
+from environments.strict import Strict
 
 RATE_MAX_RPS = 10_000
 DURATION_MAX_S = 3_600
@@ -21,12 +23,6 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Metric = Literal["ttft_p50", "ttft_p95", "itl_p50", "itl_p95", "e2e_p50", "e2e_p95", "error_rate"]
 DEFAULT_METRICS: tuple[Metric, ...] = ("ttft_p50", "ttft_p95", "itl_p50", "error_rate")
 T = TypeVar("T", bound=BaseModel)
-
-
-class Strict(BaseModel):
-    """Base of every block: unknown keys are errors, values never change type, nothing changes after loading."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Poisson(Strict):

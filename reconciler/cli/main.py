@@ -5,6 +5,8 @@ Imports click and the standard library; commands import the rest.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 import signal
 import sys
@@ -15,6 +17,7 @@ import click
 from environments.errors import SluiceError
 from environments.here import thing
 
+_GC_AFTER = 100_000
 EXIT_ERROR, EXIT_INTERRUPTED = 1, 130
 EXIT_CODES = {"POLICY-001": 3, "PLAN-003": 6}
 
@@ -93,8 +96,11 @@ def cli() -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit with the contract's code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    # A plan makes many objects and drops few: to look through all of them for cycles took a quarter of its time.
+    gc.set_threshold(_GC_AFTER, 20, 100)
     # A job that is stopped ends in the same good order as one that is interrupted.
     signal.signal(signal.SIGTERM, _interrupt)
+    atexit.register(gc.freeze)  # what is left at the end goes with the process; nobody has to look through it
     sys.exit(run(arguments))
 
 

@@ -43,7 +43,7 @@ class LoadGate:
         Raises:
             SluiceError: `LOAD-001` to `LOAD-008`, `FILE-001` to `FILE-003`.
         """
-        from loadtests.arrivals import read_trace
+        from loadtests.trace import read_trace
 
         profile = _read(root, settings)
         for trace in _traces(profile, readable_file(root, str(settings["profile"]))):

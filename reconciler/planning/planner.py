@@ -41,6 +41,7 @@ from reconciler.planning.together import all_of
 from reconciler.ports import Gate, KeepsReplicas, Registry, Runtime, Store
 from reconciler.ports.adapters import RegionReader
 
+_Answer = tuple[ResolvedRef, str | None]
 _PAST_MAX = 50  # rollouts that are searched for the promotion that left a slot warm
 
 
@@ -214,7 +215,7 @@ class Planner:
         """
         endpoints = {name: self.loaded.spec.endpoints[name] for name in names}
         asked = [(name, *each) for name, e in endpoints.items() for each in references(e.release, e.runtime)]
-        answers = await asyncio.gather(*(self._resolve(*each) for each in asked), return_exceptions=True)
+        answers = await self._answers(asked)
         self._refuse_broken(names, [answer for answer in answers if isinstance(answer, BaseException)])
         resolved: dict[str, dict[str, ResolvedRef]] = {name: {} for name in names}
         gaps = []
@@ -255,15 +256,24 @@ class Planner:
         keeps = KeepsReplicas in self.readers[desired.address.region].can
         return replace(desired, replicas=max(1, declared)) if keeps else desired
 
-    async def _resolve(self, name: str, path: str, kind: str, ref: str) -> tuple[ResolvedRef, str | None]:
-        """Resolve one reference; a scheme without an adapter is pinned by its own text and named as a gap."""
-        try:
-            found = await self.registry.resolve(parse_ref(ref), kind=kind)
-        except SluiceError as error:
-            if error.code == "REG-004":
-                return ResolvedRef(Artifact(ref, ""), Lineage()), f"{name}: {error.problem.what}"
-            raise self._placed(error, name, path) from error
-        return ResolvedRef(found.artifact, found.lineage, found.text), None
+    async def _answers(self, asked: Sequence[tuple[str, str, str, str]]) -> list[_Answer | BaseException]:
+        """Answer each `(endpoint, path, kind, reference)`; the registry is asked once for what many endpoints name."""
+        distinct = sorted({(kind, ref) for _, _, kind, ref in asked})
+        found = await asyncio.gather(*(self._found(*each) for each in distinct), return_exceptions=True)
+        known = dict(zip(distinct, found, strict=True))
+        return [self._answer(name, path, ref, known[kind, ref]) for name, path, kind, ref in asked]
+
+    async def _found(self, kind: str, ref: str) -> ResolvedRef:
+        found = await self.registry.resolve(parse_ref(ref), kind=kind)
+        return ResolvedRef(found.artifact, found.lineage, found.text)
+
+    def _answer(self, name: str, path: str, ref: str, found: ResolvedRef | BaseException) -> _Answer | BaseException:
+        """Return an answer with its gap; a scheme without an adapter is pinned by its own text and named as one."""
+        if not isinstance(found, SluiceError):
+            return found if isinstance(found, BaseException) else (found, None)
+        if found.code == "REG-004":
+            return (ResolvedRef(Artifact(ref, ""), Lineage()), f"{name}: {found.problem.what}")
+        return self._placed(found, name, path)
 
     def _placed(self, error: SluiceError, name: str, path: str) -> SluiceError:
         """Return the registry's error with the line of the environment file that names the reference."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from reconciler.core.canonical import Json
 from reconciler.core.model.rollout import Rollout
@@ -32,7 +33,7 @@ class RegionReader:
     reader: PlatformReader
     pointers: Pointers
 
-    @property
+    @cached_property
     def can(self) -> frozenset[type]:
         """Return what the region's platform can beyond the least: `KeepsReplicas`, `CountsTraffic`, …"""
         return capabilities(self.reader)

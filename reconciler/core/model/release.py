@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from reconciler.core.canonical import Json, canonical_json
@@ -60,7 +61,7 @@ class Release:
     lineage: Mapping[str, Lineage] = field(default_factory=dict, compare=False)
     prompt_texts: Mapping[str, str] = field(default_factory=dict, compare=False)
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Return `ENDPOINT-` and the first 10 hex digits of the SHA-256 over the canonical JSON."""
         return f"{self.endpoint}-{hashlib.sha256(canonical_json(self.identity()).encode()).hexdigest()[:10]}"

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StringConstraints
+from pydantic import Field, PositiveInt, StringConstraints
+
+from environments.strict import Strict
 
 CASES_MAX = 5_000
 ANSWERS_MAX = 50_000
@@ -17,12 +19,6 @@ Text = Annotated[str, StringConstraints(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
-
-
-class Strict(BaseModel):
-    """Base of every block: unknown keys are errors, values never change type, nothing changes after loading."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Exact(Strict):

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from environments.errors import Problem, SpecError, nearest
+from environments.strict import Strict
 from environments.yaml_parse import parse_yaml
 from environments.yaml_tree import Block, Lines, Node, PathPart, Scalar, child, join_path, plain
 from reconciler.gates.eval.suite import (
@@ -23,7 +24,6 @@ from reconciler.gates.eval.suite import (
     Rubric,
     Sampling,
     Slices,
-    Strict,
     Suite,
 )
 from reconciler.gates.eval.suite_check import contradictions
