@@ -100,7 +100,8 @@ class Analyst:
         if old_s > 0 and now - old_s < part.since:
             return f"what is counted is {old_s:.0f} s old, from before this step"
         self._counted_s = now - old_s
-        tick = self._arms.read(part, counters, cohorts, weight_pct=seen.weights.get(part.slot, 0.0), now=now)
+        weight_pct, age = seen.weights.get(part.slot, 0.0), self._answer_age_s(part)
+        tick = self._arms.read(part, counters, cohorts, weight_pct=weight_pct, answer_age_s=age, now=now)
         if tick is not None and part.phase is Phase.SHIFTING:
             await self._judged(tick)
         limits = await self._limits.look(rollout, self._arms.challenger, since_s=part.since, now=now)
@@ -122,6 +123,8 @@ class Analyst:
         bake, bake_sentence = self._bake(rollout, part, now)
         requests, challenger = self._arms.step_requests()
         beside = [sentence for verdict, sentence in limits if verdict is not Verdict.PASS]
+        if self._arms.late:
+            beside.append(f"{self._arms.late:,} of the challenger's requests are open for too long and count as failed")
         return Evidence(
             canary=fold([Verdict.PASS, *(verdict for verdict, _ in limits)]),
             canary_sentence="; ".join(beside),

@@ -44,7 +44,7 @@ class Arms:
         self._before: dict[str, SlotCounts] = {}
         self._measured: dict[str, SlotCounts] = {}
         self._followed = Followed()
-        self._in_flight = InFlight()
+        self._in_flight = {"champion": InFlight(), "challenger": InFlight()}
 
     def stale(self, part: RegionRollout) -> bool:
         """Say whether nothing has been read yet of the present step."""
@@ -66,12 +66,14 @@ class Arms:
         cohorts: Mapping[str, Sequence[Cohort]] | None,
         *,
         weight_pct: float,
+        answer_age_s: float | None,
         now: float,
     ) -> judging.Tick | None:
         """Take in a reading and return the tick since the one before; None when there is nothing to compare with.
 
         Weights that have just moved begin a step. What was counted as it ended before that belongs to no step, and the
-        windows of requests by their start belong to their own.
+        windows of requests by their start belong to their own. Where requests are counted as they end, one that is open
+        longer than `answer_age_s` has failed.
         """
         self.began_s = round(now, 3) if self.began_s is None else self.began_s
         self._weight_pct = weight_pct
@@ -80,7 +82,8 @@ class Arms:
         latencies = self._latencies(part, counters, fresh=fresh)
         self._before |= {slot: carried(self._before.get(slot), found) for slot, found in counters.items()}
         self.latest = dict(counters)
-        self._in_flight.take(counters.get(part.slot), now)
+        for role, slot in (("champion", part.champion_slot), ("challenger", part.slot)):
+            self._in_flight[role].take(counters.get(slot or ""), now)
         windows = self._windows(part, cohorts, weight_pct)
         if fresh and windows is None:
             return None
@@ -88,6 +91,9 @@ class Arms:
             self._champion = counts_of_both(self._champion, champion)
             self.challenger = counts_of_both(self.challenger, challenger)
         self.looks += self._tells(challenger, part)
+        if windows is None:
+            champion = self._in_flight["champion"].with_late(champion, now, answer_age_s)
+            challenger = self._in_flight["challenger"].with_late(challenger, now, answer_age_s)
         per_answer = all(measured.tpot_s for measured in latencies)
         one, other = (
             _arm(outcomes, measured, ends=windows is None, per_answer=per_answer)
@@ -121,7 +127,12 @@ class Arms:
         """
         if self.by_start:
             return unanswered_since(self._followed, since_s, now, age_s)
-        return self._in_flight.unanswered(now, age_s)
+        return self._in_flight["challenger"].unanswered(now, age_s)
+
+    @property
+    def late(self) -> int:
+        """Return how many of the challenger's requests are surely open for too long, and count as failed."""
+        return 0 if self.by_start else self._in_flight["challenger"].late
 
     def answer_s(self, slot: str | None) -> float | None:
         """Return within which time 99 % of a server's answers were whole, None when it does not tell."""
@@ -139,7 +150,8 @@ class Arms:
             return False
         self._step, self._step_read_s, self.looks = step, now, 0
         self._champion, self.challenger = Counts(), Counts()
-        self._in_flight.begin()
+        for watched in self._in_flight.values():
+            watched.begin()
         return True
 
     def _since(self, counters: Mapping[str, SlotCounts], slot: str | None) -> Counts:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from reconciler.core.model.counts import Counts
 from reconciler.core.slo_check import Unanswered
 from reconciler.ports import SlotCounts
 
@@ -17,10 +18,14 @@ class _Look:
 
 @dataclass
 class InFlight:
-    """What a gateway said of one slot, reading by reading, since it was told to begin."""
+    """What a gateway said of one slot, reading by reading, since it was told to begin.
+
+    `late` is how many requests were surely open for too long when that was asked last.
+    """
 
     epoch: str = ""
     looks: list[_Look] = field(default_factory=list)
+    late: int = 0
 
     def begin(self) -> None:
         """Forget what was said."""
@@ -31,7 +36,7 @@ class InFlight:
         if counts is None or counts.in_flight is None or counts.begun is None:
             return
         if counts.epoch != self.epoch:
-            self.epoch, self.looks = counts.epoch, []
+            self.epoch, self.looks, self.late = counts.epoch, [], 0
         self.looks.append(_Look(now - counts.age_s, counts.in_flight, counts.begun))
 
     def unanswered(self, now: float, age_s: float) -> Unanswered | None:
@@ -45,3 +50,18 @@ class InFlight:
         newest = self.looks[-1]
         older = newest.in_flight - (newest.begun - then.begun)
         return Unanswered(age_s, then.begun - self.looks[0].begun + self.looks[0].in_flight, max(0, older))
+
+    def with_late(self, counted: Counts, now: float, age_s: float | None) -> Counts:
+        """Return the counts of a tick in which a request has failed once it is surely open longer than `age_s`.
+
+        It is not counted again when it ends. Who knows of no age, or has not watched that long, changes nothing.
+        """
+        found = None if age_s is None else self.unanswered(now, age_s)
+        if found is None:
+            return counted
+        more, self.late = found.open - self.late, found.open
+        if more >= 0:
+            return replace(counted, requests=counted.requests + more, errors=counted.errors + more)
+        errors = max(0, counted.errors + more)
+        requests = max(errors + counted.rejected, counted.requests + more)
+        return replace(counted, requests=requests, errors=errors)

@@ -27,6 +27,28 @@ def answers_in(bench: LoopWorld) -> None:
     bench.runtime.counts = whole  # type: ignore[method-assign]
 
 
+@pytest.mark.parametrize("hanging", [0.2, 0.3, 1.0])
+async def test_requests_that_never_end_roll_a_canary_back(tmp_path: Path, hanging: float) -> None:
+    """Some that hang are seen once they are more than all that began within an answer's time and ended."""
+    bench = LoopWorld(tmp_path)
+    answers_in(bench)
+    platform = bench.platforms["local"]
+    platform.counts_in_flight = True
+    most = 0.0
+
+    def spoil(snapshot: Any) -> None:
+        nonlocal most
+        most = max(most, platform.endpoints["chat"].weights["b"])
+        if platform.endpoints["chat"].weights["b"] > 0:
+            platform.hanging = {NEW.id: hanging}
+
+    ended = await rolled(bench, settings=replace(BAKING, step_min_s=180.0, step_max_s=400.0), meddle=spoil)
+    assert ended.phase is Phase.ROLLED_BACK, ended.reason
+    assert "are open for too long and count as failed" in ended.reason
+    assert most == 10
+    assert await serving(bench) == {"old": 100.0}
+
+
 @pytest.mark.parametrize(("hanging", "phase"), [(0.0, Phase.PROMOTED), (0.3, Phase.ROLLED_BACK)])
 async def test_requests_that_never_end_are_seen_in_the_bake(tmp_path: Path, hanging: float, phase: Phase) -> None:
     bench = LoopWorld(tmp_path)
