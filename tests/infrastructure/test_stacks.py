@@ -59,11 +59,8 @@ def test_a_region_without_the_pool_that_an_endpoint_names_is_refused(running: Ri
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_an_environment_lives_from_preview_to_destroy(running: Rig, environment: str) -> None:
-    """Make stack after stack on an empty account with an empty cluster: each finishes before the next one begins.
-
-    One of them writes checkpoints as a person's engine does; that is where the provider dies.
-    """
-    running.harness.checkpoints = environment == "dev"
+    """Make stack after stack on an empty account with an empty cluster: each finishes before the next one begins."""
+    running.harness.checkpoints = False
     pulumi, by_hand = running.harness, running.people_make_secrets(environment)
     for project in PROJECTS:
         pulumi.preview(project, environment, *POLICIES).must_succeed()
@@ -93,7 +90,11 @@ def everything_belongs_to_a_component(running: Rig, project: Path, environment: 
 
 
 def die_and_be_repaired(running: Rig) -> None:
-    """Let the provider die in the middle of `up`: the next `up` makes the rest and leaves nothing twice."""
+    """Let the provider die in the middle of `up`: the next `up` makes the rest and leaves nothing twice.
+
+    The engine writes checkpoints meanwhile, as a person's does; without them it remembers nothing of what it made.
+    """
+    running.harness.checkpoints = True
     before = len(running.harness.aws.resources())
     running.harness.aws.die_after(20)
     assert running.harness.up(FOUNDATION, "dev").code != 0
@@ -103,6 +104,7 @@ def die_and_be_repaired(running: Rig) -> None:
     names = [(r.token, r.urn) for r in running.harness.aws.resources()]
     assert len(names) > made
     assert len(set(names)) == len(names)
+    running.harness.checkpoints = False
 
 
 def a_little_change_touches_little(running: Rig, environment: str) -> None:
