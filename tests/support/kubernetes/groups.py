@@ -7,17 +7,15 @@ documentation has it (`RecreateGroupOnPodRestart`), without the StatefulSets bet
 
 from __future__ import annotations
 
-import contextlib
-import threading
 from collections.abc import Iterator
 from typing import Any
 
-from tests.support.kubernetes.api import Api, ApiError, Body
+from tests.support.kubernetes.api import ApiError, Body
 from tests.support.kubernetes.control_plane import ControlPlane
+from tests.support.kubernetes.stand_in import StandIn
 
 LWS = ("leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet")
 _LABEL = "leaderworkerset.sigs.k8s.io"
-_LOOK_S = 0.1
 _POD: Body = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 
@@ -72,38 +70,11 @@ def make_kind(plane: ControlPlane) -> None:
     plane.wait_for("LeaderWorkerSets to be served", established)
 
 
-class Groups:
+class Groups(StandIn):
     """Keeps the pods of one namespace's LeaderWorkerSets. A group starts again as one when any of its pods goes."""
 
-    def __init__(self, plane: ControlPlane, namespace: str) -> None:
-        self._api, self._namespace = Api(plane.cluster), namespace
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self.problem: Exception | None = None
-
-    @contextlib.contextmanager
-    def at_work(self) -> Iterator[None]:
-        """Act while the block runs."""
-        self._thread.start()
-        try:
-            yield
-        finally:
-            self._over.set()
-            self._thread.join()
-            self._api.close()
-        if self.problem:
-            raise self.problem
-
-    def _run(self) -> None:
-        while not self._over.wait(_LOOK_S):
-            try:
-                self._turn()
-            except ApiError as error:
-                if error.code not in (404, 409):  # it went, or moved, between a look and a write
-                    self.problem = error
-                    return
-
-    def _turn(self) -> None:
+    def turn(self) -> None:
+        """Make the pods that are lacking, and take away those that are too many, old, or of a group that broke."""
         wanted = {pod["metadata"]["name"]: pod for body in self._sets() for pod in _pods(body)}
         there = {
             p["metadata"]["name"]: p for p in self._api.list("v1", "Pod", self._namespace, labels=f"{_LABEL}/name")

@@ -6,21 +6,18 @@ controller says of a route what Envoy Gateway 1.9 was seen to say; it refuses wh
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from collections.abc import Iterator
 from typing import Any
 
 from environments.names import GATEWAY_NAMESPACE, RELEASE_LABEL, gateway_name
-from tests.support.kubernetes.api import Api, ApiError, Body
+from tests.support.kubernetes.api import Api, Body
 from tests.support.kubernetes.control_plane import ControlPlane
+from tests.support.kubernetes.stand_in import StandIn
 
 CONTROLLER = "gateway.envoyproxy.io/gatewayclass-controller"
-_LOOK_S = 0.1
 _ROUTE = ("gateway.networking.k8s.io/v1", "HTTPRoute")
 
 
-class Hands:
+class Hands(StandIn):
     """Holds one namespace's routes and pods to what a test wants.
 
     Servers of the releases `born_shy` do not answer when they begin; those in `shy` do not answer now. kwok makes each
@@ -28,28 +25,12 @@ class Hands:
     """
 
     def __init__(self, plane: ControlPlane, namespace: str, environment: str) -> None:
-        self._plane, self._namespace, self._gateway = plane, namespace, gateway_name(environment)
-        self._api = Api(plane.cluster)
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        super().__init__(plane, namespace)
+        self._plane, self._gateway = plane, gateway_name(environment)
         self.born_shy: set[str] = set()
         self.shy: set[str] = set()
         self.hidden = 0
         self.controls = True
-        self.problem: Exception | None = None
-
-    @contextlib.contextmanager
-    def at_work(self) -> Iterator[None]:
-        """Act while the block runs."""
-        self._thread.start()
-        try:
-            yield
-        finally:
-            self._over.set()
-            self._thread.join()
-            self._api.close()
-        if self.problem:
-            raise self.problem
 
     def server(self, slot_labels: str, **status: Any) -> None:
         """Set the status of the servers that labels find: `ready`, `started`, `restartCount`, `state`, `lastState`."""
@@ -66,19 +47,11 @@ class Hands:
             if pod["metadata"]["labels"].get(RELEASE_LABEL) not in self.shy:
                 self._set(self._plane.api, pod, {"restartCount": count, "ready": True, "started": True})
 
-    def _run(self) -> None:
-        while not self._over.wait(_LOOK_S):
-            try:
-                self._hide()
-                if self.controls:
-                    self._control()
-            except ApiError as error:
-                if error.code not in (404, 409):  # it went, or moved, between a look and a write
-                    self.problem = error
-                    return
-            except Exception as error:  # noqa: BLE001 - the test is told, at the end
-                self.problem = error
-                return
+    def turn(self) -> None:
+        """Keep the shy from being ready, and say of each route what its controller would."""
+        self._hide()
+        if self.controls:
+            self._control()
 
     def _hide(self) -> None:
         """Keep the servers of shy releases from being ready, whom kwok makes ready at once."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.core.model.counts import Counts
 from reconciler.core.slo_check import Unanswered
 from reconciler.evidence.in_flight import InFlight
 from reconciler.ports import SlotCounts
@@ -54,3 +55,28 @@ def test_never_more_is_said_to_be_open_than_is(requests: list[tuple[int, int | N
         older = sum(b + 30 <= now and (lasts is None or b + lasts > now) for b, lasts in requests)
         told_ = found.unanswered(float(now), 30.0)
         assert told_ is None or told_.open <= older
+
+
+def test_a_request_that_is_open_for_too_long_has_failed_once_however_it_ends() -> None:
+    found = told((0, 0, 0), (10, 40, 40), (40, 40, 40))
+    assert found.with_late(Counts(5, 1), 40, 30) == Counts(45, 41)
+    found.take(SlotCounts(0, 0, begun=40, in_flight=40, epoch="one"), 50)
+    assert found.with_late(Counts(5, 1), 50, 30) == Counts(5, 1), "they are counted"
+    found.take(SlotCounts(0, 0, begun=40, in_flight=10, epoch="one"), 60)
+    assert found.with_late(Counts(35, 32), 60, 30) == Counts(5, 2), "thirty of them ended, badly"
+    found.take(SlotCounts(0, 0, begun=40, in_flight=0, epoch="one"), 70)
+    assert found.with_late(Counts(12, 0, rejected=2), 70, 30) == Counts(2, 0, rejected=2), "ten of them ended well"
+
+
+def test_a_step_begins_without_counting_again_what_has_failed_in_the_one_before() -> None:
+    found = told((0, 0, 0), (40, 20, 20), (80, 20, 20))
+    assert found.with_late(Counts(), 80, 30) == Counts(20, 20)
+    found.begin()
+    found.take(SlotCounts(0, 0, begun=20, in_flight=20, epoch="one"), 90)
+    assert found.with_late(Counts(3), 90, 30) == Counts(3), "nobody knows yet how old they are"
+    found.take(SlotCounts(0, 0, begun=20, in_flight=20, epoch="one"), 130)
+    assert found.with_late(Counts(3), 130, 30) == Counts(3)
+
+
+def test_where_nobody_knows_how_long_answers_take_nothing_is_late() -> None:
+    assert told((0, 0, 0), (10, 40, 40), (400, 40, 40)).with_late(Counts(5), 400, None) == Counts(5)
