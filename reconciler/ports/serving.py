@@ -298,8 +298,8 @@ class CountsFromSamples(Protocol):
         """Return the name of a metric that every server tells from its start on."""
         ...
 
-    def counts_from(self, samples: Sequence[Scraped], *, where: str) -> SlotCounts:
-        """Return the counters of one server.
+    def counts_from(self, samples: Sequence[Scraped], *, model: str, where: str) -> SlotCounts:
+        """Return the counters of one server, of what it serves under the name `model`: its endpoint's.
 
         Raises:
             SluiceError: `RUN-005` (retryable) they lack what is judged.

@@ -82,8 +82,8 @@ class VllmRuntime:
 
             await warmed(requests, one)
 
-    def counts_from(self, samples: Sequence[Scraped], *, where: str) -> SlotCounts:
-        """Return the counters of a server whose samples somebody else has scraped.
+    def counts_from(self, samples: Sequence[Scraped], *, model: str, where: str) -> SlotCounts:
+        """Return the counters of a server whose samples somebody else has scraped; all it serves is that model's.
 
         Raises:
             SluiceError: `RUN-005` (retryable) they lack what is judged.

@@ -18,6 +18,7 @@ from reconciler.platforms.kubernetes.collected import CollectedServers, Collecte
 from reconciler.platforms.kubernetes.reach import Reach
 from reconciler.platforms.kubernetes.traffic import Counted, Place, Told, Totals
 from reconciler.ports import SlotCounts
+from reconciler.runtimes.triton.runtime import TritonRuntime
 from reconciler.runtimes.vllm import VllmRuntime
 from tests.support.servers.http_stub import Asked, http_stub
 from tests.support.servers.prometheus import running_prometheus
@@ -193,7 +194,7 @@ async def test_servers_are_read_with_their_age_and_their_own_restarts(
     servers, pods = CollectedServers(source, Reach(source)), ["chat-a-1", "chat-b-1", "chat-b-2"]
 
     async def read() -> Mapping[str, SlotCounts]:
-        found = await servers.read(NAMESPACE, pods, VllmRuntime())
+        found = await servers.read(NAMESPACE, "chat", pods, VllmRuntime())
         assert found is not None
         return found
 
@@ -204,6 +205,32 @@ async def test_servers_are_read_with_their_age_and_their_own_restarts(
     assert max(each.age_s for each in found.values()) < 30
 
 
+def triton(answers: int, *, loaded_s: float = 1.25) -> str:
+    """Return what a Triton server exposes that serves `chat` and a step of it."""
+    rows = [f'nv_model_load_duration_secs{{model="chat",version="1"}} {loaded_s}']
+    for model, count in (("chat", answers), ("chat-tokenizer", 9000)):
+        rows.append(f'nv_inference_request_success{{model="{model}",version="1"}} {count}')
+        rows.append(f'nv_inference_request_failure{{model="{model}",reason="BACKEND",version="1"}} 2')
+        rows.append(f'nv_inference_request_failure{{model="{model}",reason="REJECTED",version="1"}} 3')
+    return "\n".join(rows) + "\n"
+
+
+async def test_servers_of_triton_are_read_by_their_endpoints_model(source: PrometheusSource, scraped: Scraped) -> None:
+    scraped.texts |= {"chat-a-1": triton(40), "chat-b-1": triton(7, loaded_s=2.5)}
+    servers = CollectedServers(source, Reach(source))
+
+    async def read() -> Mapping[str, SlotCounts]:
+        found = await servers.read(NAMESPACE, "chat", ["chat-a-1", "chat-b-1"], TritonRuntime())
+        assert found is not None
+        return found
+
+    found = await until(read, lambda found: len(found) == 2 and all(each.requests for each in found.values()))
+    told = {pod: (each.requests, each.errors, each.rejected) for pod, each in found.items()}
+    assert told == {"chat-a-1": (45, 2, 3), "chat-b-1": (12, 2, 3)}
+    assert found["chat-a-1"].epoch != found["chat-b-1"].epoch
+    assert max(each.age_s for each in found.values()) < 30
+
+
 async def test_another_namespaces_servers_are_nobodys(source: PrometheusSource, scraped: Scraped) -> None:
     scraped.texts["chat-a-1"] = server(1)
-    assert await CollectedServers(source, Reach(source)).read("other-prod", ["chat-a-1"], VllmRuntime()) == {}
+    assert await CollectedServers(source, Reach(source)).read("other-prod", "chat", ["chat-a-1"], VllmRuntime()) == {}

@@ -61,7 +61,7 @@ class CollectedServers:
         self._collected, self._reach = collected, reach
 
     async def read(
-        self, namespace: str, pods: Sequence[str], runtime: CountsFromSamples
+        self, namespace: str, endpoint: str, pods: Sequence[str], runtime: CountsFromSamples
     ) -> dict[str, SlotCounts] | None:
         """Return the counters of each pod that was scraped within `REMEMBERED_S`, with their age.
 
@@ -79,20 +79,20 @@ class CollectedServers:
         samples: dict[str, list[Scraped]] = {}
         for each in await self._collected.last(selector(runtime.metrics, where), LAST_S):
             samples.setdefault(each.labels["pod"], []).append(each)
-        return {pod: self._counts(namespace, pod, age_s, samples.get(pod, []), runtime) for pod, age_s in ages.items()}
+        told = {}
+        for pod, age_s in ages.items():
+            found = self._counts(f"{namespace}/{pod}", endpoint, samples.get(pod, []), runtime)
+            told[pod] = replace(found, age_s=age_s, look_at=look_at(self._collected.address, namespace, pod))
+        return told
 
-    def _counts(
-        self, namespace: str, pod: str, age_s: float, samples: Sequence[Scraped], runtime: CountsFromSamples
-    ) -> SlotCounts:
-        """Return a pod's counts; one whose last scrape is too long ago for values has an age alone."""
-        look = look_at(self._collected.address, namespace, pod)
+    def _counts(self, pod: str, endpoint: str, samples: Sequence[Scraped], runtime: CountsFromSamples) -> SlotCounts:
+        """Return a pod's counts; one whose last scrape is too long ago for values has none."""
         try:
-            found = runtime.counts_from(samples, where=f"{self._collected.address}: pod {namespace}/{pod}")
+            return runtime.counts_from(samples, model=endpoint, where=f"{self._collected.address}: pod {pod}")
         except SluiceError as error:
             if not error.retryable:
                 raise
-            return SlotCounts(0, 0, None, age_s=age_s, look_at=look)
-        return replace(found, age_s=age_s, look_at=look)
+            return SlotCounts(0, 0, None)
 
 
 def selector(names: str, labels: Mapping[str, str]) -> str:

@@ -221,7 +221,7 @@ class KubernetesPlatform:
         if self._servers is None or not isinstance(runtime, CountsFromSamples):
             return None
         namespace = await self._namespace(endpoint)
-        return await self._servers.read(namespace, servers, runtime) if namespace else {}
+        return await self._servers.read(namespace, endpoint.endpoint, servers, runtime) if namespace else {}
 
     async def foresee(self, endpoint: Address, release: Release) -> tuple[Remark, ...]:
         """Return what would be refused of a release, or how its model gets into pods and how long that may take.

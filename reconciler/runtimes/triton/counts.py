@@ -14,12 +14,28 @@ _PENDING = "nv_inference_pending_request_count"
 _FIRST_RESPONSE_MS = "nv_inference_first_response_histogram_ms"
 _LOADED_S = "nv_model_load_duration_secs"
 _KV_BLOCKS = "nv_trt_llm_kv_cache_block_metrics"
+HEARTBEAT = _SUCCESS
+METRICS = "|".join([_SUCCESS, _FAILURE, _PENDING, f"{_FIRST_RESPONSE_MS}_bucket", _LOADED_S, _KV_BLOCKS])
+"""All that `counts_from` reads, as a regular expression."""
 _REJECTED = "REJECTED"
 _CANCELED = "CANCELED"
 
 
 def counts_of(text: str, *, model: str, server: str, where: str) -> SlotCounts:
-    """Return the counters of one model, its versions summed; `server` is the server's id, another one at each start.
+    """Return the counters of one model in the text of a server's `/metrics`; `server` is its id, another at each start.
+
+    Raises:
+        SluiceError: `RUN-005`, as `counts_from`.
+    """
+    try:
+        samples = parse_exposition(text)
+    except ValueError as error:
+        raise _unreadable(where, str(error)) from error
+    return counts_from(samples, model=model, server=server, where=where)
+
+
+def counts_from(samples: Sequence[Sample], *, model: str, server: str, where: str) -> SlotCounts:
+    """Return the counters of one model in a server's samples, its versions summed.
 
     `errors` are failures that Triton saw: an answer that holds an error (`TritonError`) is a success to it, so where
     a gateway counts, its figures are the ones to judge. Requests that clients gave up are none; those that a full
@@ -27,12 +43,8 @@ def counts_of(text: str, *, model: str, server: str, where: str) -> SlotCounts:
     servers from 24.12 on tell; there is no time between tokens, and no histogram of whole answers.
 
     Raises:
-        SluiceError: `RUN-005` the text is cut off or lacks the model: missing data is never zero. Retryable.
+        SluiceError: `RUN-005` they are cut off or lack the model: missing data is never zero. Retryable.
     """
-    try:
-        samples = parse_exposition(text)
-    except ValueError as error:
-        raise _unreadable(where, str(error)) from error
     ours = [sample for sample in samples if sample.labels.get("model") == model]
     good = total(ours, _SUCCESS)
     if good is None:

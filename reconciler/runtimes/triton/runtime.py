@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 
 from environments.errors import SluiceError
 from reconciler.core.model.release import Release
-from reconciler.ports import KSERVE, Offers, PlannedFiles, ServerOptions, SlotCounts
+from reconciler.ports import KSERVE, Offers, PlannedFiles, Scraped, ServerOptions, SlotCounts
 from reconciler.runtimes.asking import ASK_TIMEOUT_S, WARM_TIMEOUT_S, client_of, get, unreadable, warmed
 from reconciler.runtimes.triton.config import RELEASE_PARAMETER
-from reconciler.runtimes.triton.counts import counts_of
+from reconciler.runtimes.triton.counts import HEARTBEAT, METRICS, counts_from, counts_of
 from reconciler.runtimes.triton.layout import CONTROL, MODELS, REPOSITORY, lay_out, plan_files
 from reconciler.runtimes.triton.options import METRICS_OFFSET, check_engine, server_arguments
 from reconciler.runtimes.triton.warmup import Warmup, failure_in
@@ -35,6 +35,7 @@ class TritonRuntime:
 
     ports = 3
     offers = Offers(protocol=KSERVE, perhaps=frozenset({"ttft"}))
+    metrics, heartbeat = METRICS, HEARTBEAT
 
     def check(self, engine: Mapping[str, Any]) -> None:
         """Refuse engine arguments that Triton does not know or Sluice sets itself.
@@ -113,6 +114,14 @@ class TritonRuntime:
         async with client_of(url, WARM_TIMEOUT_S) as client:
             wanted = await _wanted(client, release)
             await warmed(requests, lambda number: _warm_once(client, wanted, number, release))
+
+    def counts_from(self, samples: Sequence[Scraped], *, model: str, where: str) -> SlotCounts:
+        """Return the counters of a server's model whose samples somebody else has scraped; they tell no server's id.
+
+        Raises:
+            SluiceError: `RUN-005` (retryable) they lack what is judged.
+        """
+        return counts_from(samples, model=model, server="", where=where)
 
     async def counts(self, url: str) -> SlotCounts:
         """Return the counters of the served model since the server started.

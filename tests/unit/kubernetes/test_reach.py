@@ -46,7 +46,9 @@ class Stats:
 async def asked_of(prometheus: Prometheus, reach: Reach) -> tuple[str, bool]:
     """Return whose statistics were read, and whether servers are to be asked themselves."""
     told = await ReachableStats(reach, Stats("prometheus"), Stats("proxies")).read("support-prod", "chat")
-    return told.look_at, await CollectedServers(prometheus, reach).read("support-prod", [], VllmRuntime()) is None
+    return told.look_at, await CollectedServers(prometheus, reach).read(
+        "support-prod", "chat", [], VllmRuntime()
+    ) is None
 
 
 @pytest.mark.parametrize(("code", "found"), [("", ("prometheus", False)), ("METRIC-001", ("proxies", True))])
