@@ -123,7 +123,7 @@ class Analyst:
         bake, bake_sentence = self._bake(rollout, part, now)
         requests, challenger = self._arms.step_requests()
         beside = [sentence for verdict, sentence in limits if verdict is not Verdict.PASS]
-        if self._arms.late:
+        if self._arms.late and part.phase is Phase.SHIFTING:
             beside.append(f"{self._arms.late:,} of the challenger's requests are open for too long and count as failed")
         return Evidence(
             canary=fold([Verdict.PASS, *(verdict for verdict, _ in limits)]),

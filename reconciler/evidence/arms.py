@@ -92,8 +92,8 @@ class Arms:
             self.challenger = counts_of_both(self.challenger, challenger)
         self.looks += self._tells(challenger, part)
         if windows is None:
-            champion = self._in_flight["champion"].with_late(champion, now, answer_age_s)
-            challenger = self._in_flight["challenger"].with_late(challenger, now, answer_age_s)
+            champion = self._in_flight["champion"].with_late(champion, answer_age_s)
+            challenger = self._in_flight["challenger"].with_late(challenger, answer_age_s)
         per_answer = all(measured.tpot_s for measured in latencies)
         one, other = (
             _arm(outcomes, measured, ends=windows is None, per_answer=per_answer)
@@ -127,7 +127,7 @@ class Arms:
         """
         if self.by_start:
             return unanswered_since(self._followed, since_s, now, age_s)
-        return self._in_flight["challenger"].unanswered(now, age_s)
+        return self._in_flight["challenger"].unanswered(age_s)
 
     @property
     def late(self) -> int:

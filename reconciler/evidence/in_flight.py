@@ -39,24 +39,25 @@ class InFlight:
             self.epoch, self.looks, self.late = counts.epoch, [], 0
         self.looks.append(_Look(now - counts.age_s, counts.in_flight, counts.begun))
 
-    def unanswered(self, now: float, age_s: float) -> Unanswered | None:
-        """Return how many requests are surely open that began longer than `age_s` ago; None while nobody knows.
+    def unanswered(self, age_s: float) -> Unanswered | None:
+        """Return how many requests were surely open that had begun longer than `age_s` ago; None while nobody knows.
 
-        What is in flight now began before or since then, and how many began since is counted: the rest is older.
+        What was in flight at the newest reading, however old that is, had begun before or since `age_s` before it, and
+        how many began since is counted: the rest is older.
         """
-        then = next((look for look in reversed(self.looks) if look.at_s <= now - age_s), None)
-        if then is None:
+        newest = self.looks[-1] if self.looks else None
+        then = newest and next((look for look in reversed(self.looks) if look.at_s <= newest.at_s - age_s), None)
+        if newest is None or then is None:
             return None
-        newest = self.looks[-1]
         older = newest.in_flight - (newest.begun - then.begun)
         return Unanswered(age_s, then.begun - self.looks[0].begun + self.looks[0].in_flight, max(0, older))
 
-    def with_late(self, counted: Counts, now: float, age_s: float | None) -> Counts:
+    def with_late(self, counted: Counts, age_s: float | None) -> Counts:
         """Return the counts of a tick in which a request has failed once it is surely open longer than `age_s`.
 
         It is not counted again when it ends. Who knows of no age, or has not watched that long, changes nothing.
         """
-        found = None if age_s is None else self.unanswered(now, age_s)
+        found = None if age_s is None else self.unanswered(age_s)
         if found is None:
             return counted
         more, self.late = found.open - self.late, found.open

@@ -6,41 +6,26 @@ test's: `desired` says how many servers they ask for.
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
-from tests.support.kubernetes.api import Api, ApiError, Body
+from tests.support.kubernetes.api import Body
 from tests.support.kubernetes.control_plane import ControlPlane
+from tests.support.kubernetes.stand_in import StandIn
 
 SCALED = ("keda.sh/v1alpha1", "ScaledObject")
 MANAGER = "keda"
-_LOOK_S = 0.1
 
 
-class Keda:
+class Keda(StandIn):
     """KEDA at work in one namespace. `desired` is by Deployment; without an entry it is the lower bound."""
+
+    passing = (404, 409, 429, 503)  # the last two of a definition that is quite new
 
     def __init__(self, plane: ControlPlane, namespace: str) -> None:
         plane.apply_crds(only=("scaledobjects",))
-        self._plane, self._namespace, self._api = plane, namespace, Api(plane.cluster)
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        super().__init__(plane, namespace)
+        self._plane = plane
         self.desired: dict[str, int] = {}
-        self.problem: Exception | None = None
-
-    @contextlib.contextmanager
-    def at_work(self) -> Iterator[Keda]:
-        """Act while the block runs."""
-        self._thread.start()
-        try:
-            yield self
-        finally:
-            self._over.set()
-            self._thread.join()
-            self._api.close()
-        if self.problem:
-            raise self.problem
 
     def scale(self, name: str, notes: Mapping[str, str] | None = None, *, least: int = 1, most: int = 4) -> None:
         """Make a ScaledObject as the stacks do: under the name of what it scales."""
@@ -57,18 +42,10 @@ class Keda:
         assert found is not None
         return found
 
-    def _run(self) -> None:
-        while not self._over.wait(_LOOK_S):
-            try:
-                for scaled in self._api.list(*SCALED, self._namespace):
-                    self._hold(scaled)
-            except ApiError as error:
-                if error.code not in (404, 409, 429, 503):  # gone, moved meanwhile, or a definition that is quite new
-                    self.problem = error
-                    return
-            except Exception as error:  # noqa: BLE001 - the test is told, at the end
-                self.problem = error
-                return
+    def turn(self) -> None:
+        """Hold every Deployment to its ScaledObject."""
+        for scaled in self._api.list(*SCALED, self._namespace):
+            self._hold(scaled)
 
     def _hold(self, scaled: Body) -> None:
         name, spec = scaled["spec"]["scaleTargetRef"]["name"], scaled["spec"]

@@ -20,28 +20,28 @@ def told(*looks: tuple[float, int, int], epoch: str = "one") -> InFlight:
 
 
 def test_nothing_is_said_before_the_first_reading_is_old_enough() -> None:
-    assert told((0, 5, 0), (29, 5, 0)).unanswered(29, 30) is None
+    assert told((0, 5, 0), (29, 5, 0)).unanswered(30) is None
 
 
 def test_those_in_flight_that_did_not_begin_since_are_open() -> None:
-    assert told((0, 0, 0), (10, 40, 40), (40, 160, 160)).unanswered(40, 30) == Unanswered(30, 40, 40)
+    assert told((0, 0, 0), (10, 40, 40), (40, 160, 160)).unanswered(30) == Unanswered(30, 40, 40)
 
 
 def test_traffic_that_stops_leaves_nothing_open_though_nothing_begins() -> None:
-    assert told((0, 0, 0), (10, 40, 400), (40, 0, 400)).unanswered(40, 30) == Unanswered(30, 400, 0)
+    assert told((0, 0, 0), (10, 40, 400), (40, 0, 400)).unanswered(30) == Unanswered(30, 400, 0)
 
 
 def test_none_need_be_open_where_as_many_have_begun_since() -> None:
-    assert told((0, 40, 0), (30, 40, 400)).unanswered(30, 30) == Unanswered(30, 40, 0)
+    assert told((0, 40, 0), (30, 40, 400)).unanswered(30) == Unanswered(30, 40, 0)
 
 
 def test_a_gateway_that_restarts_begins_anew_and_one_that_does_not_tell_says_nothing() -> None:
     found = told((0, 40, 9), epoch="one")
     found.take(SlotCounts(0, 0, begun=0, in_flight=1, epoch="two"), 20)
-    assert found.unanswered(40, 30) is None
+    assert found.unanswered(30) is None
     silent = InFlight()
     silent.take(SlotCounts(9, 0, epoch="one"), 0)
-    assert silent.unanswered(40, 30) is None
+    assert silent.unanswered(30) is None
 
 
 @given(st.lists(st.tuples(st.integers(0, 100), st.one_of(st.none(), st.integers(0, 100))), max_size=30))
@@ -53,30 +53,39 @@ def test_never_more_is_said_to_be_open_than_is(requests: list[tuple[int, int | N
         ended = sum(lasts is not None and began + lasts <= now for began, lasts in requests)
         found.take(SlotCounts(0, 0, begun=begun, in_flight=begun - ended, epoch="one"), float(now))
         older = sum(b + 30 <= now and (lasts is None or b + lasts > now) for b, lasts in requests)
-        told_ = found.unanswered(float(now), 30.0)
+        told_ = found.unanswered(30.0)
         assert told_ is None or told_.open <= older
+
+
+def test_a_reading_that_is_old_says_nothing_of_requests_that_may_have_ended_since() -> None:
+    """A Prometheus tells the same sample again, a minute old: what was in flight then was young."""
+    found = told((0, 0, 0), (60, 40, 400))
+    old = SlotCounts(0, 0, begun=400, in_flight=40, epoch="one", age_s=40)
+    found.take(old, 100)
+    assert found.unanswered(30) == Unanswered(30, 0, 0)
+    assert found.with_late(Counts(5), 30) == Counts(5)
 
 
 def test_a_request_that_is_open_for_too_long_has_failed_once_however_it_ends() -> None:
     found = told((0, 0, 0), (10, 40, 40), (40, 40, 40))
-    assert found.with_late(Counts(5, 1), 40, 30) == Counts(45, 41)
+    assert found.with_late(Counts(5, 1), 30) == Counts(45, 41)
     found.take(SlotCounts(0, 0, begun=40, in_flight=40, epoch="one"), 50)
-    assert found.with_late(Counts(5, 1), 50, 30) == Counts(5, 1), "they are counted"
+    assert found.with_late(Counts(5, 1), 30) == Counts(5, 1), "they are counted"
     found.take(SlotCounts(0, 0, begun=40, in_flight=10, epoch="one"), 60)
-    assert found.with_late(Counts(35, 32), 60, 30) == Counts(5, 2), "thirty of them ended, badly"
+    assert found.with_late(Counts(35, 32), 30) == Counts(5, 2), "thirty of them ended, badly"
     found.take(SlotCounts(0, 0, begun=40, in_flight=0, epoch="one"), 70)
-    assert found.with_late(Counts(12, 0, rejected=2), 70, 30) == Counts(2, 0, rejected=2), "ten of them ended well"
+    assert found.with_late(Counts(12, 0, rejected=2), 30) == Counts(2, 0, rejected=2), "ten of them ended well"
 
 
 def test_a_step_begins_without_counting_again_what_has_failed_in_the_one_before() -> None:
     found = told((0, 0, 0), (40, 20, 20), (80, 20, 20))
-    assert found.with_late(Counts(), 80, 30) == Counts(20, 20)
+    assert found.with_late(Counts(), 30) == Counts(20, 20)
     found.begin()
     found.take(SlotCounts(0, 0, begun=20, in_flight=20, epoch="one"), 90)
-    assert found.with_late(Counts(3), 90, 30) == Counts(3), "nobody knows yet how old they are"
+    assert found.with_late(Counts(3), 30) == Counts(3), "nobody knows yet how old they are"
     found.take(SlotCounts(0, 0, begun=20, in_flight=20, epoch="one"), 130)
-    assert found.with_late(Counts(3), 130, 30) == Counts(3)
+    assert found.with_late(Counts(3), 30) == Counts(3)
 
 
 def test_where_nobody_knows_how_long_answers_take_nothing_is_late() -> None:
-    assert told((0, 0, 0), (10, 40, 40), (400, 40, 40)).with_late(Counts(5), 400, None) == Counts(5)
+    assert told((0, 0, 0), (10, 40, 40), (400, 40, 40)).with_late(Counts(5), None) == Counts(5)
