@@ -179,8 +179,8 @@ def _long() -> tuple[Case, ...]:
     return tuple(
         Case(f"3 h: {name}", traffic, release, HOURS, runs, group=group, duration_s=three)
         for name, traffic, release, runs in (
-            ("equal, drift and bursts", LIVE, EQUAL, 500),
-            ("equal, 50/s, 3 % arm noise", replace(NOISY, requests_per_s=50.0), EQUAL, 1500),
+            ("equal, drift and bursts", LIVE, EQUAL, 2500),
+            ("equal, 50/s, 3 % arm noise", replace(NOISY, requests_per_s=50.0), EQUAL, 2500),
             ("errors 1 to 2 %", LIVE, REGRESSIONS["errors 1 to 2 %"], 125),
             ("TTFT x1.2, 50/s, 3 % arm noise", replace(NOISY, requests_per_s=50.0), REGRESSIONS["TTFT x1.2"], 125),
         )
@@ -193,7 +193,7 @@ def _regional() -> tuple[Case, ...]:
     errors = REGRESSIONS["errors 1 to 2 %"]
     nulls = tuple(
         Case(f"{n} regions: equal, 3 % arm noise", NOISY, EQUAL, RAMP, runs, group=group, duration_s=900.0, regions=n)
-        for n, runs in ((3, 1000), (10, 1000), (20, 600))
+        for n, runs in ((3, 1000), (10, 3000), (20, 600))
     )
     found = tuple(
         Case(f"{n} regions: errors 1 to 2 % in {bad}", LIVE, errors, FLAT, 125, group=group, regions=n, bad_regions=bad)

@@ -60,8 +60,8 @@ def _answers() -> tuple[StreamCase, ...]:
     group = "answers that take time"
     taking = {answer_s: replace(BUSY, answer_s=answer_s) for answer_s in (1.0, 10.0, 30.0, 60.0, 180.0)}
     nulls = [
-        StreamCase(group, f"answers of {answer_s:g} s: equal, weight +5 every 2 min", service, SAME, OFTEN, 1000)
-        for answer_s, service in taking.items()
+        StreamCase(group, f"answers of {answer_s:g} s: equal, weight +5 every 2 min", service, SAME, OFTEN, runs)
+        for (answer_s, service), runs in zip(taking.items(), (1000, 1000, 1000, 1000, 3000), strict=True)
     ]
     five = Change(error_ratio=5.0)
     worse = [
@@ -98,13 +98,13 @@ def _hangs() -> tuple[StreamCase, ...]:
         for answer_s in (1.0, 10.0, 30.0, 60.0)
     ]  # fmt: skip
     twice = StreamCase(
-        group, "answers of 60 s: the challenger's twice as long, ramp", slow, longer, RAMP, 1000, ROWS, harmless=True
+        group, "answers of 60 s: the challenger's twice as long, ramp", slow, longer, RAMP, 3000, ROWS, harmless=True
     )
     return (
-        StreamCase(group, "answers of 60 s: equal, ramp", slow, SAME, RAMP, 1000),
-        StreamCase(group, "answers of 180 s: equal, ramp", replace(BUSY, answer_s=180.0), SAME, RAMP, 1000),
+        StreamCase(group, "answers of 60 s: equal, ramp", slow, SAME, RAMP, 3000),
+        StreamCase(group, "answers of 180 s: equal, ramp", replace(BUSY, answer_s=180.0), SAME, RAMP, 3000),
         twice,
-        StreamCase(group, "5 % hang on both: equal, ramp", both, SAME, RAMP, 1000),
+        StreamCase(group, "5 % hang on both: equal, ramp", both, SAME, RAMP, 3000),
         *hung,
     )
 
@@ -116,7 +116,7 @@ def _tokens() -> tuple[StreamCase, ...]:
     for counted, service in (("an answer", long), ("a token", replace(long, token_gaps=True))):
         slower = Change(tpot_ratio=1.2)
         found += [
-            StreamCase(group, f"lengths of log-sd 1.2, a gap {counted}: equal, ramp", service, SAME, RAMP, 1000),
+            StreamCase(group, f"lengths of log-sd 1.2, a gap {counted}: equal, ramp", service, SAME, RAMP, 3000),
             StreamCase(group, f"lengths of log-sd 1.2, a gap {counted}: ITL x1.2, ramp", service, slower, RAMP, 125),
         ]
     return tuple(found)
@@ -143,7 +143,7 @@ def _not_split() -> tuple[StreamCase, ...]:
         StreamCase(group, "5/s pinned to the challenger: equal, ramp", pinned, SAME, RAMP, 1000),
         StreamCase(
             group, "5/s pinned to the challenger, of longer prompts (TTFT x2): equal, ramp",
-            replace(pinned, pinned_ttft_ratio=2.0), SAME, RAMP, 300,
+            replace(pinned, pinned_ttft_ratio=2.0), SAME, RAMP, 3000,
         ),
         StreamCase(group, "5/s pinned to the challenger: TTFT x1.2, ramp", pinned, Change(ttft_ratio=1.2), RAMP, 125),
     )  # fmt: skip
