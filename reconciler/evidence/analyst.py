@@ -101,7 +101,7 @@ class Analyst:
             return f"what is counted is {old_s:.0f} s old, from before this step"
         self._counted_s = now - old_s
         weight_pct, age = seen.weights.get(part.slot, 0.0), self._answer_age_s(part)
-        tick = self._arms.read(part, counters, cohorts, weight_pct=weight_pct, answer_age_s=age, now=now)
+        tick = self._arms.read(rollout, part, counters, cohorts, weight_pct=weight_pct, answer_age_s=age, now=now)
         if tick is not None and part.phase is Phase.SHIFTING:
             await self._judged(tick)
         limits = await self._limits.look(rollout, self._arms.challenger, since_s=part.since, now=now)

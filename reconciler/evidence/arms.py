@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 
 from reconciler.core import judge as judging
 from reconciler.core.model.counts import Counts, counts_of_both
-from reconciler.core.model.rollout import RegionRollout
+from reconciler.core.model.rollout import RegionRollout, Rollout
 from reconciler.core.slo_check import Unanswered
 from reconciler.evidence.counters import carried, difference
 from reconciler.evidence.in_flight import InFlight
 from reconciler.evidence.start_windows import (
     REMEMBERED_S,
     Followed,
+    Watched,
     begun_since,
     follow,
     moved,
@@ -61,6 +62,7 @@ class Arms:
 
     def read(
         self,
+        rollout: Rollout,
         part: RegionRollout,
         counters: Mapping[str, SlotCounts],
         cohorts: Mapping[str, Sequence[Cohort]] | None,
@@ -84,7 +86,7 @@ class Arms:
         self.latest = dict(counters)
         for role, slot in (("champion", part.champion_slot), ("challenger", part.slot)):
             self._in_flight[role].take(counters.get(slot or ""), now)
-        windows = self._windows(part, cohorts, weight_pct)
+        windows = self._windows(rollout, part, cohorts, weight_pct)
         if fresh and windows is None:
             return None
         if not fresh:
@@ -174,19 +176,18 @@ class Arms:
         return found.get(part.champion_slot or "", Counts()), found[part.slot]
 
     def _windows(
-        self, part: RegionRollout, cohorts: Mapping[str, Sequence[Cohort]] | None, weight_pct: float
+        self,
+        rollout: Rollout,
+        part: RegionRollout,
+        cohorts: Mapping[str, Sequence[Cohort]] | None,
+        weight_pct: float,
     ) -> tuple[judging.StartWindow, ...] | None:
         self.by_start = cohorts is not None
         if cohorts is None or self.began_s is None:
             return None
-        self._followed = follow(
-            self._followed,
-            cohorts,
-            champion=part.champion_slot,
-            challenger=part.slot,
-            weight_pct=weight_pct,
-            since_s=part.since,
-        )
+        champion = part.champion.id if part.champion else None
+        watched = Watched(part.champion_slot, part.slot, champion, rollout.challenger.id, rollout.started_at)
+        self._followed = follow(self._followed, cohorts, watched=watched, weight_pct=weight_pct, since_s=part.since)
         told, self._followed = moved(self._followed, self.began_s)
         return told
 

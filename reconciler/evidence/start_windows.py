@@ -39,6 +39,28 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Watched:
+    """Whose requests are followed: the slots and releases of champion and challenger, and since when, in epoch seconds.
+
+    Without a champion there is no slot of it. A gateway remembers what was in a slot before: of that, only what the
+    champion answered while it had all the traffic tells of this rollout.
+    """
+
+    champion: str | None
+    challenger: str
+    champion_release: str | None
+    challenger_release: str
+    since_s: float
+
+    def has(self, cohort: Cohort, of_challenger_pct: float) -> bool:
+        """Say whether a cohort is of this rollout, in which the challenger's share is known."""
+        if of_challenger_pct:
+            since = cohort.began_s + cohort.window_s > self.since_s
+            return since and _told_as(cohort, self.challenger, self.challenger_release)
+        return _told_as(cohort, self.champion, self.champion_release)
+
+
+@dataclass(frozen=True)
 class Followed:
     """What is known: windows by key, and the challenger's weight in percent by the gateway's name for a split.
 
@@ -63,24 +85,32 @@ def follow(
     followed: Followed,
     cohorts: Mapping[str, Iterable[Cohort]],
     *,
-    champion: str | None,
-    challenger: str,
+    watched: Watched,
     weight_pct: float,
     since_s: float,
 ) -> Followed:
     """Return what is known after another reading; `weight_pct` is the challenger's, in force since `since_s`."""
     windows, told = dict(followed.windows), dict[str, float]()
-    for slot, arm in ((champion, "champion"), (challenger, "challenger")):
+    for slot, arm in ((watched.champion, "champion"), (watched.challenger, "challenger")):
         for cohort in cohorts.get(slot, ()) if slot else ():
+            share = cohort.weight_pct
+            if share is not None and arm == "champion":
+                share = 100.0 - share
+            if share is not None and not watched.has(cohort, share):
+                continue
             fates = Fates(cohort.begun, cohort.ended, cohort.errors, cohort.rejected)
             key = (_ms(cohort.began_s), cohort.weights)
             known = windows.get(key) or Window(key[0], cohort.window_s, cohort.weights)
             windows[key] = replace(known, champion=fates) if arm == "champion" else replace(known, challenger=fates)
-            if cohort.weight_pct is not None:
-                of_challenger = cohort.weight_pct if arm == "challenger" else 100.0 - cohort.weight_pct
-                told[cohort.weights] = _as_known(of_challenger, weight_pct, followed.weights.get(cohort.weights))
+            if share is not None:
+                told[cohort.weights] = _as_known(share, weight_pct, followed.weights.get(cohort.weights))
     weights = {**_named(followed.weights, windows.values(), weight_pct, since_s), **told}
     return replace(followed, windows=windows, weights=weights)
+
+
+def _told_as(cohort: Cohort, slot: str | None, release: str | None) -> bool:
+    """Say whether a slot had a release then, as far as that is known."""
+    return release in (None, cohort.releases.get(slot or "", release))
 
 
 def _as_known(told_pct: float, *known: float | None) -> float:

@@ -82,7 +82,7 @@ class Cohort:
     weights do, so a window in which they changed gives two cohorts. `begun` may still grow while the window is open;
     `ended`, and of those `errors` and `rejected`, grow until every request has ended. All four are cumulative: reading
     them again never counts a request twice. `weight_pct` is the slot's share under those weights, None where the
-    gateway cannot tell.
+    gateway cannot tell; `releases` are the ids of what was in the slots then, as far as it can.
     """
 
     began_s: float
@@ -93,6 +93,7 @@ class Cohort:
     errors: int = 0
     rejected: int = 0
     weight_pct: float | None = None
+    releases: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from reconciler.core.canonical import Json
+from reconciler.store.connect import open_store
 from tests.support.cli import Cli, Result
 from tests.support.traffic import Traffic
 
@@ -44,6 +47,37 @@ def test_a_worse_release_is_rolled_back_by_weight(cli: Cli, faults: dict[str, An
         assert traffic.answers[outcome["release"], True] > 0, "its own failures are what it was judged by"
     plan = cli.run("plan", cli.name, "--json", code=0).json()
     assert "ROLL-001" in [f["policy"] for f in plan["findings"]], "the plan warns of what was rolled back before"
+
+
+def test_what_a_slot_answered_before_is_not_held_against_the_next_release_in_it(cli: Cli) -> None:
+    """The gateway remembers half an hour; whoever mends a release tries again within minutes."""
+    with Traffic(cli.port) as traffic:
+        bad = attempt(cli, error_rate=0.4).json()["outcomes"][0]
+        cli.declare(cli.model("v3"))
+        good = cli.run("apply", cli.name, "--yes", "--json", code=0).json()["outcomes"][0]
+    assert good["phase"] == "promoted", good
+    assert exposed(cli, bad["rollout"])[1] > 0
+    requests, errors = exposed(cli, good["rollout"])
+    assert (requests > 0, errors) == (True, 0), "the other's errors are not its own"
+    assert traffic.failed(without=bad["release"]) == 0, traffic.failures
+
+
+def exposed(cli: Cli, rollout: str) -> tuple[int, int]:
+    """Return the challenger's requests and errors that the judge was told of, by their start."""
+
+    async def ticks() -> tuple[Json, ...]:
+        store = open_store(cli.spec["store"], home=cli.home, root=cli.folder)
+        try:
+            return await store.ticks(rollout, next(iter(cli.ports)))
+        finally:
+            await store.close()
+
+    windows = {
+        (body["began"] + window["began_s"], window["weights"]): window["challenger"]
+        for body in asyncio.run(ticks())
+        for window in body["tick"].get("cohorts", ())
+    }
+    return sum(window[0] for window in windows.values()), sum(window[2] for window in windows.values())
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ ROUTES = "routes"
 """The name of the one route table. Both listeners read it; the public one drops `x-sluice-slot` before routing."""
 _SERVER_IDLE_S = 3
 """Shorter than the 5 s after which vLLM closes an idle connection, or Envoy would send a request into a closing one."""
+_NO_RELEASE = "none"
 _ROUTE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 _CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -96,18 +97,33 @@ def routes_in(resource: Json) -> dict[str, EndpointRoute]:
     return {route["name"]: _line(route) for route in routes if "name" in route}
 
 
-def split_name(weights_pct: Mapping[str, float]) -> str:
-    """Return the name under which the requests that these weights send are counted: equal for equal weights alone."""
-    parts = parts_of(weights_pct)
-    return "_".join(str(parts[slot]) for slot in SLOTS)
+def split_name(line: EndpointRoute) -> str:
+    """Return the name under which the requests that a line sends are counted.
+
+    It tells the parts of every slot, then their releases: what a slot answers after another release came into it is
+    counted by itself.
+    """
+    parts = parts_of(line.weights_pct)
+    releases = (line.releases.get(slot, "").rpartition("-")[2] or _NO_RELEASE for slot in SLOTS)
+    return "_".join((*(str(parts[slot]) for slot in SLOTS), *releases))
 
 
 def weights_in(split: str) -> dict[str, float]:
     """Return the weights in percent by slot that a split's name tells; none of a name of another kind."""
     parts = split.split("_")
-    if len(parts) != len(SLOTS) or not all(part.isdecimal() for part in parts):
+    if len(parts) < len(SLOTS) or not all(part.isdecimal() for part in parts[: len(SLOTS)]):
         return {}
-    return {slot: 100.0 * int(part) / PARTS for slot, part in zip(SLOTS, parts, strict=True)}
+    return {slot: 100.0 * int(part) / PARTS for slot, part in zip(SLOTS, parts, strict=False)}
+
+
+def releases_in(endpoint: str, split: str) -> dict[str, str]:
+    """Return the releases by slot that a split's name tells; none of a name of another kind."""
+    parts = split.split("_")
+    if len(parts) != 2 * len(SLOTS):
+        return {}
+    return {
+        slot: f"{endpoint}-{part}" for slot, part in zip(SLOTS, parts[len(SLOTS) :], strict=True) if part != _NO_RELEASE
+    }
 
 
 def _versioned(kind: str, resources: list[Json]) -> Json:
@@ -172,14 +188,14 @@ def _drawn(endpoint: str, line: EndpointRoute, slot: str) -> Json:
     exact = [{"name": RELEASE_HEADER, "string_match": {"exact": release}}]
     return {
         "match": {"prefix": f"/{endpoint}/", "headers": exact},
-        "metadata": {"filter_metadata": {NOTE: {SPLIT: split_name(line.weights_pct)}}},
+        "metadata": {"filter_metadata": {NOTE: {SPLIT: split_name(line)}}},
         "route": {"cluster": slot_object(endpoint, slot), **_forwarding()},
         "response_headers_to_add": _marks(slot, release),
     }
 
 
 def _weighted(endpoint: str, line: EndpointRoute) -> Json:
-    note = {"weights_pct": dict(line.weights_pct), "releases": dict(line.releases), SPLIT: split_name(line.weights_pct)}
+    note = {"weights_pct": dict(line.weights_pct), "releases": dict(line.releases), SPLIT: split_name(line)}
     shared = {"name": endpoint, "metadata": {"filter_metadata": {NOTE: note}}}
     match = {"prefix": f"/{endpoint}/"}
     if not any(line.weights_pct.values()):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from environments.names import SLOTS, slot_object
 from reconciler.platforms.local.counting import COHORTS, MEMORY_S, TOTALS, WINDOW_S
-from reconciler.platforms.local.routes import weights_in
+from reconciler.platforms.local.routes import releases_in, weights_in
 from reconciler.ports import Cohort, SlotCounts
 
 _COHORT = re.compile(rf"{COHORTS}\.(\w+)\.cluster\.([a-z0-9-]+)\.window\.(\d+)\.weights\.(\w+)")
@@ -56,10 +56,10 @@ def cohorts_by_slot(
         if match is None or match[2] not in found or int(match[3]) * WINDOW_S < oldest_s:
             continue
         found[match[2]].setdefault((int(match[3]), match[4]), {})[match[1]] = int(value)
-    return {slot: _cohorts(slot, found[slot_object(endpoint, slot)]) for slot in SLOTS}
+    return {slot: _cohorts(endpoint, slot, found[slot_object(endpoint, slot)]) for slot in SLOTS}
 
 
-def _cohorts(slot: str, found: Mapping[tuple[int, str], Counted]) -> tuple[Cohort, ...]:
+def _cohorts(endpoint: str, slot: str, found: Mapping[tuple[int, str], Counted]) -> tuple[Cohort, ...]:
     return tuple(
         Cohort(
             began_s=float(window * WINDOW_S),
@@ -70,6 +70,7 @@ def _cohorts(slot: str, found: Mapping[tuple[int, str], Counted]) -> tuple[Cohor
             errors=counted.get("errors", 0),
             rejected=counted.get("rejected", 0),
             weight_pct=weights_in(weights).get(slot),
+            releases=releases_in(endpoint, weights),
         )
         for (window, weights), counted in sorted(found.items())
         if counted.get("begun")

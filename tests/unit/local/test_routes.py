@@ -85,8 +85,21 @@ def test_a_draw_is_followed_only_to_releases_with_a_share() -> None:
 def test_a_drawn_request_is_counted_under_the_same_weights_as_the_others() -> None:
     routed = routes.route_config({"chat": line(10)})["resources"][0]["virtual_hosts"][0]["routes"]
     noted = [r["metadata"]["filter_metadata"]["sluice"]["split"] for r in routed if "metadata" in r]
-    assert noted == ["900000_100000"] * 3
-    assert routes.split_name(line(10).weights_pct) != routes.split_name(line(20).weights_pct)
+    assert noted == ["900000_100000_1_2"] * 3
+    assert routes.split_name(line(10)) != routes.split_name(line(20))
+
+
+@pytest.mark.parametrize("releases", [{}, {"a": "chat-4b99dda503"}, {"a": "chat-4b99dda503", "b": "chat-51819e4074"}])
+def test_what_a_split_sends_where_is_told_by_its_name(releases: dict[str, str]) -> None:
+    name = routes.split_name(EndpointRoute({"a": 87.5, "b": 12.5}, releases))
+    assert routes.weights_in(name) == {"a": 87.5, "b": 12.5}
+    assert routes.releases_in("chat", name) == releases
+    assert name.replace("_", "").isalnum(), "it is a part of a statistic's name"
+
+
+def test_a_name_that_an_older_sluice_gave_tells_weights_and_no_releases() -> None:
+    assert routes.weights_in("900000_100000") == {"a": 90.0, "b": 10.0}
+    assert routes.releases_in("chat", "900000_100000") == {}
 
 
 def test_clusters_are_read_back() -> None:

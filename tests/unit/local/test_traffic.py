@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from reconciler.platforms.local import traffic
 from reconciler.platforms.local.counting import MEMORY_S, WINDOW_S
-from reconciler.platforms.local.routes import split_name
+from reconciler.platforms.local.routes import EndpointRoute, split_name
 from reconciler.ports import Cohort
 
 NOW = 1_795_543_280.0
@@ -45,7 +45,7 @@ def test_a_cohort_is_a_window_and_its_weights() -> None:
 
 @pytest.mark.parametrize("weights_pct", [{"a": 90.0, "b": 10.0}, {"a": 0.0, "b": 100.0}, {"a": 66.7, "b": 33.3}])
 def test_a_cohort_knows_the_slots_share_of_its_split(weights_pct: dict[str, float]) -> None:
-    found = cohorts({stat("begun", cluster="chat-b", weights=split_name(weights_pct)): "5"})["b"]
+    found = cohorts({stat("begun", cluster="chat-b", weights=split_name(EndpointRoute(weights_pct))): "5"})["b"]
     assert [each.weight_pct for each in found] == [pytest.approx(weights_pct["b"])]
 
 
