@@ -48,7 +48,7 @@ DEMO_MODELS = (
     TinyModel("v1", 2, 1),
     TinyModel("v2", 2, 2, _NEW),
     TinyModel("v3", 2, 3, (*_NEW, *_MISLEARNED)),
-    TinyModel("v4", 80, 4, _NEW),
+    TinyModel("v4", 32, 4, _NEW),
 )
 """v2 knows more than v1 at the same cost. v3 sends some questions to the wrong team. v4 answers as v2 does, slowly."""
 

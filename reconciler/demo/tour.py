@@ -46,7 +46,7 @@ class Act:
 ACTS = (
     Act("a new model and a new prompt, as good as the old ones: through all three gates", model=2, exit_code=0),
     Act("a model that sends 5 % of the questions to the wrong team: the eval gate has to see it", model=3, exit_code=4),
-    Act("a model with forty times the layers, right but slow: the load gate has to see it", model=4, exit_code=4),
+    Act("a model with sixteen times the layers, right but slow: the load gate has to see it", model=4, exit_code=4),
     Act(
         "the good model with a short context, which rejects long questions: the canary has to see it",
         model=2, exit_code=4, context=256, rejects=True,
