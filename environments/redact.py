@@ -7,12 +7,14 @@ import re
 HIDDEN = "***"
 _SCHEME = r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]{0,30})://"
 _REFERENCE = r"\$\{env:[A-Za-z_][A-Za-z0-9_]*\}"
+_HOST = r"(?![/?#]|[^/\s'\"]*[?#][^/\s'\"]*@)"
 _AUTHORITY = re.compile(rf"{_SCHEME}(?P<userinfo>[^\s'\"<>/?#]*)@")
 _USER = re.compile(rf"(?P<user>{_REFERENCE}|[^:]*)(?::(?P<password>.*))?", re.DOTALL)
-# A password with a slash ends no authority for us as it does for a parser; a port in its place is none.
+# A password with a slash ends no authority for us as it does for a parser; a port in its place is none. Nor does one
+# with `@` and then `#` or `?`: what is hidden already goes on where no host follows it.
 _SLASHED = re.compile(
     rf"(?P<keep>{_SCHEME}(?:{_REFERENCE}|[^/\s:@'\"$\[]*):)"
-    rf"(?!\d{{1,5}}(?:[/?#\s'\"]|$))(?!\*\*\*@)(?!{_REFERENCE}@)(?P<secret>[^\s'\"]+)(?=@)"
+    rf"(?!\d{{1,5}}(?:[/?#\s'\"]|$))(?!\*\*\*@{_HOST})(?!{_REFERENCE}@)(?P<secret>[^\s'\"]+)(?=@)"
 )
 _TOKENS_ALONE = ("http", "https", "ws", "wss", "git+https", "git+http", "ftp", "sftp")
 """Schemes whose user name without a password is a token; a database's is a name."""

@@ -7,7 +7,7 @@ import string
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from environments.errors import Problem, SluiceError
@@ -66,6 +66,9 @@ def test_a_token_is_hidden_wherever_it_stands(place: str, secret: str) -> None:
 
 @pytest.mark.parametrize("place", WHERE_PASSWORDS_STAND)
 @given(secret=PASSWORD)
+@example(secret="*@#0")
+@example(secret="a@?b")
+@example(secret="a@b#c")
 def test_a_password_in_an_address_is_hidden_whatever_it_is_made_of(place: str, secret: str) -> None:
     if secret in place.format(""):
         return
