@@ -6,6 +6,7 @@ Imports the engines' catalog. Called by tests; everything it starts dies with th
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
 import tempfile
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.builds.catalog import built
+from tests.support.go_programs import GO_ENVIRONMENT
 from tests.support.kubernetes import crds
 from tests.support.kubernetes.api import Api, Body, Cluster
 from tests.support.kubernetes.kubeconfig import write_kubeconfig
@@ -68,8 +70,7 @@ class ControlPlane:
         bodies = crds.bodies(sets, only, loose)
         for body in bodies:
             self.api.apply(body)
-        names = [body["metadata"]["name"] for body in bodies if body["kind"] == "CustomResourceDefinition"]
-        self.wait_for("CRDs to be established", lambda: all(self._established(name) for name in names))
+        self.wait_for("CRDs to be established", lambda: all(self._established(name) for name in crds.names(bodies)))
 
     def add_gpu_node(
         self,
@@ -271,6 +272,7 @@ def _run(place: Place, folder: Path, name: str, *arguments: str) -> subprocess.P
             stderr=log,
             stdin=subprocess.DEVNULL,
             cwd=folder,
+            env={**os.environ, **GO_ENVIRONMENT},
             preexec_fn=dies_with_parent(),
         )
 

@@ -47,6 +47,11 @@ def bodies(sets: Collection[str] = (), only: Collection[str] = (), loose: Collec
     return [body for documents in found.values() for body in documents]
 
 
+def names(bodies: Collection[Body]) -> list[str]:
+    """Return the names of the definitions; a set may bring other objects too, which are never established."""
+    return [body["metadata"]["name"] for body in bodies if body["kind"] == "CustomResourceDefinition"]
+
+
 def _files(name: str) -> list[Path]:
     if name not in SETS:
         raise LookupError(f'no set of CRDs "{name}"; known: {", ".join(SETS)}')

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.builds.catalog import ROOT, built
+from tests.support.go_programs import GO_ENVIRONMENT
 from tests.support.kubernetes.api import Cluster
 from tests.support.lifeline import dies_with_parent, missing
 from tests.support.pulumi_engine.aws_cloud import AwsCloud
@@ -178,6 +179,7 @@ class PulumiHarness:
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "1",
             "PULUMI_DEBUG_PROVIDERS": ",".join(f"{name}:{port}" for name, port in ports.items()),
             "GRPC_VERBOSITY": "NONE",
+            **GO_ENVIRONMENT,
             **({} if self.checkpoints else {"PULUMI_EXPERIMENTAL": "1", "PULUMI_SKIP_CHECKPOINTS": "1"}),
         }
 

@@ -39,6 +39,7 @@ _FORCE = "pulumi.com/patchForce"
 _NAMED_MANAGER = "pulumi.com/patchFieldManager"
 _AUTONAMED = "pulumi.com/autonamed"
 _GONE_S = 60.0
+_SERVED_S = 60.0
 _RELEASE = "kubernetes:helm.sh/v3:Release"
 _RELEASE_INPUTS = {"chart"}
 
@@ -145,9 +146,10 @@ class KubernetesProvider(Provider):
                 api.get(kind.rpartition("/")[0], kind.rpartition("/")[2], "none", "default")
             except UnknownKind as error:
                 raise Refused(f"Release {name}: no matches for kind {kind}: ensure CRDs are installed first") from error
-        for body in crds.bodies(source.BRINGS[name]) if name in source.BRINGS else ():
+        brought = crds.bodies(source.BRINGS[name]) if name in source.BRINGS else []
+        for body in brought:
             api.apply(body)
-        _wait_until_served(api, source.BRINGS.get(name, ()))
+        _wait_until_served(api, crds.names(brought))
 
     def _api(self, context: grpc.ServicerContext) -> Api:
         """Return the cluster that the provider's inputs name."""
@@ -284,11 +286,11 @@ def _wait_until_gone(api: Api, api_version: str, kind: str, name: str, namespace
         time.sleep(0.05)
 
 
-def _wait_until_served(api: Api, sets: Iterable[str]) -> None:
-    names = [body["metadata"]["name"] for body in (crds.bodies(tuple(sets)) if sets else ())]
-    deadline = time.monotonic() + _GONE_S
-    while names and time.monotonic() < deadline:
-        names = [name for name in names if not _established(api, name)]
+def _wait_until_served(api: Api, names: list[str]) -> None:
+    deadline = time.monotonic() + _SERVED_S
+    while names := [name for name in names if not _established(api, name)]:
+        if time.monotonic() > deadline:
+            raise Refused(f"not established after {_SERVED_S:.0f} s: {', '.join(names)}")
         time.sleep(0.05)
 
 
