@@ -11,6 +11,7 @@ import click
 
 from environments.errors import SluiceError
 from reconciler.cli.common import environment_options, json_option, print_json, scope_options, with_ports
+from reconciler.core.wording import number_of
 
 if TYPE_CHECKING:
     from policies.facts import Facts
@@ -240,7 +241,7 @@ def _refuse_orphans(composed: Composed) -> None:
         raise SluiceError(
             "APPLY-004",
             where=environment,
-            what=f"orphans of this environment are serving: {orphans} supervisor(s) run whose state was deleted",
+            what=f"orphans are serving here: {number_of(orphans, 'supervisor')} run whose state was deleted",
             why="they hold the ports and the memory that this plan needs, and no command reaches them",
             do=f"end them with: sluice down {environment}",
         )

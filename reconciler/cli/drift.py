@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.cli.common import environment_options, json_option, print_json, scope_options, with_ports
+from reconciler.core.wording import number_of
 
 if TYPE_CHECKING:
     from reconciler.compose import Composed
@@ -35,7 +36,7 @@ def drift(
     else:
         for each in found:
             click.echo(f"{each.address}  {each.path}: recorded {each.recorded}, live {each.live}")
-        click.echo(f"{len(found)} difference(s) between live and what the ledger last recorded")
+        click.echo(f"{number_of(len(found), 'difference')} between live and what the ledger last recorded")
     return EXIT_DRIFT if found else 0
 
 

@@ -20,6 +20,7 @@ from reconciler.cli.common import (
     scope_options,
     with_ports,
 )
+from reconciler.core.wording import number_of
 
 if TYPE_CHECKING:
     from reconciler.compose import Composed
@@ -132,7 +133,7 @@ def _show(made: Plan, flags: dict[str, object], env: str | None, file: Path | No
     elif flags["refresh_only"]:
         for found in map(drift_to_json, made.drift):
             click.echo(f"{found['address']} {found['path']}: {found['recorded']} → {found['live']}")
-        click.echo(f"{len(made.drift)} difference(s) between live and what the ledger last recorded")
+        click.echo(f"{number_of(len(made.drift), 'difference')} between live and what the ledger last recorded")
     else:
         print_plan(made, console())
 

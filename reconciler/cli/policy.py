@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.cli.common import environment_options, json_option, load_environment, print_json
+from reconciler.core.wording import number_of
 
 if TYPE_CHECKING:
     from policies.policy import Policy
@@ -169,7 +170,7 @@ def _print(findings: tuple[Finding, ...]) -> None:
     for found in findings:
         click.echo(f"{found.level:5} {found.policy}  {found.address}\n      {found.message}")
     denied = sum(f.level == "deny" for f in findings)
-    click.echo(f"{len(findings)} finding(s), {denied} of them deny")
+    click.echo(f"{number_of(len(findings), 'finding')}, {denied} of them deny")
 
 
 def _to_json(found: Policy) -> dict[str, object]:

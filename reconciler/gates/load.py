@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from loadtests.figures import PAIRS_MIN, Comparison, MetricFigures, SloFigures
 from loadtests.interval import Interval
 from reconciler.core.model.verdict import Verdict, fold
+from reconciler.core.wording import number_of
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def _given_up(comparison: Comparison) -> Verdict:
 
 
 def _sentence(verdict: Verdict, findings: tuple[Finding, ...], comparison: Comparison) -> str:
-    sent = f"{comparison.requests:,} requests an arm in {comparison.looks} round(s){_left_out(comparison)}"
+    sent = f"{comparison.requests:,} requests an arm in {number_of(comparison.looks, 'round')}{_left_out(comparison)}"
     if verdict is Verdict.PASS:
         alone = comparison.champion_ok is None
         kept = "the challenger keeps the SLO; there is no champion to compare with"

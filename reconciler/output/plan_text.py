@@ -14,6 +14,7 @@ from reconciler.core.plan.infrastructure import summary as preview_words
 from reconciler.core.plan.measured import MeasuredCapacity
 from reconciler.core.plan.plan import Plan
 from reconciler.core.plan.planned_steps import PlannedStep
+from reconciler.core.wording import number_of
 from reconciler.output.capacity_text import memory_line, memory_style, surge_line, surge_matters
 from reconciler.output.cost_text import cost_lines
 
@@ -64,7 +65,7 @@ def summary(plan: Plan) -> Text:
     counts = {action: sum(c.action is action for c in plan.changes) for action in Action}
     if plan.gaps and not plan.changes:
         return Text("Nothing could be planned: this build lacks the adapters named above.", style="yellow")
-    built = f"{sum(len(p.changes) for p in plan.building)} resource(s) of infrastructure to change"
+    built = f"{number_of(sum(len(p.changes) for p in plan.building), 'resource')} of infrastructure to change"
     if plan.building and not plan.pending:
         return Text.assemble(
             ("Plan: ", "bold"), f"{built}; no release moves{_end(plan)}.\n", (identity_line(plan), "dim")
@@ -85,7 +86,8 @@ def summary(plan: Plan) -> Text:
 
 
 def _end(plan: Plan) -> str:
-    return f"; {len(plan.denied)} finding(s) deny it" if plan.denied else ""
+    denied = len(plan.denied)
+    return f"; {number_of(denied, 'finding')} {'denies' if denied == 1 else 'deny'} it" if denied else ""
 
 
 def identity_line(plan: Plan) -> str:

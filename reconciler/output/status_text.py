@@ -9,6 +9,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from reconciler.core.canonical import Json
+from reconciler.core.wording import number_of
 from reconciler.output.words import owner_words
 
 
@@ -37,7 +38,8 @@ def _lines(found: Json) -> Iterator[RenderableType]:
 def orphan_words(environment: str, count: int) -> str:
     """Say that processes of an environment run whose state is gone, and how to end them."""
     return (
-        f"orphans of this environment are serving: {count} supervisor(s) run whose state was deleted, and no command "
+        f"orphans of this environment are serving: {number_of(count, 'supervisor')} run whose state was "
+        "deleted, and no command "
         f"reaches them; end them with: sluice down {environment}"
     )
 

@@ -2,8 +2,9 @@
 
 Run as `python -m tests.bench.gateway`. Real control plane, Envoy Gateway and Envoy, streams at a steady pace from
 inside the pods' network. Prints one JSON object; times in milliseconds. `in_force` is the whole call: the fence, the
-route's server-side apply, and the word of the gateway's controller. `first_answer` is the end of the first request that
-began after the call and that the new arm answered; `first_to_in_force` is the ratio of the medians. `share_error_pct`
+route's server-side apply, and the word of the gateway's controller. Of the requests that began after the
+call and that the new arm answered, `first_request` is the first one's start and `first_answer` the end of the first
+that ended; `first_to_in_force` is the ratio of the medians of start and weights in force. `share_error_pct`
 is the largest distance between the share of requests and the weight of 10 %, over the times at which it was in force.
 """
 
@@ -48,23 +49,25 @@ async def measure(rig: Rig, two: TwoSlots, *, changes: int, per_second: float) -
                 await asyncio.sleep(SETTLED_S)
         elapsed = time.monotonic() - begun
     sent = clients.sent()
-    first = [answered for at, model in flips if (answered := first_answer(sent, at, model)) is not None]
-    found_first, found_in_force = spread(first), spread(in_force)
+    found = [(at, answered(sent, at, model)) for at, model in flips]
+    first = spread([min(each.begun for each in answers) - at for at, answers in found if answers])
+    found_in_force = spread(in_force)
     return {
         "changes": changes,
         "requests": len(sent),
         "requests_per_s": round(sum(each.begun > begun for each in sent) / elapsed, 1),
         "failed": sum(not each.ok for each in sent),
         "in_force_ms": found_in_force,
-        "first_answer_ms": found_first,
-        "first_to_in_force": round(found_first["median"] / found_in_force["median"], 2),
+        "first_request_ms": first,
+        "first_answer_ms": spread([min(each.ended for each in answers) - at for at, answers in found if answers]),
+        "first_to_in_force": round(first["median"] / found_in_force["median"], 2),
         "share_error_pct": round(max((abs(share(sent, span, two.two) - 10.0) for span in shares), default=0.0), 2),
     }
 
 
-def first_answer(sent: list[Sent], decided: float, model: str) -> float | None:
-    """Return the seconds until a model had answered a request that began after a moment."""
-    return min((each.ended - decided for each in sent if each.begun >= decided and each.model == model), default=None)
+def answered(sent: list[Sent], decided: float, model: str) -> list[Sent]:
+    """Return the requests that began after a moment and that a model answered."""
+    return [each for each in sent if each.begun >= decided and each.model == model]
 
 
 def share(sent: list[Sent], span: tuple[float, float], model: str) -> float:

@@ -91,7 +91,7 @@ def test_prompts_of_two_releases_have_a_share_and_one_prompt_has_none() -> None:
 
 def test_orphans_are_named_with_the_command_that_ends_them() -> None:
     shown = " ".join(" ".join(lines({"endpoints": [], "orphans": 7}, 60)).split())
-    assert "orphans of this environment are serving: 7 supervisor(s)" in shown
+    assert "orphans of this environment are serving: 7 supervisors" in shown
     assert shown.endswith("sluice down local")
 
 

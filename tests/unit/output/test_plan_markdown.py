@@ -55,7 +55,7 @@ def test_the_summary_and_what_denies_stand_outside_of_folds() -> None:
     text = shown(PLAN)
     outside = re.sub(r"<details>.*?</details>", "", text, flags=re.S)
     assert text.startswith(marker("test") + "\n")
-    assert "**Plan: 2 to roll out; 1 finding(s) deny it." in outside
+    assert "**Plan: 2 to roll out; 1 finding denies it." in outside
     assert "| ⛔ | GPU-001 | `test/north/chat`<br>`environments/test.yaml:7` |" in outside
     assert "raise the pool's nodes.max" in outside, "how to fix it"
     assert outside.count("| Endpoint | Action |") == 2, "a table a region"
@@ -79,7 +79,7 @@ def test_it_fits_by_leaving_out_one_thing_after_another() -> None:
         text = shown(plan, sizes[cut])
         assert len(text.encode()) == sizes[cut]
         assert text.startswith(marker("test")), "the next comment must find it"
-        assert "**Plan: 80 to roll out; 90 finding(s) deny it." in text
+        assert "**Plan: 80 to roll out; 90 findings deny it." in text
         said = re.search(r"\(step (\d) of 6\)\. Left out: (.*?)\. All of it: `sluice plan test`", text)
         assert (said[1], said[2].split("; ")) == (str(cut), list(_CUTS[1 : cut + 1])) if said else cut == 0
         found = ("```diff", "| ℹ️ |", "| Endpoint |", "| ⚠️ |", "| ⛔ |")
