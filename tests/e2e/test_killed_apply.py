@@ -15,7 +15,7 @@ from tests.support.traffic import Traffic
 FAST = {
     "steps_pct": [50],
     "step_min_s": 0,
-    "step_max_s": 1,
+    "step_max_s": 0.5,
     "on_inconclusive": "promote",
     "bake_s": 0.5,
     "warmup_requests": 1,

@@ -85,6 +85,7 @@ def test_an_interrupted_apply_can_be_resumed_and_says_how(
 
 
 def test_a_person_pauses_and_resumes(cli: Cli) -> None:
+    cli.rollout["steps_pct"] = [50]
     with Traffic(cli.port) as traffic:
         applying = rolling(cli, step_min_s=20)
         hand(cli, "pause")

@@ -192,5 +192,5 @@ def _odds(log_e: float) -> str:
 
 def _cost(state: JudgeState) -> str:
     exposed = state.decision.exposed_requests if state.decision else state.exposed_requests
-    until = f" in {state.t_s:g} s" if state.t_s is not None else ""
+    until = f" in {state.t_s:.{1 if state.t_s < 10 else 0}f} s" if state.t_s is not None else ""
     return f"{exposed:,} requests exposed{until}"

@@ -19,12 +19,14 @@ from tests.bench.judge.runs import Outcome
 from tests.bench.judge.traffic import Array
 from tests.bench.judge.work import Batch, Task
 
+_WORDS = "explain.py"
 _MEASURING = ("counting", "events", "peers", "reading", "runs", "traffic", "work")
 
 
 def version() -> str:
-    """Return what tells versions of the judge and of its simulators apart; figures and scenarios may change."""
-    judge = sorted(Path(reconciler.core.judge.__file__).parent.glob("*.py"))
+    """Return what tells versions of the judge and of its simulators apart; words, figures and scenarios may change."""
+    folder = Path(reconciler.core.judge.__file__).parent
+    judge = sorted(path for path in folder.glob("*.py") if path.name != _WORDS)
     own = [Path(__file__).with_name(f"{name}.py") for name in _MEASURING]
     digest = hashlib.sha256()
     for path in (*judge, *own):
