@@ -125,8 +125,15 @@ class Analyst:
         beside = [sentence for verdict, sentence in limits if verdict is not Verdict.PASS]
         if self._arms.late and part.phase is Phase.SHIFTING:
             beside.append(f"{self._arms.late:,} of the challenger's requests are open for too long and count as failed")
+        held = self._arms.open_requests
+        may_hang = held is not None and held.hold
+        if held and may_hang and part.phase is Phase.SHIFTING:
+            beside.append(
+                f"{held.in_flight:,} of the challenger's requests have not ended, where {held.usual:,.0f} are usual: "
+                "the weight waits until it is known whether they do"
+            )
         return Evidence(
-            canary=fold([Verdict.PASS, *(verdict for verdict, _ in limits)]),
+            canary=fold([Verdict.INCONCLUSIVE if may_hang else Verdict.PASS, *(verdict for verdict, _ in limits)]),
             canary_sentence="; ".join(beside),
             bake=fold([bake, *(verdict for verdict, _ in limits)]),
             bake_sentence="; ".join([bake_sentence, *beside]),
@@ -134,6 +141,7 @@ class Analyst:
             step_challenger_requests=challenger,
             watched_s=self._arms.watched_s(part, now),
             looks=self._arms.looks,
+            leaning=may_hang,
         )
 
     def _told(self) -> Evidence:
@@ -146,7 +154,7 @@ class Analyst:
             self.evidence,
             canary=fold([verdict, limits]),
             canary_sentence="; ".join(word for word in words if word),
-            leaning=self._judge.leaning(),
+            leaning=self.evidence.leaning or self._judge.leaning(),
         )
 
     def _old(self, rollout: Rollout, part: RegionRollout, now: float, lacking: str) -> Evidence:

@@ -10,7 +10,7 @@ from reconciler.core.model.counts import Counts, counts_of_both
 from reconciler.core.model.rollout import RegionRollout, Rollout
 from reconciler.core.slo_check import Unanswered
 from reconciler.evidence.counters import carried, difference
-from reconciler.evidence.in_flight import InFlight
+from reconciler.evidence.in_flight import InFlight, OpenRequests, open_requests
 from reconciler.evidence.start_windows import (
     REMEMBERED_S,
     Followed,
@@ -135,6 +135,11 @@ class Arms:
     def late(self) -> int:
         """Return how many of the challenger's requests are surely open for too long, and count as failed."""
         return 0 if self.by_start else self._in_flight["challenger"].late
+
+    @property
+    def open_requests(self) -> OpenRequests | None:
+        """Return how many of the challenger's requests are in flight and how many would be usual, where that is all."""
+        return None if self.by_start else open_requests(self._in_flight["champion"], self._in_flight["challenger"])
 
     def answer_s(self, slot: str | None) -> float | None:
         """Return within which time 99 % of a server's answers were whole, None when it does not tell."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 from reconciler.core.model.counts import Counts
 from reconciler.core.slo_check import Unanswered
 from reconciler.ports import SlotCounts
+
+HELD_SHARE = 0.1
+_SIGMAS = 3.0
 
 
 @dataclass(frozen=True)
@@ -66,3 +70,36 @@ class InFlight:
         errors = max(0, counted.errors + more)
         requests = max(errors + counted.rejected, counted.requests + more)
         return replace(counted, requests=requests, errors=errors)
+
+
+@dataclass(frozen=True)
+class OpenRequests:
+    """How many of the challenger's requests are in flight, of those `begun` in a step, and `usual`: as the champion's.
+
+    A part that hangs is surely open for too long only after a while; those that end are well until then, and would
+    carry the weight up.
+    """
+
+    in_flight: int
+    usual: float
+    begun: int
+
+    @property
+    def hold(self) -> bool:
+        """Say whether so many more than usual are open that a tenth of the challenger's may never end.
+
+        Answers that merely take longer hold the weight for ten times as long as they take longer.
+        """
+        more = self.in_flight - self.usual
+        return more > HELD_SHARE * self.begun and more > _SIGMAS * math.sqrt(1.0 + self.usual)
+
+
+def open_requests(champion: InFlight, challenger: InFlight) -> OpenRequests | None:
+    """Compare what is in flight on both arms, by how many requests began since both were read first; None unread."""
+    if not champion.looks or not challenger.looks:
+        return None
+    served, tried = (arm.looks[-1].begun - arm.looks[0].begun for arm in (champion, challenger))
+    if served <= 0:
+        return None
+    begun = tried + challenger.looks[0].in_flight
+    return OpenRequests(challenger.looks[-1].in_flight, champion.looks[-1].in_flight * tried / served, begun)

@@ -18,7 +18,7 @@ class Evidence:
     promises (`slo`) since the bake began. Requests are those since the present step came into force, of both arms
     together and of the challenger alone; `watched_s` is how much of the step they cover. `looks` counts the ticks of
     the present step that the judge has judged; `leaning` says that the evidence against the challenger has reached half
-    of its limit.
+    of its limit, or that so many of its requests are open that some may never end: its weight must not rise.
     """
 
     canary: Verdict = Verdict.INCONCLUSIVE

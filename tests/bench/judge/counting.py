@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from tests.bench.judge.events import (
     plan_of,
     requests_of,
 )
+from tests.bench.judge.late import with_late
 from tests.bench.judge.reading import cells_of, from_replicas, late, lives_of, readable, tick_of, told_by
 from tests.bench.judge.traffic import TICK_S, VLLM_TTFT_BOUNDS, Recording, Schedule, weight_at
 
@@ -51,12 +52,23 @@ class Counted:
 
 
 def simulate_events(
-    service: Service, change: Change, schedule: Schedule, *, runs: int, seed: int, duration_s: float = 1800.0
+    service: Service,
+    change: Change,
+    schedule: Schedule,
+    *,
+    runs: int,
+    seed: int,
+    duration_s: float = 1800.0,
+    open_fail: bool = False,
 ) -> Recording:
-    """Return `runs` independent rollouts of `duration_s`."""
+    """Return `runs` independent rollouts of `duration_s`; `open_fail`: what is open for too long counts as failed."""
     rng = default_rng(seed)
     plan = plan_of(schedule, duration_s)
-    counted = [_count(service, change, plan, requests_of(service, change, plan, rng), rng) for _ in range(runs)]
+    counted = []
+    for _ in range(runs):
+        made = requests_of(service, change, plan, rng)
+        run = _count(service, change, plan, made, rng)
+        counted.append(replace(run, outcomes=with_late(run.outcomes, plan, made)) if open_fail else run)
     return _recording(service, plan, counted)
 
 

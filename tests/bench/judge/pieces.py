@@ -20,7 +20,7 @@ from tests.bench.judge.traffic import Array
 from tests.bench.judge.work import Batch, Task
 
 _WORDS = "explain.py"
-_MEASURING = ("counting", "events", "peers", "reading", "runs", "traffic", "work")
+_MEASURING = ("counting", "events", "late", "peers", "reading", "runs", "traffic", "work")
 
 
 def version() -> str:

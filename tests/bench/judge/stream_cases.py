@@ -50,9 +50,31 @@ class StreamCase:
         return JudgeSettings(protect=self.rows, warmup_s=0.0)
 
 
+@dataclass(frozen=True)
+class AtEndCase(StreamCase):
+    """One behind a gateway that counts requests as they end and tells how many are open, as a cluster's does."""
+
+    def recording(self, runs: int, seed: int) -> Recording:
+        """Return so many simulated rollouts."""
+        return simulate_events(
+            replace(self.service, by_start=False), self.change, self.schedule,
+            runs=runs, seed=seed, duration_s=self.duration_s, open_fail=True,
+        )  # fmt: skip
+
+
 def stream_cases() -> tuple[StreamCase, ...]:
     """Return every scenario of single requests."""
-    return (*_answers(), *_hangs(), *_tokens(), *_rejections(), *_not_split(), *_sick(), *_replicas(), *_users())
+    return (
+        *_answers(),
+        *_hangs(),
+        *_tokens(),
+        *_rejections(),
+        *_not_split(),
+        *_sick(),
+        *_replicas(),
+        *_users(),
+        *_open(),
+    )
 
 
 def _answers() -> tuple[StreamCase, ...]:
@@ -182,3 +204,20 @@ def _users() -> tuple[StreamCase, ...]:
         StreamCase(group, "2,000 who also fail unequally (log-sd 0.5): equal, ramp", own, SAME, RAMP, 300, peers=True),
         StreamCase(group, "2,000 of unequal weight: errors x5, flat", sticky, five, FLAT, 125),
     )
+
+
+def _open() -> tuple[StreamCase, ...]:
+    group, told = "open requests", "counted at their end"
+    ten, sixty = replace(BUSY, answer_s=10.0), replace(BUSY, answer_s=60.0)
+    both = replace(ten, hanging=0.05)
+    nulls = (("answers of 10 s", ten), ("answers of 60 s", sixty), ("5 % hang on both", both))
+    hung = [
+        AtEndCase(
+            group, f"{told}, answers of {service.answer_s:g} s: {100 * share:g} % hang", service,
+            Change(hanging=share), FLAT, 125, duration_s=900.0,
+        )
+        for share in (1.0, 0.2)
+        for service in (ten, sixty)
+    ]  # fmt: skip
+    equal = [AtEndCase(group, f"{told}, {name}: equal, ramp", each, SAME, RAMP, 3000) for name, each in nulls]
+    return (*equal, *hung)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from reconciler.core.model.counts import Counts
 from reconciler.core.slo_check import Unanswered
-from reconciler.evidence.in_flight import InFlight
+from reconciler.evidence.in_flight import InFlight, OpenRequests, open_requests
 from reconciler.ports import SlotCounts
 
 
@@ -89,3 +89,54 @@ def test_a_step_begins_without_counting_again_what_has_failed_in_the_one_before(
 
 def test_where_nobody_knows_how_long_answers_take_nothing_is_late() -> None:
     assert told((0, 0, 0), (10, 40, 40), (400, 40, 40)).with_late(Counts(5), None) == Counts(5)
+
+
+def test_as_many_open_as_the_champions_requests_explain_hold_nothing() -> None:
+    champion, challenger = told((0, 216, 0), (300, 216, 5400)), told((0, 0, 0), (300, 27, 600))
+    found = open_requests(champion, challenger)
+    assert found == OpenRequests(27, 24.0, 600)
+    assert not found.hold
+
+
+def test_one_in_five_without_an_end_holds_the_weight_long_before_they_are_surely_late() -> None:
+    champion, challenger = told((0, 216, 0), (60, 216, 1080)), told((0, 0, 0), (60, 24 + 24, 120))
+    found = open_requests(champion, challenger)
+    assert found is not None
+    assert found.hold
+    assert challenger.unanswered(80) is None
+
+
+def test_a_handful_more_than_usual_is_chance() -> None:
+    champion, challenger = told((0, 4, 0), (20, 4, 40)), told((0, 0, 0), (20, 3, 4))
+    found = open_requests(champion, challenger)
+    assert found is not None
+    assert not found.hold
+
+
+def test_answers_that_take_longer_hold_the_weight_for_ten_times_as_long_as_they_do() -> None:
+    """Two requests a second that take twelve seconds more: 24 are open beyond the usual ones, a tenth of 240."""
+    holds = [
+        found.hold
+        for at_s in (60.0, 110.0, 130.0, 600.0)
+        if (
+            found := open_requests(
+                told((0, 216, 0), (at_s, 216, int(18 * at_s))), told((0, 0, 0), (at_s, 48, int(2 * at_s)))
+            )
+        )
+    ]
+    assert holds == [True, True, False, False]
+
+
+def test_without_a_champion_or_before_it_has_had_requests_nobody_can_say() -> None:
+    assert open_requests(told(), told((0, 0, 0), (60, 30, 60))) is None
+    assert open_requests(told((0, 0, 0), (60, 0, 0)), told((0, 0, 0), (60, 30, 60))) is None
+
+
+@given(st.integers(0, 400), st.integers(1, 400), st.integers(1, 60))
+def test_requests_that_all_end_in_the_same_time_on_both_arms_never_hold(rate: int, share: int, lasts_s: int) -> None:
+    """Steady traffic of whole requests a second, the challenger's since the step began."""
+    looks = range(0, 301, 10)
+    champion = told(*((t, rate * lasts_s, rate * t) for t in looks))
+    challenger = told(*((t, share * min(t, lasts_s), share * t) for t in looks))
+    found = open_requests(champion, challenger)
+    assert found is None or not found.hold
