@@ -8,7 +8,7 @@ LOCK := requirements/dev.txt
 STAMP := $(VENV)/.stamp-$(shell cat $(LOCK) pyproject.toml 2>/dev/null | sha256sum | cut -c1-16)
 CODE := environments policies reconciler loadtests components stacks examples tests .ci/namespaced_wheel.py
 PYTEST ?= $(BIN)/python -m pytest
-WORKERS ?= 3
+WORKERS ?= 4
 MUTANTS ?= 300
 SEED ?= 1
 # Compiled modules are kept: a command that compiles all that it imports takes three times as long to start.

@@ -35,8 +35,8 @@ pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(600), py
 SLOT_A, SLOT_B = (f"{ENDPOINT_LABEL}=chat,{SLOT_LABEL}={slot}" for slot in "ab")
 
 
-def budget(world: KubernetesWorld) -> None:
-    """Make the disruption budget that the stacks make for a slot."""
+def budget(world: KubernetesWorld, *, servers: int) -> None:
+    """Make the disruption budget that the stacks make for a slot, and wait until it counts all of its servers."""
     metadata = {"name": "chat-a", "namespace": world.namespace}
     spec = {"maxUnavailable": 1, "selector": {"matchLabels": slot_labels("chat", "a")}}
     kind = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget"}
@@ -44,7 +44,8 @@ def budget(world: KubernetesWorld) -> None:
 
     def known() -> bool:
         found = world.plane.api.get("policy/v1", "PodDisruptionBudget", "chat-a", world.namespace) or {}
-        return bool((found.get("status") or {}).get("disruptionsAllowed"))
+        status = found.get("status") or {}
+        return (status.get("expectedPods"), status.get("disruptionsAllowed")) == (servers, 1)
 
     world.plane.wait_for("the budget to be worked out", known)
 
@@ -57,7 +58,7 @@ async def test_a_drain_takes_one_server_at_a_time_and_each_comes_back(world: Kub
     await serve(world, "a", "one")
     await finished(world.platform.scale, place(world, "a"), 2, fence=1)
     before = ready_names(await until(world, "a", lambda s: s.ready_count == 2))
-    budget(world)
+    budget(world, servers=2)
     first, second = sorted(before)
     release = (await until(world, "a", lambda s: s.ready_count == 2)).release
     assert release is not None

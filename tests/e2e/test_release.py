@@ -17,6 +17,7 @@ RELEASE = r"^chat-[0-9a-f]{10}$"
 
 
 def test_a_release_goes_through_and_back(cli: Cli) -> None:
+    cli.forks = False
     first = cli.serving()
     v2 = cli.model("v2")
     cli.declare(v2)

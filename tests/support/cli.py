@@ -31,11 +31,13 @@ from reconciler.platforms.local.processes import Process, marked, read_supervise
 from reconciler.platforms.local.supervisor import STATE
 from reconciler.ports import Entry, Verification
 from reconciler.store.connect import open_store
+from tests.support.forked import Forked, can_fork, forker
 from tests.support.lifeline import dies_with_parent
 from tests.support.processes import ROOT, free_port, guarded_home
 from tests.support.servers.doubles import SERVE_COMMAND, model_folder
 
 T = TypeVar("T")
+Called = Forked | subprocess.Popen[bytes]
 PATIENCE_S = 240.0
 _DIES_WITH_PARENT = dies_with_parent()
 SLUICE = ("-m", "reconciler.cli.main")
@@ -83,7 +85,7 @@ class Result:
 class Running:
     """A call of `sluice` that still runs; it dies with the test."""
 
-    def __init__(self, arguments: Sequence[str], process: subprocess.Popen[bytes], out: Path, err: Path) -> None:
+    def __init__(self, arguments: Sequence[str], process: Called, out: Path, err: Path) -> None:
         self.arguments, self.process, self._out, self._err = tuple(arguments), process, out, err
 
     def wait(self, seconds: float = PATIENCE_S) -> Result:
@@ -101,10 +103,14 @@ class Running:
 
 
 class Cli:
-    """One project folder with one environment, whose spec a test changes with `declare`."""
+    """One project folder with one environment, whose spec a test changes with `declare`.
+
+    `forks`: calls are forks of a process that has imported `sluice`, else interpreters of their own.
+    """
 
     def __init__(self, folder: Path, home: Path, regions: Mapping[str, int], *, name: str, store: str) -> None:
         self.folder, self.home, self.name, self.ports = folder, home, name, dict(regions)
+        self.forks = True
         self._calls = 0
         self._running: list[Running] = []
         self.spec: dict[str, Any] = {
@@ -165,18 +171,25 @@ class Cli:
         self._calls += 1
         out, err = (self.folder / f"call-{self._calls}.{kind}" for kind in ("out", "err"))
         with out.open("wb") as to_out, err.open("wb") as to_err:
-            process = subprocess.Popen(
-                [sys.executable, *program, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=to_out,
-                stderr=to_err,
-                cwd=self.folder,
-                env=self.environ() | environ,
-                preexec_fn=_as_in_a_terminal,
-            )
+            process = self._process(program, arguments, self.environ() | environ, to_out.fileno(), to_err.fileno())
         running = Running(arguments, process, out, err)
         self._running.append(running)
         return running
+
+    def _process(
+        self, program: Sequence[str], arguments: Sequence[str], env: Mapping[str, str], out: int, err: int
+    ) -> Called:
+        if self.forks and can_fork(program):
+            return forker().fork(program, arguments, cwd=self.folder, env=env, out=out, err=err)
+        return subprocess.Popen(
+            [sys.executable, *program, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            cwd=self.folder,
+            env=env,
+            preexec_fn=_as_in_a_terminal,
+        )
 
     def environ(self) -> dict[str, str]:
         """Return the environment variables of every call: ours, without what CI or a terminal would change."""
