@@ -9,8 +9,8 @@ from reconciler.core.model.counts import Counts
 from reconciler.core.slo_check import Unanswered
 from reconciler.ports import SlotCounts
 
-HELD_SHARE = 0.1
-_SIGMAS = 3.0
+HELD_SHARE = 0.1  # of a step's requests: fewer that hang are found by the judge, or by the bake
+_SIGMAS = 3.0  # of a Poisson count: how many are open by chance
 
 
 @dataclass(frozen=True)
