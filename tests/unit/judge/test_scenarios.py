@@ -12,6 +12,9 @@ from tests.bench.judge.work import Task, run_batch
 
 # Requests of another kind that are pinned to one arm look like a slower release: docs/judge.md says so.
 KNOWN_TO_CONVICT = "of longer prompts"
+# An answer's time is minutes there, and what is open for longer is not known within this quarter of an hour; the weight
+# waits meanwhile (tests/scenario/test_hanging_at_the_end.py).
+KNOWN_TO_TAKE_LONGER = "counted at their end, answers of 60 s"
 RUNS = 4
 
 
@@ -29,7 +32,8 @@ def test_equal_releases_are_hardly_ever_rolled_back_whatever_requests_are_like()
 
 def test_what_hangs_fails_or_is_refused_is_found_in_every_scenario() -> None:
     plain = [case for case in stream_cases() if "hang" in case.name or "errors x5" in case.name or "x4" in case.name]
-    missed = {case.name: (~run_batch(small(case)).judged.rolled_back).sum() for case in plain if not case.equal}
+    worse = [case for case in plain if not case.equal and KNOWN_TO_TAKE_LONGER not in case.name]
+    missed = {case.name: (~run_batch(small(case)).judged.rolled_back).sum() for case in worse}
     assert len(missed) >= 12
     assert sum(missed.values()) <= 1, missed
 
