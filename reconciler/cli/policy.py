@@ -170,7 +170,8 @@ def _print(findings: tuple[Finding, ...]) -> None:
     for found in findings:
         click.echo(f"{found.level:5} {found.policy}  {found.address}\n      {found.message}")
     denied = sum(f.level == "deny" for f in findings)
-    click.echo(f"{number_of(len(findings), 'finding')}, {denied} of them deny")
+    verb = "denies" if denied == 1 else "deny"
+    click.echo(f"{number_of(len(findings), 'finding')}, {denied} of them {verb}")
 
 
 def _to_json(found: Policy) -> dict[str, object]:

@@ -21,6 +21,7 @@ from reconciler.core.slo_check import check_slo
 from reconciler.evidence.arms import Arms
 from reconciler.evidence.counters import SummedServers, read_counters
 from reconciler.evidence.freshness import age_s, too_old, without_counts
+from reconciler.evidence.in_flight import OpenRequests
 from reconciler.evidence.limits import Judged, LimitWatch
 from reconciler.evidence.rollout_judge import RolloutJudge
 from reconciler.ports import OLD_S, Cohort, CountsByStart, SlotCounts, Store
@@ -125,15 +126,14 @@ class Analyst:
         beside = [sentence for verdict, sentence in limits if verdict is not Verdict.PASS]
         if self._arms.late and part.phase is Phase.SHIFTING:
             beside.append(f"{self._arms.late:,} of the challenger's requests are open for too long and count as failed")
-        held = self._arms.open_requests
-        may_hang = held is not None and held.hold
-        if held and may_hang and part.phase is Phase.SHIFTING:
+        held = self._held(part)
+        if held:
             beside.append(
                 f"{held.in_flight:,} of the challenger's requests have not ended, where {held.usual:,.0f} are usual: "
                 "the weight waits until it is known whether they do"
             )
         return Evidence(
-            canary=fold([Verdict.INCONCLUSIVE if may_hang else Verdict.PASS, *(verdict for verdict, _ in limits)]),
+            canary=fold([Verdict.INCONCLUSIVE if held else Verdict.PASS, *(verdict for verdict, _ in limits)]),
             canary_sentence="; ".join(beside),
             bake=fold([bake, *(verdict for verdict, _ in limits)]),
             bake_sentence="; ".join([bake_sentence, *beside]),
@@ -141,8 +141,13 @@ class Analyst:
             step_challenger_requests=challenger,
             watched_s=self._arms.watched_s(part, now),
             looks=self._arms.looks,
-            leaning=may_hang,
+            leaning=held is not None,
         )
+
+    def _held(self, part: RegionRollout) -> OpenRequests | None:
+        """Return the challenger's open requests where they hold its weight."""
+        found = self._arms.open_requests if part.phase is Phase.SHIFTING else None
+        return found if found and found.hold else None
 
     def _told(self) -> Evidence:
         """Return the evidence with what the judge says now: another region may have spoken since this one looked."""

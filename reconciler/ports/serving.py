@@ -82,7 +82,8 @@ class Cohort:
     weights do, so a window in which they changed gives two cohorts. `begun` may still grow while the window is open;
     `ended`, and of those `errors` and `rejected`, grow until every request has ended. All four are cumulative: reading
     them again never counts a request twice. `weight_pct` is the slot's share under those weights, None where the
-    gateway cannot tell; `releases` are the ids of what was in the slots then, as far as it can.
+    gateway cannot tell; `releases` are the ids of what was in the slots then, as far as it can. Where it tells neither,
+    no name of `weights` may come back: nobody could tell a rollout's requests from an earlier one's.
     """
 
     began_s: float

@@ -111,7 +111,7 @@ def split_name(line: EndpointRoute) -> str:
 def weights_in(split: str) -> dict[str, float]:
     """Return the weights in percent by slot that a split's name tells; none of a name of another kind."""
     parts = split.split("_")
-    if len(parts) < len(SLOTS) or not all(part.isdecimal() for part in parts[: len(SLOTS)]):
+    if len(parts) not in (len(SLOTS), 2 * len(SLOTS)) or not all(part.isdecimal() for part in parts[: len(SLOTS)]):
         return {}
     return {slot: 100.0 * int(part) / PARTS for slot, part in zip(SLOTS, parts, strict=False)}
 

@@ -102,6 +102,11 @@ def test_a_name_that_an_older_sluice_gave_tells_weights_and_no_releases() -> Non
     assert routes.releases_in("chat", "900000_100000") == {}
 
 
+@pytest.mark.parametrize("name", ["half", "900000", "900000_100000_1", "900000_100000_1_2_3", "a_b_1_2"])
+def test_a_name_of_another_kind_tells_no_weights(name: str) -> None:
+    assert routes.weights_in(name) == {}
+
+
 def test_clusters_are_read_back() -> None:
     ports = {"chat": {"a": 20001, "b": 20002}, "chat-a": {"b": 20003}}
     assert routes.ports_in(json.loads(json.dumps(routes.cluster_config(ports | {"none": {}})))) == ports
